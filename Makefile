@@ -1,0 +1,48 @@
+# Two commands stand alone on a fresh machine with Python 3.11+ and make: `make demo` and `make test`.
+# Both make .venv first; the stamp file keeps a second call from doing it again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export UV_PYTHON_DOWNLOADS := never
+export UV_COMPILE_BYTECODE := 1
+export UV_LINK_MODE := copy
+export DO_NOT_TRACK := 1
+
+.PHONY: demo test check bench serve torture setup lock clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## a seeded world through the whole chain, then stop
+	@$(BIN)/warmline demo
+
+test: $(STAMP)  ## every test, on SQLite and on a PostgreSQL that the tests start
+	@$(BIN)/python -m pytest
+
+check: $(STAMP)  ## lint, format, types, contracts between the packages
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP)  ## the measured bars; SIZE=s ends within five minutes
+	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE))
+
+torture: $(STAMP)  ## the long form of the kill tests: 20 kills on each database
+	@$(BIN)/python -m pytest -m torture --override-ini addopts=-ra
+
+serve: $(STAMP)  ## everything on one machine: Prefect server, schedules, UI
+	@$(BIN)/warmline -w demo-workspace serve
+
+lock: $(STAMP)
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) demo-workspace .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,157 @@
+"""One door to the database: SQLite (WAL) by default, PostgreSQL by URL; opened, migrated, read and written here.
+
+Decides how a transaction begins (SQLite: BEGIN IMMEDIATE, so that two writers queue instead of failing half-way) and
+how a driver's error is told. Never holds a query: those live in models.queries, by noun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
+
+from models.errors import StorageError
+from models.migrations import HEAD, upgrade
+
+BUSY_SECONDS = 60
+"""How long a SQLite writer waits for another one; no write transaction of ours lasts beyond 0.2 s."""
+
+_SQLITE_HINTS = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space and run the command again; what was committed is kept",
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only: give this user write permission",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: does its folder exist, and may this user write there?",
+    sqlite3.SQLITE_IOERR: "the disk reports an error or is full",
+    sqlite3.SQLITE_NOTADB: "the file is not a SQLite database",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a backup",
+    sqlite3.SQLITE_BUSY: f"another program held the file for more than {BUSY_SECONDS} s",
+}
+
+
+class Database:
+    """A database by URL. Cheap to make: nothing is opened before the first `read` or `write`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = _driver_url(url)
+        self.engine: Engine = _engine(self.url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection in a transaction that sees one consistent state and keeps nothing."""
+        with self._told(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+        """A transaction: committed at the end of the block, rolled back by an exception.
+
+        `durable`: the commit has reached the disk before the block ends (SQLite `synchronous=FULL`); for what was
+        promised to somebody outside. Otherwise a power failure may lose the newest commits, a killed process never.
+        """
+        with self._told(), self.engine.connect() as connection:
+            connection = connection.execution_options(warmline_begin="durable" if durable else "write")
+            with connection.begin():
+                yield connection
+
+    def migrate(self) -> bool:
+        """Bring the tables to this program's version; True if there was anything to do. Safe to call from many."""
+        if self._version() == HEAD:
+            return False
+        if self.is_sqlite and self.url.database not in (None, "", ":memory:"):
+            folder = Path(str(self.url.database)).parent
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"database folder {folder}: {error.strerror} (set by `database_url`)") from error
+        with self.write() as connection:
+            if not self.is_sqlite:  # SQLite's BEGIN IMMEDIATE is that lock already
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('warmline_version'))"))
+            upgrade(connection)
+        return True
+
+    def _version(self) -> str | None:
+        if self.is_sqlite and not Path(str(self.url.database)).exists():
+            return None
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                return connection.execute(text("SELECT version_num FROM warmline_version")).scalar()
+        except DBAPIError as error:
+            if "warmline_version" in str(error.orig):  # no such table: an empty database
+                return None
+            raise self._as_storage_error(error) from error
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            # A broken constraint or a wrong statement is a mistake of ours and keeps its own traceback.
+            if isinstance(error, IntegrityError | ProgrammingError) and not error.connection_invalidated:
+                raise
+            raise self._as_storage_error(error) from error
+
+    def _as_storage_error(self, error: DBAPIError) -> StorageError:
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        hint = _SQLITE_HINTS.get(code & 0xFF) if code is not None else None
+        words = str(error.orig).strip().splitlines()
+        return StorageError(
+            f"database {self.shown_url}: {words[0] if words else type(error.orig).__name__}"
+            + (f" — {hint}" if hint else "")
+            + " (set by `database_url` in warmline.yaml or WARMLINE_DATABASE_URL)"
+        )
+
+
+def _driver_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StorageError("database_url is not a URL; allowed: sqlite:///FILE or postgresql://USER@HOST/NAME") from error
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise StorageError(f"database_url: found {backend!r}; allowed: sqlite:///FILE or postgresql://USER@HOST/NAME")
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions on its own: _begin_sqlite does
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY", "mmap_size=1073741824"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get("warmline_begin")
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    if mode is None:
+        driver.execute("BEGIN")
+    else:
+        driver.execute(f"PRAGMA synchronous={'FULL' if mode == 'durable' else 'NORMAL'}")
+        driver.execute("BEGIN IMMEDIATE")

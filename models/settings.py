@@ -1,0 +1,160 @@
+"""Settings of a workspace: defaults < warmline.yaml < environment (WARMLINE_…) < command line.
+
+Decides what can be set and where each value came from. Secrets come only from the environment or from a file that a
+variable NAME_FILE names; warmline.yaml has no field for them. The programme itself (model, lifecycle, sequences, team)
+is in files of its own: models.workspace.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from models.documents import ConfigurationError, Document, Location, Problem, shown
+
+PREFIX = "WARMLINE_"
+SECRETS = {"database_password": ("database_password",), "secret_key": ("secret_key",), "smtp__password": ("smtp", "password")}
+"""Variable (after PREFIX, in lower case) → where its value goes. Each may also come from the file that NAME_FILE names."""
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"found {shown(name)}; allowed: an IANA time zone, such as Europe/Berlin") from error
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_zone)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Smtp(_Part):
+    """The relay that mail leaves through. Off loopback `tls` cannot be `none`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=1025, ge=1, le=65535)
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    username: str | None = None
+    password: SecretStr | None = None
+    connections: int = Field(default=4, ge=1, le=64)
+    local_hostname: str = "localhost"
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in {"localhost", "127.0.0.1", "::1"}
+
+
+class Sender(_Part):
+    """Who the mail is from. `postal_address` stands in every nurture mail (CAN-SPAM, and similar laws elsewhere)."""
+
+    name: str = "Warmline"
+    email: str = "hello@warmline.example"
+    reply_to: str | None = None
+    postal_address: str = ""
+    bounce_domain: str | None = None
+
+
+class PrefectSettings(_Part):
+    """Where `warmline serve` puts its Prefect server."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=4200, ge=1, le=65535)
+
+
+class Settings(BaseSettings):
+    """warmline.yaml."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__")
+
+    database_url: str = "sqlite:///warmline.db"
+    database_password: SecretStr | None = None
+    time_zone: TimeZone = "UTC"
+    inbox: str = "inbox"
+    base_url: str | None = None
+    secret_key: SecretStr | None = None
+    smtp: Smtp = Smtp()
+    sender: Sender = Sender()
+    prefect: PrefectSettings = PrefectSettings()
+    schedules: dict[str, str] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # `init` holds the file under "file" and the command line under "words": see load_settings.
+        given = dict(init_settings())
+        file, words = given.pop("file", {}), given.pop("words", {})
+        return (
+            InitSettingsSource(settings_cls, init_kwargs=words),
+            env_settings,
+            InitSettingsSource(settings_cls, init_kwargs=file),
+        )
+
+
+def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings of the workspace whose warmline.yaml is at `path`.
+
+    `overrides`: the command line's, nested as in the file. Raises ConfigurationError with every mistake: of the file
+    with its line, of the environment with the variable's name. A secret in the file is a mistake.
+    """
+    document = Document.parse(path.read_text(encoding="utf-8"), path.name)
+    misplaced = [
+        document.problem(place, f"a secret never stands in this file; set {PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE")
+        for name, place in SECRETS.items()
+        if document.line(place) is not None and _value_at(document.data, place) is not None
+    ]
+    if misplaced:
+        raise ConfigurationError(misplaced)
+    words = dict(overrides or {})
+    for name, place in SECRETS.items():
+        _put(words, place, _secret_from_file(f"{PREFIX}{name.upper()}_FILE"))
+    try:
+        return Settings(**{"file": document.data, "words": words})
+    except ValidationError as error:
+        raise ConfigurationError(_told(document, e) for e in error.errors(include_url=False)) from error
+
+
+def _told(document: Document, error: Any) -> Problem:
+    place = error["loc"]
+    variable = PREFIX + "__".join(str(part) for part in place).upper()
+    if variable in os.environ or any(name.startswith(f"{variable}__") for name in os.environ):
+        return Problem(variable, None, "", f"found {shown(error['input'])}; {error['msg']}")
+    return document.told(Settings, error)
+
+
+def _value_at(data: Any, place: Location) -> Any:
+    for part in place:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
+def _put(data: dict[str, Any], place: Location, value: str | None) -> None:
+    if value is None:
+        return
+    for part in place[:-1]:
+        data = data.setdefault(str(part), {})
+    data[str(place[-1])] = value
+
+
+def _secret_from_file(variable: str) -> str | None:
+    if not (file := os.environ.get(variable)):
+        return None
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError([Problem(variable, None, "", f"cannot read {shown(file)}: {error}")]) from error

@@ -1,0 +1,28 @@
+"""The SQLModel tables, by noun. Importing this package registers them all with `SQLModel.metadata`."""
+
+from models.tables.behaviour import Activity, Deal, Import, RejectedRecord, Touchpoint
+from models.tables.people import Account, AttributeChange, Identity, Lead
+from models.tables.programme import Assignment, Enrolment, Message, StageChange, Suppression
+from models.tables.scoring import Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange
+
+__all__ = [
+    "Account",
+    "Activity",
+    "Assignment",
+    "AttributeChange",
+    "Deal",
+    "Enrolment",
+    "Identity",
+    "Import",
+    "Lead",
+    "Lease",
+    "Message",
+    "ProgrammeVersion",
+    "QueuedWork",
+    "RejectedRecord",
+    "Score",
+    "ScoreChange",
+    "StageChange",
+    "Suppression",
+    "Touchpoint",
+]

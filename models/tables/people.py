@@ -1,0 +1,64 @@
+"""Who: accounts, leads, the identities that lead to them, and the history of their attributes."""
+
+from sqlalchemy import Index
+from sqlmodel import SQLModel
+
+from models.tables import columns
+
+
+class Account(SQLModel, table=True):
+    """A company. `key` is its trimmed, case-folded name: what files call it by."""
+
+    __tablename__ = "accounts"
+
+    id: int | None = columns.key()
+    key: str = columns.text(unique=True)
+    name: str = columns.text()
+    domain: str | None = columns.optional_text(index=True)
+    owner: str | None = columns.optional_text()
+    attributes: str = columns.text(default="{}")
+    created_at: int = columns.at()
+    recorded_at: int = columns.at()
+
+
+class Lead(SQLModel, table=True):
+    """A person. `stage` moves only by compare-and-set (models.queries.stages); `attributes` is the current JSON object."""
+
+    __tablename__ = "leads"
+    __table_args__ = (Index("ix_leads_stage", "stage", "id"),)
+
+    id: int | None = columns.key()
+    account_id: int | None = columns.optional_reference("accounts.id", index=True)
+    email: str | None = columns.optional_text()
+    stage: str = columns.text(default="subscriber")
+    stage_at: int = columns.at()
+    owner: str | None = columns.optional_text()
+    attributes: str = columns.text(default="{}")
+    created_at: int = columns.at()
+    recorded_at: int = columns.at()
+
+
+class Identity(SQLModel, table=True):
+    """What a source calls a lead: kind email | user_id | anonymous_id | external (value `source:id`)."""
+
+    __tablename__ = "identities"
+
+    kind: str = columns.text_part()
+    value: str = columns.text_part()
+    lead_id: int = columns.reference("leads.id", index=True)
+    recorded_at: int = columns.at()
+
+
+class AttributeChange(SQLModel, table=True):
+    """Append-only: the attributes of a lead, an account or a deal that one record changed. null = taken away."""
+
+    __tablename__ = "attribute_changes"
+    __table_args__ = (Index("ix_attribute_changes_subject", "subject", "subject_id", "occurred_at"),)
+
+    id: int | None = columns.key()
+    subject: str = columns.text()  # lead | account | deal
+    subject_id: int = columns.number()
+    occurred_at: int = columns.at()
+    recorded_at: int = columns.at()
+    source: str = columns.text()
+    changes: str = columns.text()  # JSON object

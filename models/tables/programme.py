@@ -1,0 +1,129 @@
+"""What was done about it: stage moves, enrolments, assignments, messages (the outbox), suppressions."""
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlmodel import SQLModel
+
+from models.tables import columns
+
+
+class StageChange(SQLModel, table=True):
+    """Append-only: a move that was made, by whom or what, and why."""
+
+    __tablename__ = "stage_changes"
+    __table_args__ = (UniqueConstraint("lead_id", "at", "to_stage"), Index("ix_stage_changes_at", "at"))
+
+    id: int | None = columns.key()
+    lead_id: int = columns.reference("leads.id")
+    from_stage: str = columns.text()
+    to_stage: str = columns.text()
+    at: int = columns.at()
+    cause: str = columns.text()  # in words: the condition that held
+    actor: str = columns.text()  # flow | import | cli | …
+    total: float | None = None
+    version_id: int | None = columns.optional_reference("programme_versions.id")
+
+
+class Enrolment(SQLModel, table=True):
+    """A lead's way through a nurture sequence. state: active | finished | exited | held."""
+
+    __tablename__ = "enrolments"
+    __table_args__ = (
+        UniqueConstraint("lead_id", "sequence", "entry"),
+        Index(
+            "ix_enrolments_due",
+            "due_at",
+            sqlite_where=text("state = 'active'"),
+            postgresql_where=text("state = 'active'"),
+        ),
+    )
+
+    id: int | None = columns.key()
+    lead_id: int = columns.reference("leads.id")
+    sequence: str = columns.text()
+    entry: int = columns.number(1)  # 1 for the first time, 2 after re-entry …
+    version_id: int = columns.reference("programme_versions.id")
+    state: str = columns.text(default="active")
+    step: int = columns.number(0)  # index of the next step to do
+    due_at: int | None = columns.optional_at()
+    entered_at: int = columns.at()
+    ended_at: int | None = columns.optional_at()
+    reason: str | None = columns.optional_text()
+
+
+class Assignment(SQLModel, table=True):
+    """A lead handed to a salesperson. state: open | accepted | recalled | not_ready | unqualified | closed."""
+
+    __tablename__ = "assignments"
+    __table_args__ = (
+        UniqueConstraint("lead_id", "ordinal"),
+        Index(
+            "ux_assignments_running",
+            "lead_id",
+            unique=True,
+            sqlite_where=text("state IN ('open', 'accepted')"),
+            postgresql_where=text("state IN ('open', 'accepted')"),
+        ),
+        Index("ix_assignments_rep", "rep", "at"),
+    )
+
+    id: int | None = columns.key()
+    lead_id: int = columns.reference("leads.id")
+    ordinal: int = columns.number(1)
+    rep: str = columns.text()
+    state: str = columns.text(default="open")
+    at: int = columns.at()
+    ended_at: int | None = columns.optional_at()
+    reason: str = columns.text()  # JSON: why this rep, and for each rep passed over why not
+    stage_change_id: int | None = columns.optional_reference("stage_changes.id")
+
+
+class Message(SQLModel, table=True):
+    """One intended e-mail: the outbox. docs/delivery.md defines the states and who may move them."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        Index(
+            "ix_messages_ready",
+            "next_attempt_at",
+            sqlite_where=text("state = 'queued'"),
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "ix_messages_leased",
+            "lease_until",
+            sqlite_where=text("state IN ('leased', 'sending')"),
+            postgresql_where=text("state IN ('leased', 'sending')"),
+        ),
+        Index("ix_messages_lead", "lead_id"),
+    )
+
+    id: int | None = columns.key()
+    idempotency_key: str = columns.text(unique=True)  # enrolment × step × intent: each intended message has one row
+    kind: str = columns.text()  # nurture (at most once) | alert (at least once, same Message-ID)
+    state: str = columns.text(default="queued")
+    lead_id: int | None = columns.optional_reference("leads.id")
+    enrolment_id: int | None = columns.optional_reference("enrolments.id")
+    assignment_id: int | None = columns.optional_reference("assignments.id")
+    recipient: str = columns.text()
+    template: str = columns.text()
+    payload: str = columns.text()  # JSON object: what the template is given
+    message_id: str = columns.text(unique=True)
+    created_at: int = columns.at()
+    next_attempt_at: int = columns.at()
+    attempts: int = columns.number(0)
+    lease_owner: str | None = columns.optional_text()
+    lease_until: int | None = columns.optional_at()
+    sent_at: int | None = columns.optional_at()
+    reply: str | None = columns.optional_text()  # the server's last words
+    reason: str | None = columns.optional_text()  # why it is held, failed, cancelled or unknown
+
+
+class Suppression(SQLModel, table=True):
+    """An address that gets no more mail. Only a keyed hash is kept, so that it survives erasure of the person."""
+
+    __tablename__ = "suppressions"
+
+    digest: bytes = columns.digest(primary_key=True)
+    scope: str = columns.text(default="nurture")  # nurture | all
+    reason: str = columns.text()
+    at: int = columns.at()

@@ -1,0 +1,88 @@
+"""What it is worth: versions of the programme's files, current scores, their history, and the queues of work."""
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlmodel import SQLModel
+
+from models.tables import columns
+
+
+class ProgrammeVersion(SQLModel, table=True):
+    """A file of the programme as it once was, by content: scores and enrolments name the version they came from."""
+
+    __tablename__ = "programme_versions"
+    __table_args__ = (UniqueConstraint("kind", "name", "digest"),)
+
+    id: int | None = columns.key()
+    kind: str = columns.text()  # scoring | lifecycle | sequence
+    name: str = columns.text()
+    digest: bytes = columns.digest()
+    content: str = columns.text()  # canonical JSON, lists resolved
+    recorded_at: int = columns.at()
+    activated_at: int = columns.at()  # the newest of a kind and name is in force
+
+
+class Score(SQLModel, table=True):
+    """The current score of a lead under a model. Points are rounded to 4 decimals (DESIGN of the scoring model)."""
+
+    __tablename__ = "scores"
+    __table_args__ = (
+        Index(
+            "ix_scores_due",
+            "model",
+            "next_change_at",
+            sqlite_where=text("next_change_at IS NOT NULL"),
+            postgresql_where=text("next_change_at IS NOT NULL"),
+        ),
+    )
+
+    lead_id: int = columns.id_part()
+    model: str = columns.text_part()
+    version_id: int = columns.number()
+    as_of: int = columns.at()
+    total: float
+    dimensions: str = columns.text()  # JSON object: dimension → points
+    cell: str | None = columns.optional_text()
+    band: str | None = columns.optional_text()
+    must: int = columns.flag()
+    excluded: str | None = columns.optional_text()
+    surge: int = columns.flag()
+    next_change_at: int | None = columns.optional_at()
+
+
+class ScoreChange(SQLModel, table=True):
+    """Append-only: a score as it became. One row for a lead, version and instant, however often it is computed."""
+
+    __tablename__ = "score_changes"
+
+    lead_id: int = columns.id_part()
+    version_id: int = columns.id_part()
+    at: int = columns.id_part()
+    total: float
+    cell: str | None = columns.optional_text()
+    band: str | None = columns.optional_text()
+    must: int = columns.flag()
+    excluded: str | None = columns.optional_text()
+
+
+class QueuedWork(SQLModel, table=True):
+    """A lead that a flow has to look at: queue `score` (touched since its last score) or `route` (scored, deal moved).
+
+    Whoever touches the lead inserts or raises `revision`; whoever did the work deletes the row where `revision` is
+    still the one it read, so that a touch that comes in between is never lost.
+    """
+
+    __tablename__ = "work_queue"
+
+    queue: str = columns.text_part()
+    lead_id: int = columns.id_part()
+    revision: int = columns.number(1)
+
+
+class Lease(SQLModel, table=True):
+    """A named right to do something alone (a chunk, a flow), until an instant of the wall clock."""
+
+    __tablename__ = "leases"
+
+    name: str = columns.text_part()
+    owner: str = columns.text()
+    until: int = columns.at()

@@ -1,0 +1,67 @@
+"""The tables are the same on both databases, and their errors say what to do."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, text
+from sqlmodel import SQLModel
+
+from models.database import Database
+from models.errors import StorageError
+from models.migrations import HEAD, config
+
+
+@pytest.mark.feature("O1")
+def test_migrations_make_exactly_the_declared_tables(database: Database) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "warmline_version"})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_head_is_the_newest_migration() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
+
+
+def test_partial_indices_exist_on_both(database: Database) -> None:
+    with database.read() as connection:
+        indices = {i["name"]: i for i in inspect(connection).get_indexes("assignments")}
+    assert indices["ux_assignments_running"]["dialect_options"]
+
+
+def test_migrating_twice_changes_nothing(database: Database) -> None:
+    assert database.migrate() is False
+
+
+def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as connection:
+        connection.execute(text("INSERT INTO leases (name, owner, until) VALUES ('a', 'b', 1)"))
+        raise RuntimeError
+    with database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM leases")).scalar() == 0
+
+
+def test_an_unreachable_server_is_told_with_its_setting() -> None:
+    with pytest.raises(StorageError, match="database_url"):
+        Database("postgresql://nobody:hidden@127.0.0.1:1/none").migrate()
+
+
+def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="database folder"):
+        Database(f"sqlite:///{tmp_path / 'file' / 'warmline.db'}").migrate()
+
+
+def test_what_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "w.db").write_text("this is a letter, not a database" * 100)
+    with pytest.raises(StorageError, match="not a SQLite database"):
+        Database(f"sqlite:///{tmp_path / 'w.db'}").migrate()
+
+
+def test_another_scheme_is_refused() -> None:
+    with pytest.raises(StorageError, match="mysql"):
+        Database("mysql://x/y")
