@@ -35,8 +35,10 @@ _SQLITE_HINTS = {
 class Database:
     """A database by URL. Cheap to make: nothing is opened before the first `read` or `write`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str | None = None) -> None:
         self.url = _driver_url(url)
+        if password is not None:
+            self.url = self.url.set(password=password)
         self.engine: Engine = _engine(self.url)
 
     @property
