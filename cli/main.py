@@ -1,0 +1,46 @@
+"""`warmline`: the top of the house, where parts are wired together and a failure becomes a message and an exit code.
+
+Decides the words of the command line. Each command is a function in a module of its own; heavy imports stand inside
+those functions, so that `warmline --help` starts at once (a test looks at sys.modules).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import session
+from models.errors import WarmlineError
+
+app = typer.Typer(
+    name="warmline",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks print local variables, and those hold secrets and people
+    help="Lead management as files: ingest, score, route, nurture, hand to sales. Commands run in a workspace.",
+    epilog="Exit codes: 0 done · 1 failed · 2 usage · 3 configuration · 4 input · 5 database · 6 delivery · 7 Prefect",
+)
+
+
+@app.callback()
+def begin(
+    workspace: Annotated[
+        Path, typer.Option("--workspace", "-w", envvar="WARMLINE_WORKSPACE", help="The workspace's folder.")
+    ] = Path(),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting for this command: NAME=VALUE, such as smtp.port=2525.")
+    ] = None,
+) -> None:
+    session.begin(workspace, settings or [])
+
+
+def main() -> None:
+    """The entry point: runs the command; a WarmlineError becomes its message on stderr and its exit code."""
+    try:
+        app()
+    except WarmlineError as error:
+        session.err.print(f"[bold red]error:[/] {type(error).__name__}", highlight=False)
+        session.err.print(str(error), markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,51 @@
+"""What every command shares: the workspace it works in, the settings given on the command line, and the two streams.
+
+Results go to stdout, everything else to stderr, so that `--json` can be piped. Never imports what a command may not need.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from models.errors import UsageError
+
+if TYPE_CHECKING:
+    from models.workspace import Workspace
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False)
+
+_root = Path()
+_overrides: dict[str, Any] = {}
+
+
+def begin(root: Path, settings: list[str]) -> None:
+    """Remember the words before the command: `-w DIR` and `--set smtp.port=2525`."""
+    global _root, _overrides  # noqa: PLW0603 — one process runs one command
+    _root, _overrides = root, {}
+    for word in settings:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set: found {word!r}; allowed: NAME=VALUE, such as smtp.port=2525")
+        *groups, last = name.split(".")
+        place = _overrides
+        for group in groups:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise UsageError(f"--set: {group!r} in {word!r} was given a value of its own before")
+        place[last] = value
+
+
+def workspace() -> Workspace:
+    """The workspace of this command, opened. UsageError where the folder is none."""
+    from models.workspace import Workspace
+
+    return Workspace.open(_root, _overrides)
+
+
+def workspace_root() -> Path:
+    """The folder that `-w` named (default: the current one), opened or not."""
+    return _root
