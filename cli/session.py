@@ -1,6 +1,7 @@
 """What every command shares: the workspace it works in, the settings given on the command line, and the two streams.
 
-Results go to stdout, everything else to stderr, so that `--json` can be piped. Never imports what a command may not need.
+Results go to stdout, everything else to stderr, so that `--json` can be piped. Imports little:
+a command pays for what it needs itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _overrides: dict[str, Any] = {}
 
 def begin(root: Path, settings: list[str]) -> None:
     """Remember the words before the command: `-w DIR` and `--set smtp.port=2525`."""
-    global _root, _overrides  # noqa: PLW0603 — one process runs one command
+    global _root, _overrides
     _root, _overrides = root, {}
     for word in settings:
         name, equals, value = word.partition("=")
