@@ -64,7 +64,7 @@ class Sender(_Part):
     bounce_domain: str | None = None
 
 
-class PrefectSettings(_Part):
+class Prefect(_Part):
     """Where `warmline serve` puts its Prefect server."""
 
     host: str = "127.0.0.1"
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = None
     smtp: Smtp = Smtp()
     sender: Sender = Sender()
-    prefect: PrefectSettings = PrefectSettings()
+    prefect: Prefect = Prefect()
     schedules: dict[str, str] = {}
 
     @classmethod
