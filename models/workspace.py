@@ -6,6 +6,9 @@ Never writes to the folder; `warmline init` does.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +21,10 @@ from models.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay for these imports
     from models.database import Database
+    from models.rules.mail import MessageIds
 
 SETTINGS_FILE = "warmline.yaml"
+SECRET_KEY_FILE = ".secret_key"
 
 
 class Workspace:
@@ -74,3 +79,38 @@ class Workspace:
     @property
     def emails(self) -> Path:
         return self.root / "emails"
+
+    @cached_property
+    def secret_key(self) -> bytes:
+        """Signs links and derives Message-IDs: `secret_key` of the settings, else the file `.secret_key` (mode 0600),
+        which the first use makes. Several machines that share a database must share it."""
+        if self.settings.secret_key:
+            return self.settings.secret_key.get_secret_value().encode()
+        path = self.root / SECRET_KEY_FILE
+        try:
+            if not path.exists():
+                _make_secret(path)
+            return path.read_bytes().strip()
+        except OSError as error:
+            message = f"cannot be read or made: {error.strerror}; or set WARMLINE_SECRET_KEY"
+            raise ConfigurationError([Problem(SECRET_KEY_FILE, None, "", message)]) from error
+
+    @property
+    def message_ids(self) -> MessageIds:
+        """Names the messages of this workspace: what `models.queries.messages.intend` asks for."""
+        from models.rules.mail import MessageIds, idna_domain
+
+        domain = self.settings.sender.email.rpartition("@")[2]
+        return MessageIds(self.secret_key, idna_domain(domain) or "warmline.invalid")
+
+
+def _make_secret(path: Path) -> None:
+    """Write a new secret so that two processes that start at once end up with the same one."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    try:
+        draft.write_text(secrets.token_hex(32) + "\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()

@@ -1,0 +1,112 @@
+"""The life of an intended message: its states, what a server's answer means, when to try again, who gets nothing.
+
+Decides; models.queries.messages moves the rows and tasks.delivery does the sending. Two clocks meet in the outbox:
+
+- Programme time (`now`, passed in; simulated in a demo or a replay) is what the programme means: `created_at`,
+  `next_attempt_at`, `sent_at` and the Date header. While a delivery runs, programme time goes on at the pace of the
+  wall: an answer that comes 40 s after the start of a run with `now = t` is recorded at t + 40 s.
+- The wall clock (`clock`, passed in as a callable) is what processes really live by: `lease_until` alone. A lease says
+  how long a living sender may still act; simulated time would let it end at once, or never.
+
+The two are never compared with each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from models.rules.instants import HOUR, MINUTE
+
+
+class MessageState(StrEnum):
+    """Where an intended message is.
+
+    - queued: waits for its `next_attempt_at`. The server has not accepted it.
+    - leased: a sender prepares it, until `lease_until`. No final dot has left; an expired lease is queued again.
+    - sending: committed just before the final dot: from here on the server may have accepted it. An expired one is
+      decided by kind: nurture becomes `unknown`, an alert is queued again under the same Message-ID.
+    - sent: the server accepted it (reply 2yz after the final dot). Final.
+    - failed: it will not be sent: refused for good, given up after many attempts, or it cannot be rendered. `reason`
+      says why. Final.
+    - unknown: nurture only: the final dot left and no answer came. It may have arrived, so it is never sent again by
+      itself; a person, a relay log or a bounce can tell. Final until then.
+    - cancelled: held at the last check before sending: suppressed, left the sequence, became a customer … `reason`
+      says why. Final.
+    """
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in {MessageState.SENT, MessageState.FAILED, MessageState.UNKNOWN, MessageState.CANCELLED}
+
+
+class MessageKind(StrEnum):
+    """What happens in doubt: nurture is sent at most once; an alert to a salesperson at least once, same Message-ID."""
+
+    NURTURE = "nurture"
+    ALERT = "alert"
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """When to try again after a temporary refusal (RFC 5321 4.5.4.1: wait, retry for 4 to 5 days, then give up)."""
+
+    first: int = 5 * MINUTE
+    factor: float = 3.0
+    longest: int = 4 * HOUR
+    attempts: int = 32
+    """With the defaults 32 attempts last five days."""
+
+    def delay(self, attempts: int, fraction: float) -> int | None:
+        """Microseconds to wait after attempt number `attempts` (1 = the first); None = give up.
+
+        `fraction` in [0, 1) is the caller's randomness: the wait lies between half and the whole of the step, so that
+        messages refused together do not come back together.
+        """
+        if attempts >= self.attempts:
+            return None
+        step = min(float(self.longest), self.first * self.factor ** min(attempts - 1, 60))
+        return int(step * (0.5 + fraction / 2))
+
+
+@dataclass(frozen=True)
+class SendFacts:
+    """What is true at the moment of sending, besides the message: read in one query for a group."""
+
+    kind: str
+    suppressed: str | None
+    """The reason of a suppression that covers this kind, or None."""
+    stage: str | None
+    stage_at: int | None
+    enrolment_state: str | None
+    enrolment_reason: str | None
+    entered_at: int
+    """When the enrolment began; without one, when the message was made."""
+
+
+def hold_reason(facts: SendFacts) -> str | None:
+    """Why the message must not go out now, or None. Alerts go to our own people and are held only by a suppression."""
+    if facts.suppressed is not None:
+        return f"suppressed: {facts.suppressed}"
+    if facts.kind == MessageKind.ALERT:
+        return None
+    if facts.stage == "disqualified":
+        return "the lead is disqualified"
+    if facts.stage == "customer" and (facts.stage_at or 0) > facts.entered_at:
+        return "the lead became a customer after entering the sequence"
+    # `finished` is no reason: the last step's message is made when the sequence ends.
+    if facts.enrolment_state in {"exited", "held"}:
+        return f"enrolment {facts.enrolment_state}: {facts.enrolment_reason or 'no reason given'}"
+    return None
+
+
+LONGEST_REPLY = 500
+"""A server's words are kept to this many characters."""
