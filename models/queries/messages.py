@@ -1,8 +1,8 @@
 """The outbox: intended messages in; leases, marks, outcomes and answers to "who got what" out.
 
-Decides how a row moves between states; models.rules.outbox defines these, and the two clocks. Every move is one statement,
-fenced by owner and state, so that two senders, or one that died, cannot both own a message. Never sends: tasks.delivery
-does. All writes belong into `database.write(durable=True)`.
+Decides how a row moves between states; models.rules.outbox defines these, and the two clocks. Every move is one
+statement, fenced by owner and state, so that two senders, or one that died, cannot both own a message. Never sends:
+tasks.delivery does. All writes belong into `database.write(durable=True)`.
 """
 
 from __future__ import annotations
