@@ -12,7 +12,8 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -100,10 +101,13 @@ class Document:
         """A mistake at `location` (a path of keys and indices), placed in the file."""
         return Problem(self.file, self.line(location), ".".join(str(part) for part in location), message)
 
-    def validate(self, model: type[Model]) -> Model:
-        """The document as `model`; raises ConfigurationError with every mistake that pydantic found."""
+    def validate(self, model: type[Model], context: dict[str, Any] | None = None) -> Model:
+        """The document as `model`; raises ConfigurationError with every mistake that pydantic found.
+
+        `context` reaches the validators (predicates need `read_list` in it to read lists).
+        """
         try:
-            return model.model_validate(self.data)
+            return model.model_validate(self.data, context=context)
         except ValidationError as error:
             raise ConfigurationError([self.told(model, e) for e in error.errors(include_url=False)]) from error
 
@@ -157,12 +161,22 @@ def _step(node: Any, part: str | int) -> tuple[int | None, Any]:
 
 
 def _names_at(model: type[BaseModel], location: Location) -> list[str]:
-    """The field names allowed at `location`, where the path leads through plain models; else an empty list."""
+    """The field names allowed at `location`, through models and mappings or lists of them; else an empty list."""
     current: Any = model
     for part in location:
-        field = current.model_fields.get(part) if isinstance(part, str) else None
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        current = annotation
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            fields = {field.alias or name: field.annotation for name, field in current.model_fields.items()}
+            current = _bare(fields.get(str(part)))
+        else:
+            arguments = get_args(current)
+            current = _bare(arguments[-1]) if arguments else None
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return []
     return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _bare(annotation: Any) -> Any:
+    """The annotation without `| None`."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next((a for a in get_args(annotation) if a is not type(None)), None)
+    return annotation

@@ -1,0 +1,403 @@
+"""The predicate language: what `if`, `where`, `must`, `exclude`, `when` and territories say about attributes.
+
+Decides what can be said, whether it holds for given facts, and how it is told in words. Reads no file (lists come
+through the validation context `read_list`) and no clock. Scoring evaluates the leaves once per distinct value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import regex
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
+
+from models.documents import did_you_mean, shown
+from models.rules.values import Equals, as_instant, as_number, as_text, elements, folded, is_missing
+
+ReadList = Callable[[str], str]
+"""Relative path → text of the file; OSError or UnicodeDecodeError if it cannot be read."""
+MATCH_SECONDS = 0.25
+"""A pattern that needs longer on one value (catastrophic backtracking) does not match it."""
+RANGES: dict[str, Callable[[Any, Any], bool]] = {
+    "from": lambda x, bound: bool(x >= bound),
+    "to": lambda x, bound: bool(x <= bound),
+    "above": lambda x, bound: bool(x > bound),
+    "below": lambda x, bound: bool(x < bound),
+}
+PARTS: dict[str, Callable[[str, str], bool]] = {
+    "contains": str.__contains__,
+    "starts": str.startswith,
+    "ends": str.endswith,
+}
+OPERATORS = (*RANGES, *PARTS, "matches", "in_list", "is", "not")
+
+
+@dataclass(frozen=True)
+class Range:
+    """`from`, `to`, `above` or `below` a number or an instant; values of the other kind never hold."""
+
+    operator: str
+    bound: int | float
+    is_instant: bool
+    written: Any
+
+    def holds(self, element: Any) -> bool:
+        value = as_instant(element) if self.is_instant else as_number(element)
+        return value is not None and RANGES[self.operator](value, self.bound)
+
+    def describe(self) -> str:
+        return f"{self.operator} {self.written}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """`contains`, `starts` or `ends` with any of some texts."""
+
+    operator: str
+    texts: tuple[str, ...]
+
+    def holds(self, element: Any) -> bool:
+        text = folded(element)
+        return text is not None and any(PARTS[self.operator](text, part) for part in self.texts)
+
+    def describe(self) -> str:
+        return f"{self.operator} {_either(self.texts)}"
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """`matches` any of some regular expressions, anywhere in the text, ignoring case."""
+
+    patterns: tuple[Any, ...]
+
+    def holds(self, element: Any) -> bool:
+        text = as_text(element)
+        return text is not None and any(_found(pattern, text) for pattern in self.patterns)
+
+    def describe(self) -> str:
+        return f"matches {_either([pattern.pattern for pattern in self.patterns])}"
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Equals one of some scalars, written out or read from `file`."""
+
+    equals: Equals
+    values: tuple[Any, ...]
+    file: str | None = None
+
+    def holds(self, element: Any) -> bool:
+        return self.equals.holds(element)
+
+    def describe(self) -> str:
+        return f"is {_either(self.values)}" if self.file is None else f"is in {self.file}"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is asked of one attribute: one element passes all `tests`, and the attribute as a whole the rest."""
+
+    tests: tuple[Range | Part | Pattern | AnyOf, ...] = ()
+    present: bool | None = None
+    negated: Condition | None = None
+
+    def matches(self, value: Any) -> bool:
+        """True if the attribute's value (None = missing) is as asked."""
+        if self.present is not None and is_missing(value) == self.present:
+            return False
+        if self.negated is not None and self.negated.matches(value):
+            return False
+        return not self.tests or any(all(test.holds(one) for test in self.tests) for one in elements(value))
+
+    def describe(self) -> str:
+        words = [test.describe() for test in self.tests]
+        if self.present is not None:
+            words.append("is present" if self.present else "is missing")
+        if self.negated is not None:
+            words.append(f"not ({self.negated.describe()})")
+        return " and ".join(words)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A condition on one attribute."""
+
+    attribute: str
+    condition: Condition
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        return self.condition.matches(facts.get(self.attribute))
+
+    def attributes(self) -> frozenset[str]:
+        return frozenset((self.attribute,))
+
+    def describe(self) -> str:
+        return f"{self.attribute} {self.condition.describe()}"
+
+
+@dataclass(frozen=True)
+class All:
+    """Every part holds."""
+
+    parts: tuple[Node, ...]
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        return all(part.holds(facts) for part in self.parts)
+
+    def attributes(self) -> frozenset[str]:
+        return frozenset().union(*(part.attributes() for part in self.parts))
+
+    def describe(self) -> str:
+        return " and ".join(part.describe() for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Either:
+    """At least one part holds."""
+
+    parts: tuple[Node, ...]
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        return any(part.holds(facts) for part in self.parts)
+
+    def attributes(self) -> frozenset[str]:
+        return frozenset().union(*(part.attributes() for part in self.parts))
+
+    def describe(self) -> str:
+        return "(" + " or ".join(part.describe() for part in self.parts) + ")"
+
+
+@dataclass(frozen=True)
+class Not:
+    """The part does not hold."""
+
+    part: Node
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        return not self.part.holds(facts)
+
+    def attributes(self) -> frozenset[str]:
+        return self.part.attributes()
+
+    def describe(self) -> str:
+        return f"not ({self.part.describe()})"
+
+
+Node = Leaf | All | Either | Not
+
+
+class Predicate:
+    """A predicate on named attributes: a field of any pydantic model, written as a mapping.
+
+    `data` is the canonical form (lists read from files stand in it), so that a stored model means what it meant.
+    """
+
+    def __init__(self, root: Node, data: dict[str, Any]) -> None:
+        self.root = root
+        self.data = data
+
+    @classmethod
+    def parse(cls, data: Any, read_list: ReadList | None = None) -> Predicate:
+        """Read plain data. Raises pydantic's ValidationError with every mistake at its place."""
+        reader = _Reader(read_list)
+        root, canonical = reader.predicate(data, ())
+        if reader.mistakes:
+            raise ValidationError.from_exception_data("predicate", reader.mistakes)
+        assert root is not None
+        return cls(root, canonical)
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        """True if it holds for `facts` (attribute → value; an absent name is a missing attribute)."""
+        return self.root.holds(facts)
+
+    def attributes(self) -> frozenset[str]:
+        """The names of the attributes that it looks at."""
+        return self.root.attributes()
+
+    def describe(self) -> str:
+        """In words, for reasons and explanations."""
+        return self.root.describe()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Predicate) and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash(self.describe())
+
+    def __repr__(self) -> str:
+        return f"Predicate({self.data!r})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            cls._validated,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda predicate: predicate.data),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "description": "attribute → value, list of values (any of) or operators "
+            f"({', '.join(OPERATORS)}); all must hold. any: […], all: […], not: {{…}} combine.",
+        }
+
+    @classmethod
+    def _validated(cls, data: Any, info: ValidationInfo) -> Predicate:
+        return data if isinstance(data, Predicate) else cls.parse(data, (info.context or {}).get("read_list"))
+
+
+Place = tuple[str | int, ...]
+
+
+class _Reader:
+    """One reading of one predicate: collects every mistake with its place instead of stopping at the first."""
+
+    def __init__(self, read_list: ReadList | None) -> None:
+        self.read_list = read_list
+        self.mistakes: list[InitErrorDetails] = []
+
+    def mistake(self, place: Place, message: str, found: Any) -> None:
+        kind = PydanticCustomError("value_error", "{message}", {"message": message})
+        self.mistakes.append(InitErrorDetails(type=kind, loc=place, input=found))
+
+    def predicate(self, data: Any, place: Place) -> tuple[Node | None, dict[str, Any]]:
+        if not isinstance(data, dict) or not data:
+            self.mistake(place, f"found {shown(data)}; allowed: a mapping of attributes to what is asked of them", data)
+            return None, {}
+        parts: list[Node] = []
+        canonical: dict[str, Any] = {}
+        for name, asked in data.items():
+            node, canonical[name] = self._entry(name, asked, (*place, name))
+            if node is not None:
+                parts.append(node)
+        if len(parts) < len(data):
+            return None, canonical
+        return (parts[0] if len(parts) == 1 else All(tuple(parts))), canonical
+
+    def _entry(self, name: str, asked: Any, place: Place) -> tuple[Node | None, Any]:
+        if name == "not":
+            inner, canonical = self.predicate(asked, place)
+            return (None if inner is None else Not(inner)), canonical
+        if name in ("any", "all"):
+            return self._combination(name, asked, place)
+        condition, data = self.condition(asked, place)
+        return (None if condition is None else Leaf(name, condition)), data
+
+    def _combination(self, name: str, asked: Any, place: Place) -> tuple[Node | None, Any]:
+        if not isinstance(asked, list) or not asked:
+            self.mistake(place, f"found {shown(asked)}; allowed: a list of predicates", asked)
+            return None, asked
+        read = [self.predicate(part, (*place, index)) for index, part in enumerate(asked)]
+        parts = tuple(node for node, _ in read if node is not None)
+        if len(parts) < len(read):
+            return None, asked
+        return (Either(parts) if name == "any" else All(parts)), [canonical for _, canonical in read]
+
+    def condition(self, asked: Any, place: Place) -> tuple[Condition | None, Any]:
+        if not isinstance(asked, dict):
+            values = self._scalars(asked, place)
+            return (None if values is None else Condition((AnyOf(Equals.of(values), tuple(values)),))), asked
+        if not asked:
+            self.mistake(place, f"found an empty mapping; allowed: {', '.join(OPERATORS)}", asked)
+            return None, asked
+        before = len(self.mistakes)
+        tests: list[Range | Part | Pattern | AnyOf] = []
+        present: bool | None = None
+        negated: Condition | None = None
+        canonical: dict[str, Any] = dict(asked)
+        for operator, operand in asked.items():
+            here = (*place, operator)
+            if operator == "is":
+                present = self._presence(operand, here)
+            elif operator == "not":
+                negated, canonical[operator] = self.condition(operand, here)
+            elif operator == "in_list":
+                listed = self._list(operand, here)
+                if listed is not None:
+                    tests.append(listed)
+                    canonical[operator] = {"file": listed.file, "values": list(listed.values)}
+            elif operator in OPERATORS:
+                tests.extend(self._test(operator, operand, here))
+            else:
+                near = did_you_mean(operator, OPERATORS)
+                self.mistake(here, f"unknown operator{near} (allowed: {', '.join(OPERATORS)})", operand)
+        if len(self.mistakes) > before:
+            return None, canonical
+        return Condition(tuple(tests), present, negated), canonical
+
+    def _test(self, operator: str, operand: Any, place: Place) -> list[Range | Part | Pattern]:
+        if operator in RANGES:
+            number, moment = as_number(operand), as_instant(operand)
+            bound = moment if number is None else number
+            if bound is None:
+                self.mistake(place, f"found {shown(operand)}; allowed: a number or a date (ISO 8601)", operand)
+                return []
+            return [Range(operator, bound, number is None, operand)]
+        values = self._scalars(operand, place)
+        if values is None:
+            return []
+        if operator == "matches":
+            patterns = [self._pattern(str(value), place) for value in values]
+            return [Pattern(tuple(patterns))]
+        return [Part(operator, tuple(text for value in values if (text := folded(value)) is not None))]
+
+    def _scalars(self, asked: Any, place: Place) -> list[Any] | None:
+        values = asked if isinstance(asked, list) else [asked]
+        wrong = [value for value in values if not isinstance(value, str | int | float) or is_missing(value)]
+        if values and not wrong:
+            return values
+        hint = "; to ask for a missing value write {is: missing}" if asked is None else ""
+        found = shown(wrong[0] if wrong else asked)
+        self.mistake(place, f"found {found}; allowed: a text, a number, true, false, or a list of these{hint}", asked)
+        return None
+
+    def _presence(self, operand: Any, place: Place) -> bool | None:
+        if operand in ("missing", "present"):
+            return bool(operand == "present")
+        self.mistake(place, f"found {shown(operand)}; allowed: missing, present", operand)
+        return None
+
+    def _pattern(self, text: str, place: Place) -> Any:
+        try:
+            return regex.compile(text, regex.IGNORECASE)
+        except regex.error as error:
+            self.mistake(place, f"found {shown(text)}; not a regular expression: {error}", text)
+            return None
+
+    def _list(self, operand: Any, place: Place) -> AnyOf | None:
+        if isinstance(operand, dict) and set(operand) == {"file", "values"}:  # as a stored model holds it
+            return AnyOf(Equals.of(operand["values"]), tuple(operand["values"]), operand["file"])
+        if not isinstance(operand, str) or not operand.strip():
+            self.mistake(place, f"found {shown(operand)}; allowed: the path of a file with one value per line", operand)
+            return None
+        if self.read_list is None:
+            self.mistake(place, "a list cannot be read here; write the values out", operand)
+            return None
+        try:
+            text = self.read_list(operand)
+        except (OSError, UnicodeDecodeError) as error:
+            self.mistake(place, f"cannot read {shown(operand)}: {error}", operand)
+            return None
+        values = tuple(line.strip() for line in text.removeprefix("\ufeff").splitlines() if line.strip())
+        return AnyOf(Equals.of(values), values, operand)
+
+
+def _found(pattern: Any, text: str) -> bool:
+    try:
+        return pattern.search(text, timeout=MATCH_SECONDS) is not None
+    except TimeoutError:
+        return False
+
+
+def _either(values: Any) -> str:
+    words = [text for value in values if (text := as_text(value)) is not None]
+    if len(words) > 6:
+        words = [*words[:5], f"{len(words) - 5} more"]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
