@@ -6,7 +6,12 @@ numbers that people read are put into words by the maker, who knows the salesper
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
+
+SALES_NOTIFICATION = "sales_notification"
+"""Built-in template: a lead is handed to a rep. Payload: SalesNotification."""
+SALES_RECALL = "sales_recall"
+"""Built-in template: a lead that was handed over fell back. Payload: SalesRecall. Each rep is told once."""
 
 
 class Why(TypedDict):
@@ -61,3 +66,32 @@ class SalesNotification(TypedDict):
     """A suggested first sentence."""
     assigned_because: str
     answers: list[Answer]
+
+
+class SalesRecall(TypedDict):
+    """Payload of the template `sales_recall`: the lead needs no call now, and why."""
+
+    rep_name: str
+    lead_name: str
+    position: str
+    headline: str
+    """What happened, in half a line: "fell back to marketing_qualified". Stands in the subject."""
+    because: str
+    """The condition that held, in words: "total 52.1 < 55 (mql-sql v3)"."""
+    assigned_at: str
+    """When the rep had been given the lead, in words."""
+    contact: list[Contact]
+
+
+class NurtureMail(TypedDict):
+    """Payload of a nurture mail. The message's `template` is the step's folder in emails/."""
+
+    lead: dict[str, Any]
+    """The lead's attributes as imported (first_name, job_title …), and `email`, `stage`."""
+    account: dict[str, Any]
+    """The account's attributes and its `name`; empty without an account."""
+    sender: dict[str, str]
+    """`name`, `email`, `postal_address` of the workspace."""
+    sequence: str
+    step: int
+    """Index of the send step in the sequence's list of steps, from 0."""
