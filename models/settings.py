@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.documents import ConfigurationError, Document, Location, Problem, shown
@@ -48,6 +48,16 @@ class Smtp(_Part):
     password: SecretStr | None = None
     connections: int = Field(default=4, ge=1, le=64)
     local_hostname: str = "localhost"
+    timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """For connecting (with TLS and AUTH), for each answer and for the body to leave."""
+    reply_timeout_seconds: float = Field(default=600.0, gt=0, le=7200)
+    """For the answer to the final dot: RFC 5321 4.5.3.2.6 asks for 10 minutes. Impatience makes doubt."""
+
+    @model_validator(mode="after")
+    def _is_private(self) -> Smtp:
+        if self.tls == "none" and not self.is_loopback:
+            raise ValueError(f"found tls 'none' for host {shown(self.host)}; allowed off loopback: starttls, implicit")
+        return self
 
     @property
     def is_loopback(self) -> bool:
@@ -124,7 +134,7 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
     for name, place in SECRETS.items():
         _put(words, place, _secret_from_file(f"{PREFIX}{name.upper()}_FILE"))
     try:
-        return Settings(**{"file": document.data, "words": words})
+        return Settings(file=document.data, words=words)
     except ValidationError as error:
         raise ConfigurationError(_told(document, e) for e in error.errors(include_url=False)) from error
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, TextClause, bindparam, text
 
+from models.queries import suppressions
 from models.rules.mail import MessageIds
-from models.rules.outbox import MessageKind
+from models.rules.outbox import MessageKind, MessageState, SendFacts, hold_reason
 
 
 @dataclass(frozen=True)
@@ -71,4 +72,187 @@ def _row(message: NewMessage, message_ids: MessageIds, now: int) -> dict[str, An
         "message_id": message_ids.of(message.idempotency_key),
         "created_at": now,
         "next_attempt_at": message.next_attempt_at,
+    }
+
+
+@dataclass(frozen=True)
+class Leased:
+    """A message that a sender holds until `lease_until` (wall clock), and why it must not go out, if so."""
+
+    id: int
+    idempotency_key: str
+    kind: MessageKind
+    lead_id: int | None
+    recipient: str
+    template: str
+    payload: str
+    message_id: str
+    attempts: int
+    lease_until: int
+    hold: str | None
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How an attempt ended. `counted` is false where nothing was tried, so that no attempt is used up."""
+
+    id: int
+    state: MessageState
+    reason: str | None = None
+    reply: str | None = None
+    next_attempt_at: int | None = None
+    sent_at: int | None = None
+    counted: bool = True
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """What became of messages whose sender died: back in the queue, in doubt, or given up."""
+
+    queued: int = 0
+    unknown: int = 0
+    failed: int = 0
+
+
+# MATERIALIZED: the locked rows are chosen once; an inlined subquery with LIMIT may be run again for every row.
+_LEASE = """
+    WITH ready AS MATERIALIZED (
+        SELECT id FROM messages WHERE state = 'queued' AND kind = :kind AND next_attempt_at <= :now
+        ORDER BY next_attempt_at, id LIMIT :count {lock}
+    )
+    UPDATE messages SET state = 'leased', lease_owner = :owner, lease_until = :until, attempts = attempts + 1
+    WHERE id IN (SELECT id FROM ready) RETURNING id
+"""
+_FACTS = text(
+    """
+    SELECT m.id, m.idempotency_key, m.kind, m.lead_id, m.recipient, m.template, m.payload, m.message_id, m.attempts,
+           m.lease_until, l.stage, l.stage_at, e.state, e.reason, COALESCE(e.entered_at, m.created_at)
+    FROM messages m LEFT JOIN leads l ON l.id = m.lead_id LEFT JOIN enrolments e ON e.id = m.enrolment_id
+    WHERE m.id IN :ids ORDER BY m.kind, m.next_attempt_at, m.id
+    """
+).bindparams(bindparam("ids", expanding=True))
+_MARK = text(
+    """
+    UPDATE messages SET state = 'sending', lease_until = :until
+    WHERE id IN :ids AND lease_owner = :owner AND state = 'leased' AND lease_until > :clock RETURNING id
+    """
+).bindparams(bindparam("ids", expanding=True))
+# `unknown` may still become `sent`: its own sender came back late and knows better than who reaped it.
+_SETTLE = text(
+    """
+    UPDATE messages
+    SET state = :state, reason = :reason, reply = COALESCE(:reply, reply), sent_at = :sent_at,
+        next_attempt_at = COALESCE(:next_attempt_at, next_attempt_at), attempts = attempts - :uncounted,
+        lease_owner = NULL, lease_until = NULL
+    WHERE id = :id AND lease_owner = :owner AND (state IN ('leased', 'sending') OR (state = 'unknown' AND 1 = :sent))
+    """
+)
+_RELEASE = text(
+    """
+    UPDATE messages SET state = 'queued', lease_owner = NULL, lease_until = NULL, attempts = attempts - 1
+    WHERE lease_owner = :owner AND state = 'leased'
+    """
+)
+
+
+def lease(connection: Connection, *, owner: str, now: int, until: int, count: int, secret: bytes) -> list[Leased]:
+    """Take up to `count` messages that are due at `now` (programme time) until `until` (wall clock); alerts first.
+
+    Each is checked against what is true now, in the same transaction: `hold` says why it must not go out.
+    """
+    ids: list[int] = []
+    statement = _locking(connection, _LEASE)
+    for kind in (MessageKind.ALERT, MessageKind.NURTURE):
+        if len(ids) < count:
+            given = {"kind": kind.value, "now": now, "count": count - len(ids), "owner": owner, "until": until}
+            ids += connection.execute(statement, given).scalars()
+    if not ids:
+        return []
+    rows = connection.execute(_FACTS, {"ids": ids}).all()
+    suppressed = suppressions.reasons(connection, secret, {(row[4], row[2]) for row in rows})
+    return [_leased(row, suppressed.get((row[4], row[2]))) for row in rows]
+
+
+def mark_sending(connection: Connection, ids: Sequence[int], *, owner: str, clock: int, until: int) -> set[int]:
+    """Write down that the server may have accepted these from now on; the ids of those that are still `owner`'s.
+
+    Only they may have their final dot sent, and only after the commit.
+    """
+    if not ids:
+        return set()
+    given = {"ids": sorted(ids), "owner": owner, "clock": clock, "until": until}
+    return set(connection.execute(_MARK, given).scalars())
+
+
+def settle(connection: Connection, outcomes: Sequence[Settlement], *, owner: str) -> None:
+    """Write down how attempts ended, for those that are still `owner`'s; a late sender changes nothing of others'."""
+    if outcomes:
+        connection.execute(_SETTLE, [_settled(outcome, owner) for outcome in sorted(outcomes, key=lambda o: o.id)])
+
+
+def release(connection: Connection, *, owner: str) -> int:
+    """Give back what `owner` leased and has not begun to send; the number of messages."""
+    return connection.execute(_RELEASE, {"owner": owner}).rowcount
+
+
+def owners(connection: Connection) -> list[str]:
+    """Everybody who holds a lease, dead or alive."""
+    statement = "SELECT DISTINCT lease_owner FROM messages WHERE state IN ('leased', 'sending')"
+    return list(connection.execute(text(statement)).scalars())
+
+
+def reap(connection: Connection, *, clock: int, dead: Sequence[str] = (), attempts: int) -> Reaped:
+    """Take over messages whose lease has expired at `clock`, or whose owner is surely `dead`.
+
+    `attempts`: after so many a message is given up: something about it kills its senders.
+    """
+    expired = (
+        f"(lease_until <= :clock OR lease_owner IN :dead) {'' if _is_sqlite(connection) else 'FOR UPDATE SKIP LOCKED'}"
+    )
+    given = {"clock": clock, "dead": list(dead), "attempts": attempts}
+
+    def moved(change: str, condition: str) -> int:
+        statement = (
+            f"UPDATE messages SET {change} WHERE id IN (SELECT id FROM messages WHERE {condition} AND {expired})"
+        )
+        return connection.execute(text(statement).bindparams(bindparam("dead", expanding=True)), given).rowcount
+
+    unknown = moved(f"state = 'unknown', reason = '{_SENDER_DIED}'", "state = 'sending' AND kind = 'nurture'")
+    failed = moved(
+        f"state = 'failed', reason = '{_GIVEN_UP}', lease_owner = NULL, lease_until = NULL",
+        "state IN ('leased', 'sending') AND attempts >= :attempts",
+    )
+    queued = moved("state = 'queued', lease_owner = NULL, lease_until = NULL", "state IN ('leased', 'sending')")
+    return Reaped(queued=queued, unknown=unknown, failed=failed)
+
+
+_SENDER_DIED = "the sender ended after the final dot and before the server answered: it may have arrived"
+_GIVEN_UP = "given up: its senders ended again and again while they prepared it"
+
+
+def _locking(connection: Connection, statement: str) -> TextClause:
+    return text(statement.format(lock="" if _is_sqlite(connection) else "FOR UPDATE SKIP LOCKED"))
+
+
+def _is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+def _leased(row: Row[Any], suppressed: str | None) -> Leased:
+    stage, stage_at, enrolment_state, enrolment_reason, entered_at = row[10:]
+    facts = SendFacts(row[2], suppressed, stage, stage_at, enrolment_state, enrolment_reason, entered_at)
+    return Leased(row[0], row[1], MessageKind(row[2]), *row[3:10], hold=hold_reason(facts))
+
+
+def _settled(outcome: Settlement, owner: str) -> dict[str, Any]:
+    return {
+        "id": outcome.id,
+        "owner": owner,
+        "state": outcome.state.value,
+        "sent": int(outcome.state is MessageState.SENT),
+        "reason": outcome.reason,
+        "reply": outcome.reply,
+        "sent_at": outcome.sent_at,
+        "next_attempt_at": outcome.next_attempt_at,
+        "uncounted": int(not outcome.counted),
     }

@@ -84,7 +84,9 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         Index(
             "ix_messages_ready",
+            "kind",
             "next_attempt_at",
+            "id",
             sqlite_where=text("state = 'queued'"),
             postgresql_where=text("state = 'queued'"),
         ),

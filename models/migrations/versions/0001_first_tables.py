@@ -304,6 +304,6 @@ def upgrade() -> None:
     with op.batch_alter_table('messages', schema=None) as batch_op:
         batch_op.create_index('ix_messages_lead', ['lead_id'], unique=False)
         batch_op.create_index('ix_messages_leased', ['lease_until'], unique=False, sqlite_where=sa.text("state IN ('leased', 'sending')"), postgresql_where=sa.text("state IN ('leased', 'sending')"))
-        batch_op.create_index('ix_messages_ready', ['next_attempt_at'], unique=False, sqlite_where=sa.text("state = 'queued'"), postgresql_where=sa.text("state = 'queued'"))
+        batch_op.create_index('ix_messages_ready', ['kind', 'next_attempt_at', 'id'], unique=False, sqlite_where=sa.text("state = 'queued'"), postgresql_where=sa.text("state = 'queued'"))
 
     # ### end Alembic commands ###

@@ -1,0 +1,65 @@
+"""Addresses that get no more mail, kept as keyed hashes: in by `suppress`, out by `reasons`.
+
+Decides what covers what: scope `nurture` holds nurture mail, scope `all` everything. Never holds an address itself, so
+that the wish outlives the erasure of the person. Asked when a message is made and again when it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Connection, bindparam, text
+
+from models.rules.outbox import MessageKind
+from models.rules.tokens import suppression_digest
+
+Scope = Literal["nurture", "all"]
+
+
+@dataclass(frozen=True)
+class NewSuppression:
+    """A wish or a finding: `digest` is models.rules.tokens.suppression_digest of the address, `at` programme time."""
+
+    digest: bytes
+    reason: str
+    at: int
+    scope: Scope = "nurture"
+
+
+# The first reason stays: it is the evidence. A wider wish widens the scope; nothing here narrows it.
+_SUPPRESS = text(
+    """
+    INSERT INTO suppressions (digest, scope, reason, at) VALUES (:digest, :scope, :reason, :at)
+    ON CONFLICT (digest) DO UPDATE SET scope = excluded.scope
+    WHERE excluded.scope = 'all' AND suppressions.scope <> 'all'
+    """
+)
+_FIND = text("SELECT digest, scope, reason FROM suppressions WHERE digest IN :digests").bindparams(
+    bindparam("digests", expanding=True)
+)
+
+
+def suppress(connection: Connection, rows: Sequence[NewSuppression]) -> int:
+    """Add suppressions; the number that are new or wider than before. Doing it twice changes nothing."""
+    if not rows:
+        return 0
+    given = [{"digest": row.digest, "scope": row.scope, "reason": row.reason, "at": row.at} for row in rows]
+    return connection.execute(_SUPPRESS, given).rowcount
+
+
+def reasons(connection: Connection, secret: bytes, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Of the pairs (address, message kind) those that must get nothing, with the reason."""
+    digests = {address: suppression_digest(secret, address) for address, _ in wanted}
+    if not digests:
+        return {}
+    found = {
+        bytes(row[0]): (row[1], row[2]) for row in connection.execute(_FIND, {"digests": sorted(set(digests.values()))})
+    }
+    held = {}
+    for address, kind in wanted:
+        scope, reason = found.get(digests[address], (None, None))
+        if reason is not None and (scope == "all" or kind == MessageKind.NURTURE):
+            held[address, kind] = reason
+    return held
