@@ -1,13 +1,14 @@
 """One message over one SMTP connection, knowing at each instant whether the server may have accepted it.
 
-aiosmtplib opens the connection (TLS, EHLO, AUTH); from there this driver speaks MAIL, RCPT, DATA, body and final dot itself,
-pipelined where the server offers it (RFC 2920), because `sendmail` raises the same error for a cut before and after the dot.
-Outcomes are values; only an unreachable server raises (DeliveryError). Never decides what happens next: tasks.delivery does.
+aiosmtplib opens the connection (TLS, EHLO, AUTH). From there this driver speaks MAIL, RCPT, DATA, body and final dot
+itself, pipelined where the server offers it (RFC 2920), because `sendmail` raises the same error for a cut before and
+after the dot. Outcomes are values; only an unreachable server raises (DeliveryError). tasks.delivery decides what next.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 from collections.abc import Awaitable, Callable
@@ -68,7 +69,7 @@ class Withdrawn:
 Outcome = Accepted | Refused | Broken | InDoubt | Withdrawn
 
 
-class _Nonsense(ConnectionError):
+class _NonsenseError(ConnectionError):
     """The server sent something that is no SMTP reply."""
 
 
@@ -90,7 +91,7 @@ class _Replies(asyncio.Protocol):
             del self._buffer[:end]
             self.queue.put_nowait(_parsed(reply))
         if len(self._buffer) > LONGEST_REPLY:
-            self.queue.put_nowait(_Nonsense("a reply without end"))
+            self.queue.put_nowait(_NonsenseError("a reply without end"))
             self.transport.abort()
 
     def _end_of_reply(self) -> int | None:
@@ -114,6 +115,8 @@ class _Replies(asyncio.Protocol):
 
     async def next(self, seconds: float) -> tuple[int, str]:
         """The next reply; raises ConnectionError or TimeoutError."""
+        if self.lost and self.queue.empty():
+            raise self.lost
         async with asyncio.timeout(seconds):
             reply = await self.queue.get()
         if isinstance(reply, Exception):
@@ -131,7 +134,7 @@ class _Replies(asyncio.Protocol):
 def _parsed(reply: bytes) -> tuple[int, str] | Exception:
     text = reply.decode("utf-8", "replace").strip()
     if not re.match(rb"[2-5][0-5][0-9]([ -]|\r?\n)", reply):
-        return _Nonsense(f"found {text[:60]!a} where an SMTP reply is expected")
+        return _NonsenseError(f"found {text[:60]!a} where an SMTP reply is expected")
     return int(reply[:3]), text
 
 
@@ -213,9 +216,11 @@ class SmtpConnection:
             code, reply = await self._replies.next(self._settings.reply_timeout_seconds)
         except (OSError, TimeoutError) as error:
             self.close()
+            if attempt.refused:
+                return attempt.refused
             reason = str(error) or f"no answer for {self._patience(attempt.stage):g} s"
             return InDoubt(reason) if attempt.stage == "dot" else Broken(attempt.stage, reason)
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or `before_dot` could not write: the stage of this connection is lost
             self.close()
             raise
         return self._verdict(code, reply)
@@ -242,26 +247,25 @@ class SmtpConnection:
         ]
         if self._pipelines:
             self._transport.write(b"".join(command for _, command in commands))
-        refused: Refused | None = None
         for stage, command in commands:
             attempt.stage = stage
             if not self._pipelines:
-                if refused:
+                if attempt.refused:
                     break
                 self._transport.write(command)
             code, reply = await self._replies.next(self._settings.timeout_seconds)
-            if code == 421 or (refused and stage == "data" and code == 354):
+            if code == 421 or (attempt.refused and stage == "data" and code == 354):
                 # Closing, or waiting for a body that must not come: nothing more to be had from this connection.
                 self.close()
-                return refused or Refused(stage, code, reply)
-            if refused is None and code // 100 != (3 if stage == "data" else 2):
+                return attempt.refused or Refused(stage, code, reply)
+            if attempt.refused is None and code // 100 != (3 if stage == "data" else 2):
                 if code < 400:
-                    raise _Nonsense(f"found the reply {reply[:60]!a} to {stage.upper()}")
-                refused = Refused(stage, code, reply)
-        if refused:
+                    raise _NonsenseError(f"found the reply {reply[:60]!a} to {stage.upper()}")
+                attempt.refused = Refused(stage, code, reply)
+        if attempt.refused:
             self._transport.write(b"RSET\r\n")
             await self._replies.next(self._settings.timeout_seconds)
-        return refused
+        return attempt.refused
 
     async def _early_answer(self) -> Outcome:
         try:
@@ -285,16 +289,15 @@ class SmtpConnection:
         """Say goodbye, without waiting long for the answer, and close."""
         if self.is_usable:
             self._transport.write(b"QUIT\r\n")
-            try:
+            with contextlib.suppress(OSError, TimeoutError):  # it was a courtesy
                 await self._replies.next(min(2.0, self._settings.timeout_seconds))
-            except (OSError, TimeoutError):
-                pass  # it was a courtesy
         self.close()
 
 
 @dataclass
 class _Attempt:
     stage: Stage = "mail"
+    refused: Refused | None = None
 
 
 def _stuffed(content: bytes) -> bytes:

@@ -206,16 +206,16 @@ def reap(connection: Connection, *, clock: int, dead: Sequence[str] = (), attemp
 
     `attempts`: after so many a message is given up: something about it kills its senders.
     """
-    expired = (
-        f"(lease_until <= :clock OR lease_owner IN :dead) {'' if _is_sqlite(connection) else 'FOR UPDATE SKIP LOCKED'}"
-    )
+    lock = "" if _is_sqlite(connection) else "FOR UPDATE SKIP LOCKED"
+    expired = f"(lease_until <= :clock OR lease_owner IN :dead) {lock}"
     given = {"clock": clock, "dead": list(dead), "attempts": attempts}
 
     def moved(change: str, condition: str) -> int:
-        statement = (
-            f"UPDATE messages SET {change} WHERE id IN (SELECT id FROM messages WHERE {condition} AND {expired})"
+        rows = f"SELECT id FROM messages WHERE {condition} AND {expired}"
+        statement = text(f"UPDATE messages SET {change} WHERE id IN ({rows})").bindparams(
+            bindparam("dead", expanding=True)
         )
-        return connection.execute(text(statement).bindparams(bindparam("dead", expanding=True)), given).rowcount
+        return connection.execute(statement, given).rowcount
 
     unknown = moved(f"state = 'unknown', reason = '{_SENDER_DIED}'", "state = 'sending' AND kind = 'nurture'")
     failed = moved(
@@ -241,7 +241,7 @@ def _is_sqlite(connection: Connection) -> bool:
 def _leased(row: Row[Any], suppressed: str | None) -> Leased:
     stage, stage_at, enrolment_state, enrolment_reason, entered_at = row[10:]
     facts = SendFacts(row[2], suppressed, stage, stage_at, enrolment_state, enrolment_reason, entered_at)
-    return Leased(row[0], row[1], MessageKind(row[2]), *row[3:10], hold=hold_reason(facts))
+    return Leased(row[0], row[1], MessageKind(row[2]), *row[3:10], hold_reason(facts))
 
 
 def _settled(outcome: Settlement, owner: str) -> dict[str, Any]:
