@@ -1,0 +1,235 @@
+"""Nurture sequences: whom a sequence takes, when it lets go, and what each step does.
+
+Decides enrolment, exit and the next step from facts that it is given; sends nothing and knows no clock. A running
+enrolment keeps the version it began with (`content`). tasks.nurture turns steps into intended messages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.documents import Document, did_you_mean, shown
+from models.rules.durations import Duration, duration_text, parse_duration
+from models.rules.lifecycle import Stage
+from models.rules.predicates import Predicate, ReadList
+
+ALWAYS_EXIT = ("email_reply", "unsubscribe", "spam_complaint")
+"""Acts after which no sequence goes on, whatever its file says: the lead answered, or wants no more mail."""
+NOT_NURTURED = (Stage.SALES_QUALIFIED, Stage.OPPORTUNITY, Stage.CUSTOMER, Stage.ADVOCATE, Stage.DISQUALIFIED)
+"""Stages in which a sequence goes on only if it enrols leads of that very stage."""
+NO_ADDRESS = "no e-mail address"
+"""Why an enrolment is held when its lead cannot be written to; it goes on when an address comes."""
+_LATER = ("until", "branch", "experiment", "adjust", "notify", "enrol", "exit")
+_FOLDER = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Step(_Part):
+    """One step: `send` a folder of emails/, or `wait` a duration."""
+
+    send: str | None = Field(default=None, pattern=_FOLDER)
+    wait: Duration | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_kind(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (later := [kind for kind in _LATER if kind in value]):
+            raise ValueError(f"found the step `{later[0]}`; allowed here: send, wait")
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Step:
+        if (self.send is None) == (self.wait is None):
+            raise ValueError("a step is either `send: FOLDER` or `wait: DURATION`")
+        return self
+
+
+def _stages(value: list[str]) -> list[str]:
+    for name in value:
+        if name not in list(Stage):
+            raise ValueError(f"found {shown(name)}{did_you_mean(name, Stage)}; allowed: {', '.join(Stage)}")
+    return value
+
+
+class Enrol(_Part):
+    """Whom the sequence takes: leads of these stages, for whom `if` holds."""
+
+    stages: list[str] = Field(min_length=1)
+    if_: Predicate | None = Field(default=None, alias="if")
+
+    _known = field_validator("stages")(_stages)
+
+    @field_validator("stages")
+    @classmethod
+    def _can_be_nurtured(cls, value: list[str]) -> list[str]:
+        if Stage.DISQUALIFIED in value:
+            raise ValueError("found 'disqualified'; nobody disqualified is nurtured")
+        return value
+
+
+class Exit(_Part):
+    """When the sequence lets go, beside the lead's leaving the enrolled stages: stages reached, acts done, `if`."""
+
+    stages: list[str] = []
+    did: list[str] = []
+    if_: Predicate | None = Field(default=None, alias="if")
+
+    _known = field_validator("stages")(_stages)
+
+    @field_validator("did", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class Sequence(_Part):
+    """sequences/NAME.yaml."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    version: int = Field(default=1, ge=1)
+    description: str = ""
+    priority: int = 0
+    enrol: Enrol
+    exit: Exit = Exit()
+    again: Literal["never"] | Duration = "never"
+    steps: list[Step] = Field(min_length=1)
+
+    @field_validator("again", mode="before")
+    @classmethod
+    def _again(cls, value: Any) -> Any:
+        try:
+            return value if value == "never" else duration_text(parse_duration(value))
+        except ValueError as error:
+            raise ValueError(f"{error}; or never") from error
+
+    @model_validator(mode="after")
+    def _sends(self) -> Sequence:
+        folders = [step.send for step in self.steps if step.send is not None]
+        if not folders:
+            raise ValueError("steps: nothing is ever sent")
+        if twice := [folder for folder in folders if folders.count(folder) > 1]:
+            raise ValueError(f"steps: {shown(twice[0])} is sent twice")
+        if both := sorted(set(self.enrol.stages) & set(self.exit.stages)):
+            raise ValueError(f"exit.stages: {both[0]} is enrolled and let go at once")
+        return self
+
+    @classmethod
+    def load(cls, document: Document, read_list: ReadList | None = None) -> Sequence:
+        """A file of sequences/ as a Sequence. Raises ConfigurationError with every mistake and its line."""
+        return document.validate(cls, {"read_list": read_list})
+
+    def content(self) -> str:
+        """Canonical JSON, from which `from_content` makes the same sequence."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
+
+    @classmethod
+    def from_content(cls, content: str) -> Sequence:
+        return cls.model_validate(orjson.loads(content))
+
+    def digest(self) -> bytes:
+        return hashlib.blake2b(self.content().encode(), digest_size=16).digest()
+
+    def attributes(self) -> frozenset[str]:
+        """The attributes that its predicates look at."""
+        asked = (self.enrol.if_, self.exit.if_)
+        return frozenset[str]().union(*(predicate.attributes() for predicate in asked if predicate is not None))
+
+    def takes(self, stage: str, attributes: Mapping[str, Any]) -> bool:
+        """True if it is meant for a lead of this stage with these attributes."""
+        return stage in self.enrol.stages and (self.enrol.if_ is None or self.enrol.if_.holds(attributes))
+
+    def may_enter_again(self, ended_at: int | None, now: int) -> bool:
+        """True if a lead whose last way through ended at `ended_at` may begin once more."""
+        return self.again != "never" and ended_at is not None and ended_at + self.again <= now
+
+    def keeps(self, stage: str) -> bool:
+        """True if a lead of this stage may go on: one of the enrolled stages, or one that only `exit.stages` guards."""
+        if stage in self.enrol.stages:
+            return True
+        return bool(self.exit.stages) and stage not in self.exit.stages and stage not in NOT_NURTURED
+
+    def why_exit(self, stage: str, attributes: Mapping[str, Any], acts: frozenset[str]) -> str:
+        """Why the lead's way ends now, in words; empty if it goes on. `acts`: types of what it did since it entered."""
+        if not self.keeps(stage):
+            return f"stage {stage}"
+        if done := sorted(acts & self.exit_acts):
+            return f"did {done[0]}"
+        if self.exit.if_ is not None and self.exit.if_.holds(attributes):
+            return self.exit.if_.describe()
+        return ""
+
+    @property
+    def exit_acts(self) -> frozenset[str]:
+        """The types of activities that end it."""
+        return frozenset((*ALWAYS_EXIT, *self.exit.did))
+
+    def advance(self, step: int, now: int) -> Advance:
+        """What is to be done at `step` (index of the next one) at `now`: all sends up to the next wait."""
+        sends: list[tuple[int, str]] = []
+        while step < len(self.steps):
+            current = self.steps[step]
+            step += 1
+            if current.wait is not None:
+                # From now, not from when it was due: after a standstill two mails must not come at once.
+                return Advance(tuple(sends), step, now + current.wait)
+            assert current.send is not None
+            sends.append((step - 1, current.send))
+        return Advance(tuple(sends), step, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What one look at an enrolment does: (index, folder) to send now, the next step and when; due None: finished."""
+
+    sends: tuple[tuple[int, str], ...]
+    step: int
+    due_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A way through a sequence that a lead has begun, as far as enrolling and exiting ask."""
+
+    id: int
+    sequence: str
+    entry: int
+    state: str
+    ended_at: int | None
+
+    @property
+    def runs(self) -> bool:
+        return self.state in ("active", "held")
+
+
+def choose(
+    sequences: Listed[Sequence], stage: str, attributes: Mapping[str, Any], past: Listed[Enrolled], now: int
+) -> tuple[Sequence, int] | None:
+    """The sequence that the lead enters now, and the entry's number; None if there is none.
+
+    One at a time: nothing is entered while another runs, unless the new one has a higher priority (the caller ends the
+    running one). Highest priority first, then by name.
+    """
+    running = [enrolled for enrolled in past if enrolled.runs]
+    priorities = {sequence.name: sequence.priority for sequence in sequences}
+    least = max((priorities.get(enrolled.sequence, 0) for enrolled in running), default=None)
+    for sequence in sorted(sequences, key=lambda s: (-s.priority, s.name)):
+        if (least is not None and sequence.priority <= least) or not sequence.takes(stage, attributes):
+            continue
+        before = [enrolled for enrolled in past if enrolled.sequence == sequence.name]
+        last = max(before, key=lambda enrolled: enrolled.entry, default=None)
+        if last is None:
+            return sequence, 1
+        if not last.runs and sequence.may_enter_again(last.ended_at, now):
+            return sequence, last.entry + 1
+    return None
