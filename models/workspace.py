@@ -1,7 +1,7 @@
 """A workspace: the folder of files in which a user keeps the programme, opened and checked.
 
-Decides where each part of the programme stands (see `LAYOUT` in docs/workspace.md) and loads it when it is first asked for.
-Never writes to the folder; `warmline init` does.
+Decides where each part of the programme stands (docs/workspace.md) and loads it when it is first asked for. Writes
+nothing to the folder but the secret key; `warmline init` makes the rest.
 """
 
 from __future__ import annotations
@@ -9,26 +9,32 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from models.documents import ConfigurationError, Document, Problem
+from models.documents import ConfigurationError, Document, Problem, did_you_mean
 from models.errors import UsageError
 from models.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay for these imports
     from models.database import Database
+    from models.rules.assignment import Team
+    from models.rules.lifecycle import Lifecycle
     from models.rules.mail import MessageIds
+    from models.rules.mapping import Mapping as ColumnMapping
+    from models.rules.scoring import ScoringModel
+    from models.rules.sequences import Sequence
 
 SETTINGS_FILE = "warmline.yaml"
-SECRET_KEY_FILE = ".secret_key"
+SECRET_KEY_FILE = ".warmline/secret.key"
+SCORING_FILE, LIFECYCLE_FILE, TEAM_FILE = "scoring.yaml", "lifecycle.yaml", "team.yaml"
 
 
 class Workspace:
-    """An opened workspace. Parts are loaded on first use; a part with mistakes raises ConfigurationError with them all."""
+    """An opened workspace. Parts are loaded on first use; one with mistakes raises ConfigurationError with them all."""
 
     def __init__(self, root: Path, settings: Settings) -> None:
         self.root = root
@@ -40,8 +46,8 @@ class Workspace:
         path = root / SETTINGS_FILE
         if not path.is_file():
             raise UsageError(
-                f"{root} is no workspace: it has no {SETTINGS_FILE}; make one with `warmline init {root} --playbook mql-sql`, "
-                "or name another folder with -w"
+                f"{root} is no workspace: it has no {SETTINGS_FILE}; make one with "
+                f"`warmline init {root} --playbook mql-sql`, or name another folder with -w"
             )
         return cls(root.resolve(), load_settings(path, overrides))
 
@@ -81,9 +87,118 @@ class Workspace:
         return self.root / "emails"
 
     @cached_property
+    def scoring(self) -> ScoringModel:
+        """scoring.yaml, with the lists that it names."""
+        from models.rules.scoring import load_scoring
+
+        return load_scoring(self.document(SCORING_FILE), self.read_text)
+
+    @cached_property
+    def lifecycle(self) -> Lifecycle:
+        """lifecycle.yaml."""
+        from models.rules.lifecycle import Lifecycle
+
+        return Lifecycle.load(self.document(LIFECYCLE_FILE), self.read_text)
+
+    @cached_property
+    def team(self) -> Team:
+        """team.yaml."""
+        from models.rules.assignment import Team
+
+        return Team.load(self.document(TEAM_FILE), self.read_text)
+
+    @cached_property
+    def sequences(self) -> dict[str, Sequence]:
+        """Name → sequence, from every sequences/*.yaml in the order of their names; may be empty."""
+        found, problems = {}, []
+        for relative in self.sequence_files():
+            try:
+                sequence = self._sequence(relative)
+            except ConfigurationError as error:
+                problems += error.problems
+                continue
+            found[sequence.name] = sequence
+        if problems:
+            raise ConfigurationError(problems)
+        return found
+
+    def sequence_files(self) -> list[str]:
+        """The files of sequences/, relative to the workspace, sorted."""
+        return sorted(path.relative_to(self.root).as_posix() for path in (self.root / "sequences").glob("*.yaml"))
+
+    def _sequence(self, relative: str) -> Sequence:
+        from models.rules.agreement import sequence_mistakes
+        from models.rules.sequences import Sequence
+
+        document = self.document(relative)
+        sequence = Sequence.load(document, self.read_text)
+        folders = {
+            folder.relative_to(self.emails).as_posix(): [file.name for file in folder.iterdir()]
+            for folder in self.emails.rglob("*")
+            if folder.is_dir()
+        }
+        if mistakes := list(sequence_mistakes(relative, sequence, folders)):
+            raise ConfigurationError(document.problem(place, message) for place, message in mistakes)
+        return sequence
+
+    def mapping(self, name: str) -> ColumnMapping:
+        """mappings/NAME.yaml of the workspace, else the ready-made one of that name. UsageError without one."""
+        from importlib import resources
+
+        from models.rules.mapping import load_mapping
+
+        own, ready = self.root / "mappings", resources.files("playbooks") / "mappings"
+        if (own / f"{name}.yaml").is_file():
+            return load_mapping(self.document(f"mappings/{name}.yaml"))
+        file = ready / f"{name}.yaml"
+        if "/" not in name and file.is_file():
+            return load_mapping(Document.parse(file.read_text(encoding="utf-8"), f"playbooks/mappings/{name}.yaml"))
+        known = {path.stem for path in own.glob("*.yaml")}
+        known |= {path.name.removesuffix(".yaml") for path in ready.iterdir() if path.name.endswith(".yaml")}
+        raise UsageError(f"mapping: found {name!r}{did_you_mean(name, known)}; allowed: {', '.join(sorted(known))}")
+
+    def check(self) -> list[Problem]:
+        """Every mistake of every file of the programme, and where files contradict each other; empty if all is well."""
+        parts: tuple[Callable[[], object], ...] = (
+            lambda: self.scoring,
+            lambda: self.lifecycle,
+            lambda: self.team,
+            lambda: self.sequences,
+            self._check_mappings,
+            lambda: self.secret_key,
+        )
+        problems: list[Problem] = []
+        for load in parts:
+            try:
+                load()
+            except ConfigurationError as error:
+                problems += error.problems
+        return problems or list(self._contradictions())
+
+    def _contradictions(self) -> Iterator[Problem]:
+        from models.rules.agreement import lifecycle_mistakes, team_mistakes
+
+        for file, mistakes in (
+            (LIFECYCLE_FILE, lifecycle_mistakes(self.lifecycle, self.scoring)),
+            (TEAM_FILE, team_mistakes(self.team, self.scoring)),
+        ):
+            document = self.document(file)
+            yield from (document.problem(place, message) for place, message in mistakes)
+
+    def _check_mappings(self) -> None:
+        problems: list[Problem] = []
+        for path in sorted((self.root / "mappings").glob("*.yaml")):
+            try:
+                self.mapping(path.stem)
+            except ConfigurationError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigurationError(problems)
+
+    @cached_property
     def secret_key(self) -> bytes:
-        """Signs links and derives Message-IDs: `secret_key` of the settings, else the file `.secret_key` (mode 0600),
-        which the first use makes. Several machines that share a database must share it."""
+        """Signs links and derives Message-IDs: `secret_key` of the settings, else the file `.warmline/secret.key`
+        (mode 0600), which the first use makes. Several machines that share a database must share it."""
         if self.settings.secret_key:
             return self.settings.secret_key.get_secret_value().encode()
         path = self.root / SECRET_KEY_FILE
@@ -106,6 +221,7 @@ class Workspace:
 
 def _make_secret(path: Path) -> None:
     """Write a new secret so that two processes that start at once end up with the same one."""
+    path.parent.mkdir(exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
     try:

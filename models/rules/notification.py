@@ -83,13 +83,17 @@ class SalesRecall(TypedDict):
     contact: list[Contact]
 
 
+COMMON_ATTRIBUTES = ("first_name", "last_name", "company", "country", "employees", "industry", "job_title", "language")
+"""Attributes that `lead` of a nurture mail always has, None where unknown: templates may ask for them without care."""
+
+
 class NurtureMail(TypedDict):
     """Payload of a nurture mail. The message's `template` is the step's folder in emails/."""
 
     lead: dict[str, Any]
-    """The lead's attributes as imported (first_name, job_title …), and `email`, `stage`."""
+    """The lead's attributes as imported, COMMON_ATTRIBUTES, and `email`, `stage`."""
     account: dict[str, Any]
-    """The account's attributes and its `name`; empty without an account."""
+    """The account's attributes and its `name`, None without an account."""
     sender: dict[str, str]
     """`name`, `email`, `postal_address` of the workspace."""
     sequence: str

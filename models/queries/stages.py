@@ -1,0 +1,94 @@
+"""Stages of leads: the moves that are made, by compare-and-set, and their immutable history.
+
+Decides nothing about who belongs where: models.rules.lifecycle does. Here a move happens if the lead still is where
+the mover saw it and the table of legal moves allows it, together with the row that says why.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, text
+
+from models.rules.lifecycle import IllegalMoveError, Mover, is_legal
+
+CHUNK = 10_000
+"""Leads per statement: PostgreSQL allows 65,535 parameters, SQLite 32,766."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageMove:
+    """A move to be made. `cause` in words; `actor`: flow, import, cli …; `total` and `version_id` of the score."""
+
+    lead_id: int
+    from_stage: str
+    to_stage: str
+    mover: Mover
+    cause: str
+    actor: str = "flow"
+    total: float | None = None
+    version_id: int | None = None
+
+
+_UPDATE = text(
+    """
+    UPDATE leads SET stage = :to_stage, stage_at = CASE WHEN stage_at >= :now THEN stage_at + 1 ELSE :now END
+    WHERE stage = :from_stage AND id IN :ids
+    RETURNING id, stage_at
+    """
+).bindparams(bindparam("ids", expanding=True))
+_RECORD = text(
+    """
+    INSERT INTO stage_changes (lead_id, from_stage, to_stage, at, cause, actor, total, version_id)
+    VALUES (:lead_id, :from_stage, :to_stage, :at, :cause, :actor, :total, :version_id)
+    """
+)
+_RECORDED = text("SELECT lead_id, max(id) FROM stage_changes WHERE lead_id IN :ids GROUP BY lead_id").bindparams(
+    bindparam("ids", expanding=True)
+)
+
+
+def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[int, int]:
+    """Make the moves of leads that still are where `from_stage` says; lead id → id of the stage change made.
+
+    Who is missing from the answer was moved by somebody else meanwhile. Raises IllegalMoveError before anything is
+    written. `stage_at` of a lead only grows, so that its history keeps its order.
+    """
+    for one in moves:
+        if not is_legal(one.from_stage, one.to_stage, one.mover):
+            raise IllegalMoveError(f"stage: {one.from_stage} → {one.to_stage} is not legal for: {one.mover}")
+    alike: dict[tuple[str, str], list[StageMove]] = defaultdict(list)
+    for one in moves:
+        alike[one.from_stage, one.to_stage].append(one)
+    moved_at: dict[int, int] = {}
+    for (from_stage, to_stage), group in alike.items():
+        for start in range(0, len(group), CHUNK):
+            ids = [one.lead_id for one in group[start : start + CHUNK]]
+            given = {"from_stage": from_stage, "to_stage": to_stage, "now": now, "ids": ids}
+            moved_at.update((row[0], row[1]) for row in connection.execute(_UPDATE, given))
+    if not moved_at:
+        return {}
+    connection.execute(
+        _RECORD,
+        [
+            {
+                "lead_id": one.lead_id,
+                "from_stage": one.from_stage,
+                "to_stage": one.to_stage,
+                "at": moved_at[one.lead_id],
+                "cause": one.cause,
+                "actor": one.actor,
+                "total": one.total,
+                "version_id": one.version_id,
+            }
+            for one in moves
+            if one.lead_id in moved_at
+        ],
+    )
+    changes: dict[int, int] = {}
+    ids = sorted(moved_at)
+    for start in range(0, len(ids), CHUNK):
+        changes.update((row[0], row[1]) for row in connection.execute(_RECORDED, {"ids": ids[start : start + CHUNK]}))
+    return changes

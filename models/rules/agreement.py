@@ -1,0 +1,80 @@
+"""What files of a programme that are right one by one may still get wrong together.
+
+Decides which names must agree across scoring.yaml, lifecycle.yaml, team.yaml and sequences/. Called by
+`Workspace.check`, which knows the files; tells (location in the file, message).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+
+from models.documents import did_you_mean
+from models.rules.assignment import Team
+from models.rules.lifecycle import Lifecycle
+from models.rules.scoring import ScoringModel
+from models.rules.sequences import Sequence
+
+Place = tuple[str | int, ...]
+Mistake = tuple[Place, str]
+
+
+def cells_of(scoring: ScoringModel) -> list[str]:
+    """Every cell of the model's grid, row by row; empty without a grid."""
+    if scoring.grid is None:
+        return []
+    rows, columns = (
+        [*(label for label, _ in axis.edges), axis.below] for axis in (scoring.grid.rows, scoring.grid.columns)
+    )
+    return [f"{row}{column}" for row in rows for column in columns]
+
+
+def bands_of(scoring: ScoringModel) -> list[str]:
+    """Every band of the model, highest first; empty without bands."""
+    return [] if scoring.bands is None else [*(label for label, _ in scoring.bands.edges), scoring.bands.below]
+
+
+def lifecycle_mistakes(lifecycle: Lifecycle, scoring: ScoringModel) -> Iterator[Mistake]:
+    """Dimensions, bands and cells in lifecycle.yaml that the scoring model does not have."""
+    for place, condition in lifecycle.conditions():
+        for part in condition.walk():
+            yield from _unknown(place, "dimension", part.dimension, scoring.dimensions)
+            yield from _unknown(place, "band", part.band, bands_of(scoring))
+            yield from _unknown(place, "cell", part.grid, cells_of(scoring))
+            if part.surge is not None and scoring.surge is None:
+                yield place, "asks for a surge, but scoring.yaml has no `surge`"
+
+
+def team_mistakes(team: Team, scoring: ScoringModel) -> Iterator[Mistake]:
+    """Bands and cells in team.yaml that the scoring model does not have."""
+    wanted = team.senior_first
+    yield from _unknown(("senior_first", "cells"), "cell", wanted.cells, cells_of(scoring))
+    yield from _unknown(("senior_first", "bands"), "band", wanted.bands, bands_of(scoring))
+    if wanted.surge and scoring.surge is None:
+        yield ("senior_first", "surge"), "asks for a surge, but scoring.yaml has no `surge`"
+
+
+def sequence_mistakes(file: str, sequence: Sequence, folders: Mapping[str, Iterable[str]]) -> Iterator[Mistake]:
+    """A name that is not the file's; sends whose folder, or a part of it, is not in emails/.
+
+    `folders`: folder of emails/ → the names of its files.
+    """
+    stem = PurePosixPath(file).stem
+    if sequence.name != stem:
+        yield ("name",), f"found {sequence.name!r}; allowed: {stem!r}, the file's own name"
+    for index, step in enumerate(sequence.steps):
+        if step.send is None:
+            continue
+        if step.send not in folders:
+            near = did_you_mean(step.send, folders)
+            yield ("steps", index, "send"), f"emails/{step.send}/ is missing{near}"
+        elif missing := sorted({"subject.txt.j2", "body.html.j2", "body.txt.j2"} - set(folders[step.send])):
+            yield ("steps", index, "send"), f"emails/{step.send}/ has no {', '.join(missing)}"
+
+
+def _unknown(place: Place, kind: str, names: Iterable[str], allowed: Iterable[str]) -> Iterator[Mistake]:
+    known = list(allowed)
+    for name in names:
+        if name not in known:
+            what = ", ".join(known) if known else f"scoring.yaml has no {kind}s"
+            yield place, f"no {kind} is named {name!r}{did_you_mean(name, known)} (allowed: {what})"
