@@ -69,6 +69,10 @@ class Withdrawn:
 Outcome = Accepted | Refused | Broken | InDoubt | Withdrawn
 
 
+class RelayMisconfiguredError(DeliveryError):
+    """The SMTP server refuses our name and password, or shows a certificate that does not hold: see `smtp:`."""
+
+
 class _NonsenseError(ConnectionError):
     """The server sent something that is no SMTP reply."""
 
@@ -312,9 +316,8 @@ def unreachable(settings: Smtp, error: Exception) -> DeliveryError:
     words = " ".join(str(error).split()) or (
         "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
     )
-    told = DeliveryError(
+    misconfigured = isinstance(error, aiosmtplib.SMTPAuthenticationError | ssl.SSLCertVerificationError)
+    return (RelayMisconfiguredError if misconfigured else DeliveryError)(
         f"SMTP server {settings.host}:{settings.port}: {words[:300]} — check `smtp:` in warmline.yaml; "
         "what was queued stays queued"
     )
-    told.__cause__ = error
-    return told

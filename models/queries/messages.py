@@ -239,9 +239,11 @@ def _is_sqlite(connection: Connection) -> bool:
 
 
 def _leased(row: Row[Any], suppressed: str | None) -> Leased:
-    stage, stage_at, enrolment_state, enrolment_reason, entered_at = row[10:]
-    facts = SendFacts(row[2], suppressed, stage, stage_at, enrolment_state, enrolment_reason, entered_at)
-    return Leased(row[0], row[1], MessageKind(row[2]), *row[3:10], hold_reason(facts))
+    message_id, key, kind, lead_id, recipient, template, payload, name, attempts, lease_until, *facts = row
+    hold = hold_reason(SendFacts(kind, suppressed, *facts))
+    return Leased(
+        message_id, key, MessageKind(kind), lead_id, recipient, template, payload, name, attempts, lease_until, hold
+    )
 
 
 def _settled(outcome: Settlement, owner: str) -> dict[str, Any]:

@@ -110,3 +110,8 @@ def idna_domain(domain: str) -> str | None:
 
 def _shown(value: str) -> str:
     return ascii(value if len(value) <= 60 else value[:60] + "…")
+
+
+def harmless(value: str) -> str:
+    """`value` as a header may carry it: refused characters become a space, `=?` is taken apart, spaces are joined."""
+    return " ".join(_REFUSED.sub(" ", value).replace(_ENCODED_WORD, "= ?").split())

@@ -1,0 +1,180 @@
+"""A mail sink: a real SMTP server on loopback that accepts everything, delivers nothing, and shows what arrived.
+
+`start_sink` runs it in a thread (demo, tests, dry runs); `warmline sink` in the foreground. With a folder, each message
+is kept as one .eml file beside `index.jsonl`, written before the sender hears "250": what was accepted is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiosmtpd.smtp import SMTP
+
+from models.errors import UsageError
+
+LARGEST = 10_000_000
+"""Octets of a message; announced to the sender (RFC 1870)."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """One accepted message: the envelope and the very bytes."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    file: Path | None = None
+
+    @property
+    def message(self) -> EmailMessage:
+        """Parsed, for reading."""
+        return message_from_bytes(self.content, policy=default)
+
+    def line(self) -> str:
+        """`recipient  subject`, safe for a terminal."""
+        subject = str(self.message.get("Subject", "(no subject)"))
+        return "".join(c if c.isprintable() else "�" for c in f"{', '.join(self.recipients)}  {subject}")
+
+
+@dataclass
+class Sink:
+    """A running sink. `received` grows while it runs; read it from any thread."""
+
+    host: str
+    port: int
+    received: list[Received] = field(default_factory=list)
+
+
+class _Handler:
+    def __init__(self, sink: Sink, folder: Path | None, told: Callable[[Received], None] | None) -> None:
+        self.sink, self.folder, self.told = sink, folder, told
+        self.count = _already_in(folder) if folder else 0
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 aiosmtpd's name
+        content = bytes(envelope.content)
+        self.count += 1
+        file = None
+        if self.folder is not None:
+            try:
+                file = _kept(self.folder, self.count, envelope.mail_from, envelope.rcpt_tos, content)
+            except OSError as error:
+                return f"452 4.3.1 the sink cannot write: {error.strerror}"
+        received = Received(envelope.mail_from, tuple(envelope.rcpt_tos), content, file)
+        self.sink.received.append(received)
+        if self.told is not None:
+            self.told(received)
+        return f"250 2.0.0 kept as {self.count}"
+
+
+def _already_in(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    return max((int(path.stem) for path in folder.glob("*.eml") if path.stem.isdigit()), default=0)
+
+
+def _kept(folder: Path, number: int, sender: str, recipients: list[str], content: bytes) -> Path:
+    file = folder / f"{number:06d}.eml"
+    draft = file.with_suffix(".part")
+    draft.write_bytes(content)
+    draft.rename(file)
+    parsed = message_from_bytes(content, policy=default)
+    entry = {
+        "file": file.name,
+        "from": sender,
+        "to": recipients,
+        "subject": str(parsed.get("Subject", "")),
+        "message_id": str(parsed.get("Message-ID", "")),
+    }
+    with (folder / "index.jsonl").open("ab") as index:
+        index.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+    return file
+
+
+@contextlib.contextmanager
+def start_sink(
+    port: int = 0, folder: Path | None = None, told: Callable[[Received], None] | None = None, host: str = "127.0.0.1"
+) -> Iterator[Sink]:
+    """A sink in a thread of its own until the block ends; `port` 0 takes a free one (see `sink.port`).
+
+    `folder`: keep every message there. `told` is called in the sink's thread for each. UsageError if the port is taken.
+    """
+    sink = Sink(host, port)
+    server = _Server(_Handler(sink, folder, told), host, port)
+    try:
+        sink.port = server.start()
+    except OSError as error:
+        words = os.strerror(error.errno) if error.errno else str(error)
+        raise UsageError(f"sink: cannot listen on {host}:{port}: {words}; choose another with --port") from error
+    try:
+        yield sink
+    finally:
+        server.stop()
+
+
+class _Server:
+    """aiosmtpd on an event loop of its own, in a thread (its Controller cannot take a free port)."""
+
+    def __init__(self, handler: _Handler, host: str, port: int) -> None:
+        self._handler, self._host, self._port = handler, host, port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="mail sink", daemon=True)
+        self._server: asyncio.Server | None = None
+
+    def start(self) -> int:
+        """The port it listens on; OSError if it cannot."""
+        self._thread.start()
+        try:
+            self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        except OSError:
+            self._end()
+            raise
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _listen(self) -> asyncio.Server:
+        return await self._loop.create_server(self._protocol, self._host, self._port)
+
+    def _protocol(self) -> SMTP:
+        return SMTP(
+            self._handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Warmline sink", loop=self._loop
+        )
+
+    def stop(self) -> None:
+        """Close the port, drop the connections, end the thread."""
+        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
+        self._end()
+
+    async def _shut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def run_sink(port: int, folder: Path | None) -> None:
+    """`warmline sink`: in the foreground until Ctrl-C or SIGTERM; one line for each message."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with start_sink(port, folder, told=lambda received: print(received.line(), flush=True)) as sink:
+        kept = f", kept in {folder}" if folder else ""
+        print(f"Mail sink on {sink.host}:{sink.port}{kept}. Nothing is delivered. Ctrl-C ends it.", flush=True)
+        ended.wait()
+    print(f"{len(sink.received)} messages received.")

@@ -1,0 +1,52 @@
+"""One batch of the outbox, for a flow: wires workspace, templates, relay and clocks together and counts the outcome.
+
+Decides nothing; tasks.sending does. Returns counts, never personal data.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from prefect import task
+
+from models.workspace import Workspace
+from tasks.composition import Composer
+from tasks.processes import owner_name, surely_dead
+from tasks.rendering import Templates
+from tasks.sending import Delivery, deliver
+
+BATCH = 20_000
+"""Messages that one call takes at most."""
+
+
+@task(name="deliver-batch")
+async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[str, int]:
+    """Send what is due at `now` (programme time): the counts of tasks.sending.Tally.summary.
+
+    Raises DeliveryError when the SMTP server cannot be reached: what is unsent stays queued, and the next call goes on.
+    """
+    opened = Workspace.open(Path(workspace))
+    settings = opened.settings
+    composer = Composer(Templates(opened.emails), settings.sender, settings.base_url, opened.secret_key)
+    delivery = Delivery(
+        database=opened.database,
+        composer=composer,
+        smtp=settings.smtp,
+        owner=owner_name(),
+        now=now,
+        clock=wall_clock,
+        random=random.random,
+        limit=limit,
+        dead=surely_dead,
+    )
+    try:
+        return (await deliver(delivery)).summary()
+    finally:
+        opened.database.close()
+
+
+def wall_clock() -> int:
+    """Microseconds since 1970, UTC, of the machine's clock."""
+    return time.time_ns() // 1000

@@ -1,0 +1,385 @@
+"""Due messages → the relay, over several kept connections, each message with a true state at every instant.
+
+Decides what an outcome means for the row: sent, again later, failed, in doubt. Rows are leased, marked and settled in
+groups (a commit per message halves the throughput); the mark is committed before the final dot. Can be killed at any
+instruction: models.rules.outbox says what becomes of each state. Knows neither Prefect nor the workspace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from models.database import Database
+from models.errors import DeliveryError, WarmlineError
+from models.queries import messages
+from models.queries.messages import Leased, Settlement
+from models.rules.instants import SECOND
+from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState
+from models.settings import Smtp
+from tasks.composition import Composer, Letter
+from tasks.smtp import Accepted, Broken, InDoubt, Outcome, Refused, RelayMisconfiguredError, SmtpConnection, Withdrawn
+
+GROUP = 100
+"""Messages leased at a time, and waiting at most, for all connections together."""
+RECYCLE = 100
+"""Messages after which a connection is closed and opened anew: many relays limit them."""
+OPENINGS = 3
+"""Failures to connect, one after the other, before a server counts as down."""
+SLACK_SECONDS = 30
+"""What the commit of a mark and the scheduling of this process may take, beyond all that is waited for on purpose."""
+WAITING_SECONDS = 120
+"""How long a leased message may wait for a free connection before it is given back."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Everything a delivery needs, and nothing it has to look up."""
+
+    database: Database
+    composer: Composer
+    smtp: Smtp
+    owner: str
+    now: int
+    """Programme time at the start."""
+    clock: Callable[[], int]
+    """The wall clock, microseconds."""
+    random: Callable[[], float]
+    """Uniform in [0, 1): spreads what is tried again."""
+    limit: int
+    """Messages to take at most."""
+    backoff: Backoff = field(default_factory=Backoff)
+    dead: Callable[[list[str]], list[str]] = lambda owners: []
+    """Of the owners of leases those that surely do not live any more."""
+
+
+@dataclass
+class Tally:
+    """What became of the messages. Every message taken is counted once, under its state after the attempt."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, name: str, count: int = 1) -> None:
+        self.counts[name] += count
+
+    def summary(self) -> dict[str, int]:
+        names = ("sent", "deferred", "failed", "unknown", "cancelled", "returned")
+        reaped = ("reaped_queued", "reaped_unknown", "reaped_failed")
+        return {name: self.counts[name] for name in (*names, *reaped)}
+
+
+async def deliver(delivery: Delivery) -> Tally:
+    """Send what is due, until nothing is or `limit` is reached.
+
+    Raises DeliveryError when the server cannot be reached and StorageError when the outbox cannot be written: after
+    settling what is known. No further dot is sent then, and the rest stays queued.
+    """
+    run = _Run(delivery)
+    try:
+        await run.whole()
+    finally:
+        await asyncio.shield(run.ledger.close())
+    if run.stopped:
+        raise run.stopped
+    return run.tally
+
+
+class _Run:
+    """One delivery: a feeder that leases, and a worker for each connection."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.tally = Tally()
+        self.ledger = _Ledger(delivery)
+        self.stopped: WarmlineError | None = None
+        self._started = delivery.clock()
+        self._waiting: asyncio.Queue[Leased | None] = asyncio.Queue(GROUP + delivery.smtp.connections)
+        self._feeder: asyncio.Task[None] | None = None
+        self._connecting = asyncio.Lock()
+        self._connected = 0
+
+    def programme_time(self) -> int:
+        """Programme time goes on at the pace of the wall while a delivery runs (models.rules.outbox)."""
+        return self.delivery.now + max(0, self.delivery.clock() - self._started)
+
+    @property
+    def before_dot_seconds(self) -> float:
+        """The longest that a message can take from its start to its mark: twice opening, envelope, RSET and body."""
+        return 14 * self.delivery.smtp.timeout_seconds + SLACK_SECONDS
+
+    async def whole(self) -> None:
+        await self._reap()
+        self._feeder = asyncio.create_task(self._feed())
+        tasks = [self._feeder, *(asyncio.create_task(self._work()) for _ in range(self.delivery.smtp.connections))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    def _stop(self, error: WarmlineError) -> None:
+        """Begin nothing more. What is on its way to the server is still seen through to its answer."""
+        if self.stopped is None:
+            self.stopped = error
+        if self._feeder is not None:
+            self._feeder.cancel()
+        while not self._waiting.empty():
+            self._waiting.get_nowait()  # still leased: given back when the ledger closes
+        for _ in range(self.delivery.smtp.connections):
+            self._waiting.put_nowait(None)
+
+    async def _reap(self) -> None:
+        def reap(connection: Connection) -> messages.Reaped:
+            dead = self.delivery.dead(messages.owners(connection))
+            clock, attempts = self.delivery.clock(), self.delivery.backoff.attempts
+            return messages.reap(connection, clock=clock, dead=dead, attempts=attempts)
+
+        reaped = await self.ledger.write(reap)
+        self.tally.add("reaped_queued", reaped.queued)
+        self.tally.add("reaped_unknown", reaped.unknown)
+        self.tally.add("reaped_failed", reaped.failed)
+
+    async def _feed(self) -> None:
+        left = self.delivery.limit
+        try:
+            while left > 0 and (group := await self._lease(min(GROUP, left))):
+                left -= len(group)
+                for message in group:
+                    if message.hold is None:
+                        await self._waiting.put(message)
+                    else:
+                        self._settle(Settlement(message.id, MessageState.CANCELLED, message.hold, counted=False))
+        except WarmlineError as error:
+            self._stop(error)
+            return
+        for _ in range(self.delivery.smtp.connections):
+            await self._waiting.put(None)
+
+    async def _lease(self, count: int) -> list[Leased]:
+        delivery = self.delivery
+        lasting = int((self.before_dot_seconds + WAITING_SECONDS) * SECOND)
+
+        def lease(connection: Connection) -> list[Leased]:
+            return messages.lease(
+                connection,
+                owner=delivery.owner,
+                now=self.programme_time(),
+                until=delivery.clock() + lasting,
+                count=count,
+                secret=delivery.composer.secret,
+            )
+
+        return await self.ledger.write(lease)
+
+    async def _work(self) -> None:
+        connection: SmtpConnection | None = None
+        try:
+            while (message := await self._waiting.get()) is not None:
+                if (letter := self._prepared(message)) is None:
+                    continue
+                connection, outcome = await self._send(message, letter, connection)
+                if outcome is None:
+                    self._give_back(message)
+                    break
+                self._conclude(message, outcome)
+        except WarmlineError as error:
+            self._stop(error)
+        finally:
+            await self._close(connection)
+
+    def _prepared(self, message: Leased) -> Letter | None:
+        """The letter; None if the message was settled without one."""
+        if message.lease_until - self.delivery.clock() < self.before_dot_seconds * SECOND:
+            self._give_back(message)
+            return None
+        letter = self.delivery.composer.compose(message, self.programme_time())
+        if isinstance(letter, Letter):
+            return letter
+        self._settle(Settlement(message.id, MessageState.FAILED, letter.reason))
+        return None
+
+    async def _send(
+        self, message: Leased, letter: Letter, connection: SmtpConnection | None
+    ) -> tuple[SmtpConnection | None, Outcome | None]:
+        """The outcome, None where there is no connection to be had; and the connection for the next message."""
+        while True:
+            kept = connection is not None and connection.is_usable and connection.messages < RECYCLE
+            if connection is None or not kept:
+                await self._close(connection)
+                connection = await self._open()
+            if connection is None:
+                return None, None
+            outcome = await connection.send(
+                letter.sender, letter.recipient, letter.content, lambda: self.ledger.mark(message.id)
+            )
+            if not (kept and _lost_while_idle(outcome)):
+                return connection, outcome
+
+    async def _open(self) -> SmtpConnection | None:
+        """A new connection; None when the server is down, or lets no more in than this run has already."""
+        async with self._connecting:  # one at a time: a wrong password must not be tried by every worker
+            for failure in range(1, OPENINGS + 1):
+                if self.stopped:
+                    return None
+                try:
+                    opened = await SmtpConnection.open(self.delivery.smtp)
+                except DeliveryError as error:
+                    if isinstance(error, RelayMisconfiguredError) or (failure == OPENINGS and not self._connected):
+                        self._stop(error)
+                    elif failure < OPENINGS:
+                        await asyncio.sleep(0.2 * 2**failure * (0.5 + self.delivery.random() / 2))
+                else:
+                    self._connected += 1
+                    return opened
+        return None
+
+    async def _close(self, connection: SmtpConnection | None) -> None:
+        if connection is not None:
+            self._connected -= 1
+            await connection.quit()
+
+    def _conclude(self, message: Leased, outcome: Outcome) -> None:
+        if isinstance(outcome, Accepted):
+            sent_at = self.programme_time()
+            self._settle(Settlement(message.id, MessageState.SENT, reply=_cut(outcome.reply), sent_at=sent_at))
+        elif isinstance(outcome, Withdrawn):
+            self._give_back(message)
+        elif isinstance(outcome, InDoubt) and message.kind is MessageKind.NURTURE:
+            reason = f"after the final dot: {_cut(outcome.reason)}; it may have arrived"
+            self._settle(Settlement(message.id, MessageState.UNKNOWN, reason))
+        elif isinstance(outcome, Refused) and outcome.permanent:
+            reason = f"refused at {outcome.stage.upper()}: {_cut(outcome.reply)}"
+            self._settle(Settlement(message.id, MessageState.FAILED, reason, _cut(outcome.reply)))
+        else:
+            self._defer(message, outcome)
+
+    def _defer(self, message: Leased, outcome: Refused | Broken | InDoubt) -> None:
+        if isinstance(outcome, Refused):
+            reason, reply = f"put off at {outcome.stage.upper()}", _cut(outcome.reply)
+        else:
+            stage = outcome.stage.upper() if isinstance(outcome, Broken) else "the final dot"
+            reason, reply = f"broken at {stage}: {_cut(outcome.reason)}", None
+        delay = self.delivery.backoff.delay(message.attempts, self.delivery.random())
+        if delay is None:
+            reason = f"given up after {message.attempts} attempts; {reason}"
+            self._settle(Settlement(message.id, MessageState.FAILED, reason, reply))
+            return
+        at = self.programme_time() + delay
+        self._settle(Settlement(message.id, MessageState.QUEUED, reason, reply, next_attempt_at=at), "deferred")
+
+    def _give_back(self, message: Leased) -> None:
+        self._settle(Settlement(message.id, MessageState.QUEUED, counted=False), "returned")
+
+    def _settle(self, settlement: Settlement, name: str | None = None) -> None:
+        self.tally.add(name or settlement.state.value)
+        self.ledger.settle(settlement)
+
+
+def _lost_while_idle(outcome: Outcome) -> bool:
+    if isinstance(outcome, Broken):
+        return outcome.stage == "mail"
+    return isinstance(outcome, Refused) and outcome.stage == "mail" and outcome.code == 421
+
+
+def _cut(reply: str) -> str:
+    return " ".join(reply.split())[:LONGEST_REPLY]
+
+
+class _Ledger:
+    """The outbox as this sender writes it: marks and settlements that come together share one durable commit.
+
+    A thread of its own does the writing, so that waiting for the database never keeps a server's answer waiting.
+    """
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._marks: list[tuple[int, asyncio.Future[bool]]] = []
+        self._settlements: list[Settlement] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def write(self, change: Callable[[Connection], Result]) -> Result:
+        """Do `change` in a durable transaction."""
+
+        def transaction() -> Result:
+            with self._delivery.database.write(durable=True) as connection:
+                return change(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+
+    async def mark(self, message: int) -> bool:
+        """True once `sending` is on the disk and the lease covers the wait for the answer; only then send the dot."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._marks.append((message, answer))
+        self._wake()
+        return await answer
+
+    def settle(self, settlement: Settlement) -> None:
+        """Write the outcome with the next commit."""
+        self._settlements.append(settlement)
+        self._wake()
+
+    async def close(self) -> None:
+        """Write what is left, give back what was leased and not begun, end the thread. Raises StorageError."""
+        try:
+            if self._flushing is not None:
+                await asyncio.gather(self._flushing, return_exceptions=True)
+            rest, self._settlements = self._settlements, []
+            owner = self._delivery.owner
+
+            def last(connection: Connection) -> None:
+                messages.settle(connection, rest, owner=owner)
+                messages.release(connection, owner=owner)
+
+            await self.write(last)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    def _wake(self) -> None:
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        await asyncio.sleep(0)  # let the others of this turn of the loop join
+        while self._marks or self._settlements:
+            marks, self._marks = self._marks, []
+            settlements, self._settlements = self._settlements, []
+            try:
+                marked, clock = await self.write(lambda connection: self._commit(connection, marks, settlements))  # noqa: B023
+            except WarmlineError as error:
+                self._settlements = settlements + self._settlements  # `close` tries once more
+                for _, answer in marks:
+                    if not answer.done():
+                        answer.set_exception(error)
+                if self._marks:
+                    continue
+                return
+            in_time = self._delivery.clock() - clock < SLACK_SECONDS * SECOND
+            for message, answer in marks:
+                if not answer.done():
+                    answer.set_result(in_time and message in marked)
+
+    def _commit(
+        self,
+        connection: Connection,
+        marks: list[tuple[int, asyncio.Future[bool]]],
+        settlements: list[Settlement],
+    ) -> tuple[set[int], int]:
+        messages.settle(connection, settlements, owner=self._delivery.owner)
+        clock = self._delivery.clock()  # read inside the transaction: waiting for the lock may have taken long
+        until = clock + int((self._delivery.smtp.reply_timeout_seconds + SLACK_SECONDS) * SECOND)
+        ids = [message for message, _ in marks]
+        marked = messages.mark_sending(connection, ids, owner=self._delivery.owner, clock=clock, until=until)
+        return marked, clock
