@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import session
+from cli import deploy, run, serve, session
 from models.errors import WarmlineError
 
 app = typer.Typer(
@@ -34,6 +34,11 @@ def begin(
     ] = None,
 ) -> None:
     session.begin(workspace, settings or [])
+
+
+app.command()(run.run)
+app.command()(serve.serve)
+app.command()(deploy.deploy)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ a command pays for what it needs itself.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
+
+PREFIX = "WARMLINE_"
 
 _root = Path()
 _overrides: dict[str, Any] = {}
@@ -50,3 +53,25 @@ def workspace() -> Workspace:
 def workspace_root() -> Path:
     """The folder that `-w` named (default: the current one), opened or not."""
     return _root
+
+
+def programme() -> Workspace:
+    """The workspace of this command with its whole programme checked: ConfigurationError tells every mistake at once.
+
+    For commands that act on leads. Settings given by `--set` are handed to the processes that such a command starts.
+    """
+    from models.documents import ConfigurationError
+
+    opened = workspace()
+    if problems := opened.check():
+        raise ConfigurationError(problems)
+    _export(_overrides, PREFIX)
+    return opened
+
+
+def _export(settings: dict[str, Any], prefix: str) -> None:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            _export(value, f"{prefix}{name.upper()}__")
+        else:
+            os.environ[f"{prefix}{name.upper()}"] = value

@@ -1,0 +1,48 @@
+"""`warmline serve`: everything on one machine, until Ctrl-C or SIGTERM: Prefect's server, its UI, and the schedules."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import session
+
+if TYPE_CHECKING:
+    from flows.schedules import FlowSchedule
+
+
+def serve(
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The UI's port. Default: prefect.port.")] = None,
+) -> None:
+    """Run the flows on their schedules and show them in Prefect's UI."""
+    from flows.schedules import schedules
+    from flows.server import server_to_stay
+
+    workspace = session.programme()
+    table = schedules(workspace)
+    settings = workspace.settings.prefect
+    session.err.print("starting Prefect …", style="dim")
+    with server_to_stay(workspace.root, settings.host, port or settings.port) as server:
+        from flows.service import serve_schedules
+
+        def started(crashed: int, late: int) -> None:
+            if crashed or late:
+                session.err.print(
+                    f"left by an earlier service: {crashed} runs marked Crashed, {late} late runs dropped"
+                )
+            _print_table(table)
+            session.out.print(f"UI: {server.api_url.removesuffix('/api')}   (Ctrl-C stops)")
+
+        asyncio.run(serve_schedules(workspace, table, server, started))
+    session.err.print("stopped", style="dim")
+
+
+def _print_table(table: tuple[FlowSchedule, ...]) -> None:
+    from rich.table import Table
+
+    shown = Table("flow", "when", box=None, header_style="bold", pad_edge=False)
+    for row in table:
+        shown.add_row(row.flow, row.words)
+    session.out.print(shown)
