@@ -22,11 +22,13 @@ SITE = "https://www.harbourline.example"
 
 _FIRST = (
     "Ana Bruno Chloé Dmitri Elif Farah Grace Hiro Ines Jonas Katarzyna Liam Łukasz Maya Nils Olga Priya Quentin "
-    "Rosa Sven Tomás Uma Viktor Wren Xavier Yara Zoë Amara Björn Carmen Deniz Émile Fiona Goran Hana Ivan Jelena Kofi Lena Mateus"
+    "Rosa Sven Tomás Uma Viktor Wren Xavier Yara Zoë Amara Björn Carmen Deniz Émile Fiona Goran Hana Ivan "
+    "Jelena Kofi Lena Mateus"
 ).split()
 _LAST = (
     "Abara Becker Costa Dvořák Eriksen Fontaine García Hoffmann Ivanova Jansen Kowalski Lindqvist Moreau "
-    "Nakamura O'Brien Petrov Quist Rossi Silva Tanaka Ueda Vargas Weber Xu Yılmaz Zimmermann Adeyemi Bauer Chen Diallo Evans Fischer"
+    "Nakamura O'Brien Petrov Quist Rossi Silva Tanaka Ueda Vargas Weber Xu Yılmaz Zimmermann Adeyemi Bauer Chen "
+    "Diallo Evans Fischer"
 ).split()
 _STEM = (
     "Alder Beacon Cobalt Delta Ember Fjord Granite Harbor Indigo Juniper Keystone Lumen Maple Nimbus Orchard Pioneer "
@@ -45,8 +47,9 @@ _INDUSTRIES = tuple(_TRADE)
 _COUNTRIES = ("US", "GB", "CA", "DE", "FR", "NL", "PL", "SE", "ES", "BR", "IN")
 _TITLES = (
     ("Chief Revenue Officer", 2), ("VP Marketing", 3), ("Head of Growth", 4), ("Director of Sales", 5),
-    ("Marketing Manager", 12), ("Sales Operations Manager", 8), ("Demand Generation Specialist", 9), ("Product Manager", 8),
-    ("Software Engineer", 12), ("Office Manager", 7), ("Analyst", 12), ("Consultant", 9), ("Marketing Intern", 5), ("Student", 4),
+    ("Marketing Manager", 12), ("Sales Operations Manager", 8), ("Demand Generation Specialist", 9),
+    ("Product Manager", 8), ("Software Engineer", 12), ("Office Manager", 7), ("Analyst", 12),
+    ("Consultant", 9), ("Marketing Intern", 5), ("Student", 4),
 )  # fmt: skip
 _BLOG = ("lead-scoring-basics", "why-mqls-stall", "sla-between-teams", "decay-explained", "reply-rates", "clean-data")
 _CAMPAIGNS = ("spring-launch", "webinar-series", "partner-push", "retargeting")

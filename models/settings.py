@@ -19,7 +19,11 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from models.documents import ConfigurationError, Document, Location, Problem, shown
 
 PREFIX = "WARMLINE_"
-SECRETS = {"database_password": ("database_password",), "secret_key": ("secret_key",), "smtp__password": ("smtp", "password")}
+SECRETS = {
+    "database_password": ("database_password",),
+    "secret_key": ("secret_key",),
+    "smtp__password": ("smtp", "password"),
+}
 """Variable (after PREFIX, in lower case) → where its value goes. Each may also come from the file that NAME_FILE names."""
 
 
@@ -81,6 +85,13 @@ class Prefect(_Part):
     port: int = Field(default=4200, ge=1, le=65535)
 
 
+class Web(_Part):
+    """Where `warmline serve` answers people from outside; `base_url` is how they see it."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+
+
 class Settings(BaseSettings):
     """warmline.yaml."""
 
@@ -95,6 +106,7 @@ class Settings(BaseSettings):
     smtp: Smtp = Smtp()
     sender: Sender = Sender()
     prefect: Prefect = Prefect()
+    web: Web = Web()
     schedules: dict[str, str] = {}
 
     @classmethod
@@ -124,7 +136,9 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
     """
     document = Document.parse(path.read_text(encoding="utf-8"), path.name)
     misplaced = [
-        document.problem(place, f"a secret never stands in this file; set {PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE")
+        document.problem(
+            place, f"a secret never stands in this file; set {PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE"
+        )
         for name, place in SECRETS.items()
         if document.line(place) is not None and _value_at(document.data, place) is not None
     ]

@@ -70,10 +70,10 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    from models.settings import Prefect, Sender, Settings, Smtp
+    from models.settings import Prefect, Sender, Settings, Smtp, Web
 
     documented = (ROOT / "docs" / "workspace.md").read_text(encoding="utf-8")
-    for part in (Settings, Smtp, Sender, Prefect):
+    for part in (Settings, Smtp, Sender, Prefect, Web):
         for field in part.model_fields:
             assert f"`{field}`" in documented or f".{field}`" in documented, f"docs/workspace.md does not name {field}"
 
