@@ -121,7 +121,7 @@ class Condition:
         return " and ".join(words)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Leaf:
     """A condition on one attribute."""
 
@@ -138,7 +138,7 @@ class Leaf:
         return f"{self.attribute} {self.condition.describe()}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class All:
     """Every part holds."""
 
@@ -154,7 +154,7 @@ class All:
         return " and ".join(part.describe() for part in self.parts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Either:
     """At least one part holds."""
 
@@ -170,7 +170,7 @@ class Either:
         return "(" + " or ".join(part.describe() for part in self.parts) + ")"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Not:
     """The part does not hold."""
 

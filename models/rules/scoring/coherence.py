@@ -67,7 +67,7 @@ def _wrong_derived(model: ScoringModel) -> Iterator[Found]:
     ]
     for name, dimension in model.dimensions.items():
         for key, group in dimension.groups.items():
-            place = ("dimensions", name, "groups", key, "rules")
+            place: Place = ("dimensions", name, "groups", key, "rules")
             asked += [((*place, index, "if"), rule.condition) for index, rule in enumerate(group.rules)]
     for place, predicate in asked:
         for attribute in sorted(predicate.attributes() if predicate else ()):

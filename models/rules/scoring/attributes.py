@@ -1,0 +1,176 @@
+"""Predicates on whole columns of leads: each leaf is evaluated once per distinct value and then looked up.
+
+Decides what the derived attributes are (email_domain, mailbox, first.*, days_since_created, age, account.*, stage,
+owner). What depends on time is computed at the instant asked for and never kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from models.rules.instants import DAY
+from models.rules.instants import instant as datetime_of
+from models.rules.mailboxes import domain_of, mailbox_kind
+from models.rules.predicates import All, Leaf, Node, Not
+from models.rules.scoring.calendar import age_at
+from models.rules.scoring.columns import Chunk, Ints, Truths
+from models.rules.values import as_instant
+
+TIMED = frozenset(("days_since_created", "age"))
+"""Attributes whose value changes with time alone."""
+MOST_VALUES = 200_000
+"""Distinct values of an attribute that are remembered; beyond it the memory starts afresh (peak memory stays flat)."""
+First = Callable[[str, Chunk, int], Sequence[Any]]
+"""(touchpoint field, chunk, instant) → for each lead the value of its earliest activity that carries one, else None."""
+
+
+class _Codes(dict[Any, int]):
+    """Value → code, in the order of first sight; `values` lists them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values_seen: list[Any] = []
+
+    def __missing__(self, key: Any) -> int:
+        code = self[key] = len(self.values_seen)
+        self.values_seen.append(key.value if isinstance(key, _Key) else key)
+        return code
+
+
+class _Key:
+    """A value that cannot be a key as it is: a list or object (not hashable), a boolean (equals 1 or 0)."""
+
+    __slots__ = ("text", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.text == other.text
+
+
+class Vocabulary:
+    """The distinct values of one attribute, and which leaves hold for them."""
+
+    def __init__(self) -> None:
+        self._codes = _Codes()
+        self._truths: dict[Leaf, NDArray[np.bool_]] = {}
+
+    def encode(self, values: Sequence[Any]) -> Ints:
+        """The code of each value."""
+        if len(self._codes) > MOST_VALUES:
+            self.__init__()  # type: ignore[misc]
+        if set(map(type, values)) & {bool, list, dict, tuple}:
+            values = [_Key(v) if isinstance(v, bool | list | dict | tuple) else v for v in values]
+        return np.fromiter(map(self._codes.__getitem__, values), np.int64, len(values))
+
+    def truths(self, leaf: Leaf) -> NDArray[np.bool_]:
+        """For each code whether the leaf holds."""
+        known = self._truths.get(leaf)
+        start = 0 if known is None else len(known)
+        values = self._codes.values_seen
+        if known is None or start < len(values):
+            matches = leaf.condition.matches
+            new = np.fromiter((matches(value) for value in values[start:]), np.bool_, len(values) - start)
+            known = self._truths[leaf] = new if known is None else np.concatenate((known, new))
+        return known
+
+
+class Attributes:
+    """The vocabularies of a model's attributes; lives as long as the compiled model."""
+
+    def __init__(self, first: First) -> None:
+        self._vocabularies: dict[str, Vocabulary] = {}
+        self._first = first
+
+    def at(self, chunk: Chunk, instant: int) -> Facts:
+        """The attributes of a chunk at an instant."""
+        return Facts(self._vocabularies, self._first, chunk, instant)
+
+
+class Facts:
+    """The attributes of a chunk's leads at one instant; columns are made when a predicate first asks for them."""
+
+    def __init__(self, vocabularies: dict[str, Vocabulary], first: First, chunk: Chunk, instant: int) -> None:
+        self._vocabularies = vocabularies
+        self._first = first
+        self._chunk = chunk
+        self._instant = instant
+        self._columns: dict[str, Ints] = {}
+        self._known: dict[Leaf, Truths] = {}
+
+    def holds(self, node: Node) -> Truths:
+        """For each lead whether the predicate holds."""
+        if isinstance(node, Leaf):
+            if node not in self._known:
+                self._known[node] = self._leaf(node)
+            return self._known[node]
+        if isinstance(node, Not):
+            return ~self.holds(node.part)
+        parts = [self.holds(part) for part in node.parts]
+        joined: Truths = np.logical_and.reduce(parts) if isinstance(node, All) else np.logical_or.reduce(parts)
+        return joined
+
+    def values(self, name: str) -> Sequence[Any]:
+        """The attribute of each lead (None = missing)."""
+        return values_of(name, self._chunk, self._instant, self._first)
+
+    def _leaf(self, leaf: Leaf) -> Truths:
+        name = leaf.attribute
+        vocabulary = self._vocabularies.setdefault(name, Vocabulary())
+        if name not in self._columns:
+            self._columns[name] = vocabulary.encode(self.values(name))
+        return vocabulary.truths(leaf)[self._columns[name]]
+
+
+def values_of(name: str, chunk: Chunk, instant: int, first: First) -> Sequence[Any]:
+    """One attribute of each lead of a chunk at an instant, derived ones included."""
+    leads = chunk.leads
+    if name == "stage":
+        return leads.stages
+    if name == "owner":
+        return leads.owners
+    if name.startswith("account."):
+        return _of_accounts(name.removeprefix("account."), leads.accounts, len(chunk))
+    if name.startswith("first."):
+        return first(name.removeprefix("first."), chunk, instant)
+    if name == "days_since_created":
+        days: list[int] = ((instant - leads.created_at) // DAY).tolist()
+        return days
+    own = [attributes.get(name) for attributes in leads.attributes]
+    if name == "email_domain":
+        return _derived(own, leads.emails, domain_of)
+    if name == "mailbox":
+        return _derived(own, leads.emails, mailbox_kind)
+    if name == "email":
+        return [written if email is None else email for written, email in zip(own, leads.emails, strict=True)]
+    if name == "age":
+        born = [attributes.get("birth_date") for attributes in leads.attributes]
+        return [written if (age := _age(b, instant)) is None else age for written, b in zip(own, born, strict=True)]
+    return own
+
+
+def _of_accounts(name: str, accounts: Sequence[Mapping[str, Any] | None], count: int) -> Sequence[Any]:
+    if not accounts:
+        return [None] * count
+    return [None if account is None else account.get(name) for account in accounts]
+
+
+def _derived(own: list[Any], emails: Sequence[str | None], derive: Callable[[str], str | None]) -> list[Any]:
+    return [written if email is None else derive(email) for written, email in zip(own, emails, strict=True)]
+
+
+def _age(born: Any, at: int) -> int | None:
+    moment = as_instant(born)
+    if moment is None:
+        return None
+    return age_at(datetime_of(moment).date(), at)

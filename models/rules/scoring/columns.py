@@ -1,0 +1,76 @@
+"""The kernel's input: some leads and their activities as columns, whatever database they came from.
+
+Decides the shapes only. models.queries.columns fills them; attributes stay as read (JSON objects) until a predicate
+asks for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Truths = NDArray[np.bool_]
+NEVER = np.iinfo(np.int64).max
+"""An instant that does not come."""
+
+
+@dataclass(frozen=True)
+class Leads:
+    """n leads and what is known of them; each sequence has n elements, in the order of `ids`."""
+
+    ids: Ints
+    attributes: Sequence[Mapping[str, Any]]
+    emails: Sequence[str | None]
+    stages: Sequence[str]
+    owners: Sequence[str | None]
+    created_at: Ints
+    accounts: Sequence[Mapping[str, Any] | None] = ()
+    """The attributes of each lead's account; may be empty where no predicate asks for `account.*`."""
+
+
+@dataclass(frozen=True)
+class Activities:
+    """m scored activities (no suspected machine's), ascending by lead, then by `occurred_at`."""
+
+    lead: Ints
+    """Position of the lead in Leads, 0 … n − 1."""
+    touchpoint: Ints
+    """Ids of interned touchpoints."""
+    occurred_at: Ints
+    """Microseconds."""
+
+    @classmethod
+    def ordered(cls, lead: Ints, touchpoint: Ints, occurred_at: Ints) -> Activities:
+        """The activities in the kernel's order, whatever order they came in; costs a pass if they already are."""
+        step = np.diff(lead)
+        if (step < 0).any() or ((step == 0) & (np.diff(occurred_at) < 0)).any():
+            order = np.lexsort((occurred_at, lead))
+            lead, touchpoint, occurred_at = lead[order], touchpoint[order], occurred_at[order]
+        return cls(lead, touchpoint, occurred_at)
+
+    def __len__(self) -> int:
+        return len(self.lead)
+
+    def where(self, mask: NDArray[Any]) -> Activities:
+        """Those that `mask` (truths, or ascending positions) selects."""
+        return Activities(self.lead[mask], self.touchpoint[mask], self.occurred_at[mask])
+
+
+NO_ACTIVITIES = Activities(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some leads with all their activities: what one call of the kernel works on."""
+
+    leads: Leads
+    activities: Activities = field(default=NO_ACTIVITIES)
+
+    def __len__(self) -> int:
+        return len(self.leads.ids)

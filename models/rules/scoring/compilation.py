@@ -1,0 +1,201 @@
+"""A scoring model made ready for columns: touchpoint predicates become tables, rules become numbers.
+
+Decides what can be decided without a lead: which touchpoints each rule counts (evaluated once per touchpoint, whatever
+the predicate), where each rule's points go. The kernel does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.rules.predicates import All, Leaf, Node, Not, Predicate
+from models.rules.scoring.attributes import TIMED, Attributes
+from models.rules.scoring.calendar import Calendar
+from models.rules.scoring.coherence import FIRST, TOUCHPOINT_FIELDS
+from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints
+from models.rules.scoring.model import Dimension, Group, Rule, ScoringModel
+from models.rules.touchpoints import Touchpoint
+
+UNIT = 10_000
+"""The kernel counts in ten-thousandths of a point: sums of whole numbers are exact, in whatever order."""
+
+
+def units(points: float) -> float:
+    """Points in whole ten-thousandths, half to even."""
+    return float(np.rint(points * UNIT))
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledRule:
+    """A rule with its place; `index` is its row in the kernel's table of points."""
+
+    index: int
+    group: int
+    dimension: str
+    rule: Rule
+    half_life: int
+    """Microseconds, 0 = no decay."""
+    steps: Ints
+    """tiers: ascending numbers of activities; recency: ascending ages in microseconds; else empty."""
+    values: Floats
+    """Points below the first step, or of no activity (0), then per step; recency has `older` at the end."""
+
+    @property
+    def moves(self) -> bool:
+        """True if its points change as time passes."""
+        rule = self.rule
+        decays = rule.kind == "points" and self.half_life > 0
+        return rule.kind != "attribute" and (rule.kind == "recency" or rule.within is not None or decays)
+
+
+class CompiledModel:
+    """A model with the touchpoints that are known so far. Not for several threads at once: it remembers what it saw."""
+
+    def __init__(self, model: ScoringModel, zone: ZoneInfo) -> None:
+        self.model = model
+        self.calendar = Calendar(zone)
+        self.groups: list[tuple[str, str, Group]] = [
+            (name, key, group) for name, part in model.dimensions.items() for key, group in part.groups.items()
+        ]
+        self.dimensions: list[tuple[str, Dimension]] = list(model.dimensions.items())
+        self.rules = list(_compiled(model))
+        self.attributes = Attributes(self._first)
+        self._touchpoints: dict[int, Touchpoint] = {}
+        self._matches: NDArray[np.bool_] = np.zeros((len(self.rules), 1), np.bool_)
+        self._ranks: dict[str, tuple[Ints, list[str]]] = {}
+
+    @property
+    def known_touchpoints(self) -> int:
+        """The highest id that `learn` was given; 0 before."""
+        return int(self._matches.shape[1]) - 1
+
+    def learn(self, touchpoints: Iterable[tuple[int, Touchpoint]]) -> None:
+        """Take in further touchpoints by id (ids above `known_touchpoints`)."""
+        new = dict(touchpoints)
+        if not new:
+            return
+        self._touchpoints.update(new)
+        wider = np.zeros((len(self.rules), max(new) + 1), np.bool_)
+        wider[:, : self._matches.shape[1]] = self._matches
+        by_type: dict[str, list[int]] = {}
+        for key, touchpoint in new.items():
+            by_type.setdefault(touchpoint.type, []).append(key)
+        seen: dict[tuple[int, Any], bool] = {}
+        for compiled in self.rules:
+            for kind in compiled.rule.on or ():
+                ids = by_type.get(kind, [])
+                where = compiled.rule.where
+                wider[compiled.index, ids] = True if where is None else [self._holds(where, new[i], seen) for i in ids]
+        self._matches = wider
+        self._ranks.clear()
+
+    def touchpoint(self, key: int) -> Touchpoint:
+        """The touchpoint of an id that was learnt."""
+        return self._touchpoints[key]
+
+    def matches(self, rule: int) -> NDArray[np.bool_]:
+        """By touchpoint id: whether the rule counts it."""
+        row: NDArray[np.bool_] = self._matches[rule]
+        return row
+
+    @cached_property
+    def predicates(self) -> list[Predicate]:
+        """All predicates on leads that the model has."""
+        found = [rule.rule.condition for rule in self.rules if rule.rule.condition is not None]
+        found += [part.condition for part in (*self.model.must, *self.model.exclude)]
+        return found + (list(self.model.display.classes.values()) if self.model.display else [])
+
+    @cached_property
+    def wanted(self) -> frozenset[str]:
+        """The attributes that the model's predicates look at."""
+        return frozenset[str]().union(*(predicate.attributes() for predicate in self.predicates))
+
+    @property
+    def timed(self) -> bool:
+        """True if a predicate looks at what changes with time alone."""
+        return bool(self.wanted & TIMED)
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """By touchpoint id: whether an activity there can change a score."""
+        found: NDArray[np.bool_] = np.logical_or.reduce(self._matches, axis=0)
+        for name in self.wanted & set(FIRST):
+            found = found | (self._ranked(name.removeprefix("first."))[0] > 0)
+        return found
+
+    def _holds(self, where: Predicate, touchpoint: Touchpoint, seen: dict[tuple[int, Any], bool]) -> bool:
+        return _evaluate(where.root, touchpoint, dict(touchpoint.facets), seen)
+
+    def _ranked(self, field: str) -> tuple[Ints, list[str]]:
+        """By touchpoint id the rank (1 …) of its field's text among all, 0 without one; and the texts in order."""
+        if field not in self._ranks:
+            found = {key: text for key, t in self._touchpoints.items() if (text := getattr(t, field))}
+            texts = sorted(set(found.values()))
+            rank = {text: index for index, text in enumerate(texts, start=1)}
+            ranks = np.zeros(self._matches.shape[1], np.int64)
+            for key, text in found.items():
+                ranks[key] = rank[text]
+            self._ranks[field] = ranks, texts
+        return self._ranks[field]
+
+    def _first(self, field: str, chunk: Chunk, instant: int) -> Sequence[Any]:
+        ranks, texts = self._ranked(field)
+        activities = chunk.activities
+        rank = ranks[activities.touchpoint]
+        carrying = np.flatnonzero((rank > 0) & (activities.occurred_at <= instant))
+        lead, rank, at = activities.lead[carrying], rank[carrying], activities.occurred_at[carrying]
+        earliest = np.full(len(chunk), NEVER)
+        np.minimum.at(earliest, lead, at)
+        least = np.full(len(chunk), len(texts) + 1)
+        tied = at == earliest[lead]  # of several at the same instant the first in the order of texts
+        np.minimum.at(least, lead[tied], rank[tied])
+        return [texts[r - 1] if r <= len(texts) else None for r in least.tolist()]
+
+
+def _compiled(model: ScoringModel) -> Iterable[CompiledRule]:
+    places = [(name, key) for name, part in model.dimensions.items() for key in part.groups]
+    group_of = {place: index for index, place in enumerate(places)}
+    for index, (dimension, group, rule) in enumerate(model.rules()):
+        steps: Mapping[int, float] = {}
+        values: list[float] = []
+        if rule.tiers:
+            steps = rule.tiers
+            values = [0.0, *steps.values()]
+        elif rule.recency:
+            steps = dict(rule.recency.steps)
+            values = [*steps.values(), rule.recency.older]
+        yield CompiledRule(
+            index=index,
+            group=group_of[dimension, group],
+            dimension=dimension,
+            rule=rule,
+            half_life=model.half_life_of(rule),
+            steps=np.array(list(steps), np.int64),
+            values=np.array([units(_limited(value, rule.limit)) for value in values]),
+        )
+
+
+def _limited(points: float, limit: float | None) -> float:
+    return points if limit is None else min(max(points, -limit), limit)
+
+
+def _evaluate(node: Node, touchpoint: Touchpoint, facets: dict[str, str], seen: dict[tuple[int, Any], bool]) -> bool:
+    """The predicate on one touchpoint; a leaf is evaluated once per distinct value."""
+    if isinstance(node, Leaf):
+        name = node.attribute
+        value = getattr(touchpoint, name) if name in TOUCHPOINT_FIELDS else facets.get(name)
+        key = (id(node), value)
+        if key not in seen:
+            seen[key] = node.condition.matches(value)
+        return seen[key]
+    if isinstance(node, Not):
+        return not _evaluate(node.part, touchpoint, facets, seen)
+    truths = (_evaluate(part, touchpoint, facets, seen) for part in node.parts)
+    return all(truths) if isinstance(node, All) else any(truths)

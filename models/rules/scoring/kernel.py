@@ -1,0 +1,284 @@
+"""The one place that computes a score: columns of leads and activities, a compiled model and an instant in, points out.
+
+Decides every number that a score has. A pure function: bulk, incremental, explaining and simulating all call it.
+Whether and when the numbers change on their own: models.rules.scoring.envelope; how they are told: explanation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from models.rules.scoring.attributes import Facts
+from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints, Truths
+from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule, units
+from models.rules.scoring.model import Dimension, Group
+
+
+class Kept(NamedTuple):
+    """The activities that a rule counts at the instant, ascending by lead, then time."""
+
+    position: Ints
+    """In the activities of the chunk that was scored."""
+    lead: Ints
+    occurred_at: Ints
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a chunk's n leads at `as_of`. Tables have a row per rule, group or dimension."""
+
+    as_of: int
+    chunk: Chunk
+    """What was scored: only the activities up to `as_of` that some rule counts."""
+    rules: Floats
+    """Ten-thousandths of a point, whole numbers."""
+    kept: list[Kept | None]
+    """Per rule; None for attribute rules."""
+    groups: Floats
+    """Ten-thousandths, clamped."""
+    dimensions: Floats
+    """Points, clamped, four decimals."""
+    total: Floats
+    """Points, four decimals."""
+    musts_met: Ints
+    must: Truths
+    excluded: Ints
+    """Index of the first exclusion that holds, −1 for none."""
+    row: Ints
+    """Grid: number of thresholds reached by the row's dimension; likewise `column`, and `band` by the total."""
+    column: Ints
+    band: Ints
+    surge: Truths
+    shown: Ints | None
+    """`display`: the score as one number; None if the model has none."""
+    future_at: Ints
+    """The earliest activity after `as_of` that can change the score; NEVER without one."""
+
+
+def score(compiled: CompiledModel, chunk: Chunk, as_of: int) -> Scores:
+    """The scores of all leads of the chunk at `as_of` (microseconds)."""
+    model = compiled.model
+    chunk, future_at = _until(compiled, chunk, as_of)
+    facts = compiled.attributes.at(chunk, as_of)
+    rules, kept = _rule_points(compiled, compiled.rules, chunk, as_of, facts)
+    groups = group_units(compiled, rules)
+    in_units = dimension_units(compiled, groups)
+    total = total_units(compiled, in_units) / UNIT
+    dimensions = in_units / UNIT
+    met = [facts.holds(part.condition.root) for part in model.must]
+    musts_met = np.zeros(len(chunk), np.int64)
+    for truths in met:
+        musts_met += truths
+    row, column = _cell(compiled, dimensions)
+    return Scores(
+        as_of=as_of,
+        chunk=chunk,
+        rules=rules,
+        kept=kept,
+        groups=groups,
+        dimensions=dimensions,
+        total=total,
+        musts_met=musts_met,
+        must=musts_met == len(met),
+        excluded=_excluded(compiled, facts, len(chunk)),
+        row=row,
+        column=column,
+        band=reached([edge for _, edge in model.bands.edges] if model.bands else [], total),
+        surge=_surge(compiled, chunk, as_of, dimensions),
+        shown=_shown(compiled, facts, musts_met, total),
+        future_at=future_at,
+    )
+
+
+def reached(edges: Iterable[float], values: Floats) -> Ints:
+    """For each value how many thresholds it has reached (value ≥ edge)."""
+    return np.searchsorted(np.sort(np.array(list(edges), np.float64)), values, side="right").astype(np.int64)
+
+
+def group_units(compiled: CompiledModel, rules: Floats) -> Floats:
+    """Rules (rows, ten-thousandths) summed into their groups and clamped."""
+    groups = np.zeros((len(compiled.groups), rules.shape[1]))
+    for rule in compiled.rules:
+        groups[rule.group] += rules[rule.index]
+    for index, (_, _, group) in enumerate(compiled.groups):
+        clamp(groups[index], group)
+    return groups
+
+
+def dimension_units(compiled: CompiledModel, groups: Floats) -> Floats:
+    """Groups (rows, ten-thousandths) summed into their dimensions and clamped."""
+    dimensions = np.zeros((len(compiled.dimensions), groups.shape[1]))
+    for index, (name, part) in enumerate(compiled.dimensions):
+        for row, (dimension, _, _) in enumerate(compiled.groups):
+            if dimension == name:
+                dimensions[index] += groups[row]
+        clamp(dimensions[index], part)
+    return dimensions
+
+
+def total_units(compiled: CompiledModel, dimensions: Floats) -> Floats:
+    """The dimensions that the total names, summed (ten-thousandths)."""
+    total = np.zeros(dimensions.shape[1])
+    for index, (name, _) in enumerate(compiled.dimensions):
+        if name in compiled.model.totalled:
+            total += dimensions[index]
+    return total
+
+
+def clamp(row: Floats, part: Group | Dimension) -> None:
+    """Clamp ten-thousandths in place to the part's floor and limit."""
+    if part.limit is not None:
+        np.minimum(row, units(part.limit), out=row)
+    if part.floor is not None:
+        np.maximum(row, units(part.floor), out=row)
+
+
+def _until(compiled: CompiledModel, chunk: Chunk, as_of: int) -> tuple[Chunk, Ints]:
+    activities = chunk.activities
+    future_at = np.full(len(chunk), NEVER)
+    counts = compiled.scored[activities.touchpoint]
+    future = activities.occurred_at > as_of
+    if future.any():
+        coming = activities.where(counts & future)
+        np.minimum.at(future_at, coming.lead, coming.occurred_at)
+        counts &= ~future
+    return (chunk if counts.all() else replace(chunk, activities=activities.where(counts))), future_at
+
+
+def _rule_points(
+    compiled: CompiledModel, rules: list[CompiledRule], chunk: Chunk, at: int, facts: Facts
+) -> tuple[Floats, list[Kept | None]]:
+    table = np.zeros((len(compiled.rules), len(chunk)))
+    kept: list[Kept | None] = [None] * len(compiled.rules)
+    for rule in rules:
+        if rule.rule.kind == "attribute":
+            table[rule.index] = units(limited(rule, rule.rule.points or 0.0))
+        else:
+            found = kept[rule.index] = _kept(compiled, rule, chunk, at)
+            table[rule.index] = _earned(rule, found, len(chunk), at)
+        if rule.rule.condition is not None:
+            table[rule.index] *= facts.holds(rule.rule.condition.root)
+    return table, kept
+
+
+def limited(rule: CompiledRule, points: float) -> float:
+    """Points of a rule under its own limit."""
+    limit = rule.rule.limit
+    return points if limit is None else min(max(points, -limit), limit)
+
+
+def _kept(compiled: CompiledModel, rule: CompiledRule, chunk: Chunk, at: int) -> Kept:
+    activities, asked = chunk.activities, rule.rule
+    position = np.flatnonzero(compiled.matches(rule.index)[activities.touchpoint])
+    kept = Kept(position, activities.lead[position], activities.occurred_at[position])
+    if asked.within is not None:
+        kept = _only(kept, kept.occurred_at > at - asked.within)
+    if asked.per_day is not None:
+        days = compiled.calendar.days(kept.occurred_at)
+        kept = _only(kept, _newer(kept.lead, days) < asked.per_day)
+    if asked.at_most is not None:
+        kept = _only(kept, _newer(kept.lead) < asked.at_most)
+    return kept
+
+
+def _only(kept: Kept, mask: Truths) -> Kept:
+    return Kept(kept.position[mask], kept.lead[mask], kept.occurred_at[mask])
+
+
+def _newer(*keys: Ints) -> Ints:
+    """For each activity how many newer ones share its keys; activities with equal keys stand together, oldest first."""
+    count = len(keys[0])
+    if not count:
+        return np.zeros(0, np.int64)
+    ends = np.zeros(count, np.bool_)
+    ends[-1] = True
+    for key in keys:
+        ends[:-1] |= key[1:] != key[:-1]
+    last = np.flatnonzero(ends)
+    position = np.arange(count)
+    newer: Ints = last[np.searchsorted(last, position)] - position
+    return newer
+
+
+def _earned(rule: CompiledRule, kept: Kept, count: int, at: int) -> Floats:
+    """Ten-thousandths for each of `count` leads, before the rule's `if`."""
+    if rule.rule.kind == "recency":
+        earned = np.zeros(count)
+        newest = np.zeros(count, np.int64)
+        newest[kept.lead] = kept.occurred_at  # ascending in time: the last assignment stays
+        some = np.zeros(count, np.bool_)
+        some[kept.lead] = True
+        earned[some] = rule.values[np.searchsorted(rule.steps, at - newest[some], side="left")]
+        return earned
+    if rule.rule.kind == "tiers":
+        counted = np.bincount(kept.lead, minlength=count)
+        return rule.values[np.searchsorted(rule.steps, counted, side="right")]
+    weights = np.exp2((kept.occurred_at - at) / rule.half_life) if rule.half_life else None
+    return point_units(rule, np.bincount(kept.lead, weights, count))
+
+
+def point_units(rule: CompiledRule, sums: Floats | Ints) -> Floats:
+    """A points rule's sums of weights as ten-thousandths under its limit."""
+    points = sums * (rule.rule.points or 0.0)
+    if rule.rule.limit is not None:
+        np.clip(points, -rule.rule.limit, rule.rule.limit, out=points)
+    earned: Floats = np.rint(points * UNIT)
+    return earned
+
+
+def _excluded(compiled: CompiledModel, facts: Facts, count: int) -> Ints:
+    excluded = np.full(count, -1)
+    for index, part in reversed(list(enumerate(compiled.model.exclude))):
+        excluded[facts.holds(part.condition.root)] = index
+    return excluded
+
+
+def _cell(compiled: CompiledModel, dimensions: Floats) -> tuple[Ints, Ints]:
+    grid = compiled.model.grid
+    if grid is None:
+        none = np.zeros(dimensions.shape[1], np.int64)
+        return none, none
+    names = [name for name, _ in compiled.dimensions]
+    row, column = (
+        reached((edge for _, edge in axis.edges), dimensions[names.index(axis.of)])
+        for axis in (grid.rows, grid.columns)
+    )
+    return row, column
+
+
+def _surge(compiled: CompiledModel, chunk: Chunk, at: int, dimensions: Floats) -> Truths:
+    surge = compiled.model.surge
+    if surge is None:
+        return np.zeros(len(chunk), np.bool_)
+    names = [name for name, _ in compiled.dimensions]
+    now = dimensions[names.index(surge.of)]
+    before = dimension_at(compiled, chunk, surge.of, at - surge.within)
+    earlier = dimension_at(compiled, chunk, surge.of, at - surge.within - surge.after_quiet)
+    gained = np.rint((now - before) * UNIT) / UNIT >= surge.gain
+    quiet = np.rint((before - earlier) * UNIT) / UNIT <= surge.slow_points
+    return np.asarray(gained & quiet)
+
+
+def dimension_at(compiled: CompiledModel, chunk: Chunk, name: str, at: int) -> Floats:
+    """The points of one dimension at an earlier instant than the chunk was made for."""
+    chunk, _ = _until(compiled, chunk, at)
+    rules = [rule for rule in compiled.rules if rule.dimension == name]
+    table, _ = _rule_points(compiled, rules, chunk, at, compiled.attributes.at(chunk, at))
+    index = [key for key, _ in compiled.dimensions].index(name)
+    row: Floats = dimension_units(compiled, group_units(compiled, table))[index] / UNIT
+    return row
+
+
+def _shown(compiled: CompiledModel, facts: Facts, musts_met: Ints, total: Floats) -> Ints | None:
+    display = compiled.model.display
+    if display is None:
+        return None
+    of_class = np.zeros(len(total), np.int64)
+    for number, predicate in reversed(display.classes.items()):
+        of_class[facts.holds(predicate.root)] = number
+    points = np.clip(np.floor(total), 0, 99).astype(np.int64)
+    return np.asarray(1000 * of_class + (display.blocks or 0) * musts_met + points)
