@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import deploy, run, serve, session
+from cli import deploy, messages, run, serve, session, sink
 from models.errors import WarmlineError
 
 app = typer.Typer(
@@ -39,6 +39,9 @@ def begin(
 app.command()(run.run)
 app.command()(serve.serve)
 app.command()(deploy.deploy)
+app.command()(messages.messages)
+app.command()(messages.suppress)
+app.command()(sink.sink)
 
 
 def main() -> None:

@@ -17,10 +17,10 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from aiosmtpd.smtp import SMTP
+import typer
 
 from models.errors import UsageError
 
@@ -144,7 +144,9 @@ class _Server:
     async def _listen(self) -> asyncio.Server:
         return await self._loop.create_server(self._protocol, self._host, self._port)
 
-    def _protocol(self) -> SMTP:
+    def _protocol(self) -> asyncio.Protocol:
+        from aiosmtpd.smtp import SMTP  # `warmline --help` reads this module too
+
         return SMTP(
             self._handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Warmline sink", loop=self._loop
         )
@@ -168,13 +170,16 @@ class _Server:
         self._loop.close()
 
 
-def run_sink(port: int, folder: Path | None) -> None:
-    """`warmline sink`: in the foreground until Ctrl-C or SIGTERM; one line for each message."""
+def sink(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Listen here on loopback; 0 takes a free port.")] = 1025,
+    store: Annotated[Path | None, typer.Option(help="Keep every message in this folder as .eml.")] = None,
+) -> None:
+    """A real SMTP server for trials: accepts every mail, delivers none, prints a line for each. Ctrl-C ends it."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with start_sink(port, folder, told=lambda received: print(received.line(), flush=True)) as sink:
-        kept = f", kept in {folder}" if folder else ""
-        print(f"Mail sink on {sink.host}:{sink.port}{kept}. Nothing is delivered. Ctrl-C ends it.", flush=True)
+    with start_sink(port, store, told=lambda received: print(received.line(), flush=True)) as running:
+        kept = f", kept in {store}" if store else ""
+        print(f"Mail sink on {running.host}:{running.port}{kept}. Nothing is delivered. Ctrl-C ends it.", flush=True)
         ended.wait()
-    print(f"{len(sink.received)} messages received.")
+    print(f"{len(running.received)} messages received.", flush=True)

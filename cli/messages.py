@@ -1,0 +1,115 @@
+"""`warmline messages` and `warmline suppress`: who got what, who did not and why; and who shall get nothing more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import session
+from models.errors import UsageError
+from models.rules.outbox import MessageKind, MessageState
+
+if TYPE_CHECKING:
+    from models.queries.correspondence import Sent
+
+_COLOURS = {
+    MessageState.SENT: "green",
+    MessageState.UNKNOWN: "bold magenta",
+    MessageState.FAILED: "red",
+    MessageState.CANCELLED: "yellow",
+}
+
+
+def messages(
+    lead: Annotated[str | None, typer.Option(help="Of this lead alone: its id or an e-mail address.")] = None,
+    state: Annotated[MessageState | None, typer.Option(help="In this state alone; `unknown` is in doubt.")] = None,
+    kind: Annotated[MessageKind | None, typer.Option(help="Of this kind alone.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show this many, the newest.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Who got what, who did not and why, and what is in doubt."""
+    from models.queries import correspondence
+
+    wanted = correspondence.Wanted(lead, state.value if state else None, kind.value if kind else None)
+    with session.workspace().database.read() as connection:
+        rows = correspondence.newest(connection, wanted, limit)
+        counts = correspondence.counts(connection, wanted)
+    if as_json:
+        _print_json(rows, counts)
+    else:
+        _print_table(rows, counts)
+
+
+def suppress(
+    address: Annotated[str, typer.Argument(help="The e-mail address that shall get no more mail.")],
+    reason: Annotated[str, typer.Option(help="Why, for who asks later: `asked by phone`.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="No mail of any kind, alerts included; else no nurture mail.")
+    ] = False,
+) -> None:
+    """Send no more mail to an address. Only a keyed hash of it is kept."""
+    import time
+
+    from models.queries.suppressions import NewSuppression
+    from models.queries.suppressions import suppress as add
+    from models.rules.mail import Refused
+    from models.rules.mail import address as checked
+    from models.rules.tokens import suppression_digest
+
+    if isinstance(read := checked(address), Refused):
+        raise UsageError(read.reason)
+    workspace = session.workspace()
+    digest = suppression_digest(workspace.secret_key, read.text)
+    row = NewSuppression(digest, reason, time.time_ns() // 1000, "all" if everything else "nurture")
+    with workspace.database.write(durable=True) as connection:
+        added = add(connection, [row])
+    session.out.print("suppressed" if added else "was suppressed already; nothing changed", markup=False)
+
+
+def _print_table(rows: list[Sent], counts: dict[str, int]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("id", "state", "when", "to", "e-mail", "why"):
+        table.add_column(name, overflow="fold", no_wrap=name in {"id", "state", "when"})
+    for row in rows:
+        why = row.reason or (row.reply if row.state is not MessageState.SENT else None) or ""
+        cells = (str(row.id), row.state.value, _when(row), row.recipient, row.template, why)
+        texts = [Text(_printable(cell)) for cell in cells]
+        texts[1].stylize(_COLOURS.get(row.state, ""))
+        table.add_row(*texts)
+    if rows:
+        session.out.print(table)
+    total = sum(counts.values())
+    shown = "" if len(rows) == total else f" (the newest {len(rows)} of them above)"
+    words = " · ".join(f"{state} {count:,}" for state, count in counts.items()) or "none"
+    session.out.print(f"messages: {words}{shown}", markup=False)
+
+
+def _when(row: Sent) -> str:
+    from models.rules.instants import instant
+
+    at = row.sent_at if row.sent_at is not None else row.next_attempt_at
+    return instant(at).strftime("%Y-%m-%d %H:%M")
+
+
+def _printable(value: str) -> str:
+    return "".join(character if character.isprintable() else "�" for character in value)
+
+
+def _print_json(rows: list[Sent], counts: dict[str, int]) -> None:
+    import dataclasses
+
+    import orjson
+
+    from models.rules.instants import instant
+
+    def told(row: Sent) -> dict[str, Any]:
+        fields = dataclasses.asdict(row)
+        for name in ("created_at", "next_attempt_at", "sent_at"):
+            fields[name] = instant(fields[name]).isoformat() if fields[name] is not None else None
+        return fields
+
+    print(orjson.dumps({"counts": counts, "messages": [told(row) for row in rows]}).decode())
