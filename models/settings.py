@@ -24,7 +24,7 @@ SECRETS = {
     "secret_key": ("secret_key",),
     "smtp__password": ("smtp", "password"),
 }
-"""Variable (after PREFIX, in lower case) → where its value goes. Each may also come from the file that NAME_FILE names."""
+"""Variable (after PREFIX, in lower case) → where its value goes. May also come from the file in NAME_FILE."""
 
 
 def _zone(name: str) -> str:
@@ -147,8 +147,9 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
     words = dict(overrides or {})
     for name, place in SECRETS.items():
         _put(words, place, _secret_from_file(f"{PREFIX}{name.upper()}_FILE"))
+    settings: Callable[..., Settings] = Settings  # its sources take these two apart; they are no fields
     try:
-        return Settings(file=document.data, words=words)
+        return settings(file=document.data, words=words)
     except ValidationError as error:
         raise ConfigurationError(_told(document, e) for e in error.errors(include_url=False)) from error
 

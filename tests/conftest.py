@@ -1,4 +1,4 @@
-"""Fixtures of all levels: a real database of each kind, the folder of shared data, and the marks that prove features."""
+"""Fixtures of all levels: a real database of each kind, and the folder of shared data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,3 +72,27 @@ def database(database_url: str) -> Iterator[Database]:
     opened.migrate()
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prefect server for the whole session (5 s once; the UI and the scheduler are off)."""
+    from flows import server
+
+    started = server.start(server.home(tmp_path_factory.mktemp("prefect")), is_one_shot=True)
+    try:
+        yield started.ready()
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+async def through_prefect(prefect_api: str) -> AsyncIterator[str]:
+    """Flows called in the test run through the session's server; yields its address."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.chain import settle
+
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        yield prefect_api
+        assert await settle()
