@@ -1,10 +1,23 @@
-"""A touchpoint: what an activity was about, without who and when. Interned at ingest; scoring rules look at nothing else.
+"""A touchpoint: what an activity was about, without who and when. Interned at ingest; rules look at nothing else.
 
 Decides which fields make two activities the same touchpoint. How a URL becomes host, path and `utm_*` is decided here
 too, because a rule's meaning depends on it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+
+from models.documents import shown
+
+MAX_URL = 8_192
+MAX_FACET = 200
+"""Characters of a facet's value: a facet names a plan or a product, not a page of text."""
 
 
 class Touchpoint(NamedTuple):
@@ -22,3 +35,67 @@ class Touchpoint(NamedTuple):
     referrer_host: str | None = None
     facets: tuple[tuple[str, str], ...] = ()
     """(facet, value as text) in the order of the facets' names; only facets that the scoring models declare."""
+
+    def digest(self) -> bytes:
+        """16 bytes that are equal for equal touchpoints, on every machine: the natural key of the row."""
+        return blake2b(orjson.dumps(tuple(self)), digest_size=16).digest()
+
+
+class Place(NamedTuple):
+    """What a URL says: where, and by which campaign."""
+
+    host: str | None = None
+    path: str | None = None
+    campaign: str | None = None
+    source: str | None = None
+    medium: str | None = None
+    term: str | None = None
+    content: str | None = None
+
+
+NOWHERE = Place()
+
+
+def place(url: str) -> Place:
+    """The URL's host (lower case), path (as sent, `/` if empty) and `utm_*`; query and fragment are cut.
+
+    A URL without a host (`/pricing?x=1`) has a path alone. ValueError if it is malformed or longer than MAX_URL.
+    """
+    if len(url) > MAX_URL:
+        raise ValueError(f"url of {len(url)} characters; allowed: {MAX_URL}")
+    try:
+        parts = urlsplit(url.strip())
+        host = parts.hostname
+    except ValueError as error:
+        raise ValueError(f"url {shown(url)} is malformed: {error}") from error
+    if "utm_" not in parts.query.lower():
+        return Place(host or None, parts.path or "/")
+    said: dict[str, str] = {}
+    for key, value in parse_qsl(parts.query, errors="replace"):
+        if value.strip():
+            said.setdefault(key.lower(), value.strip())
+    utm = [said.get(f"utm_{name}") for name in ("campaign", "source", "medium", "term", "content")]
+    return Place(host or None, parts.path or "/", *utm)
+
+
+def referrer_host(referrer: str) -> str | None:
+    """The host that a referrer names, as a URL or bare; None if it names none."""
+    text = referrer.strip()
+    if len(text) > MAX_URL:
+        raise ValueError(f"referrer of {len(text)} characters; allowed: {MAX_URL}")
+    try:
+        return urlsplit(text if "//" in text else f"//{text}").hostname or None
+    except ValueError as error:
+        raise ValueError(f"referrer {shown(referrer)} is malformed: {error}") from error
+
+
+def facets_of(properties: dict[str, object] | None, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The declared facets among an activity's properties. `names` in alphabetical order."""
+    if not properties or not names:
+        return ()
+    found = []
+    for name in names:
+        value = properties.get(name)
+        if isinstance(value, str | int | float) and (text := str(value).strip()):
+            found.append((name, text.lower() if isinstance(value, bool) else text[:MAX_FACET]))
+    return tuple(found)

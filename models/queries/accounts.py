@@ -1,0 +1,132 @@
+"""Accounts: found or made by the name that files call them, their attributes folded in.
+
+Decides that an account is its trimmed, case-folded name. Called by models.queries.intakes under `lock_people`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+from sqlalchemy import Connection
+
+from models.queries import attributes, staging
+from models.queries.attributes import Change, Subject
+from models.rules.records import AccountFacts
+from models.tables import Account
+
+_STATED = ("name", "domain", "owner")
+_COLUMNS = ("id", "key", *_STATED, "attributes", "created_at", "recorded_at")
+
+
+@dataclass
+class Company:
+    """An account while a batch is folded into it."""
+
+    id: int
+    key: str
+    name: str
+    subject: Subject
+    domain: str | None = None
+    owner: str | None = None
+    created_at: int = 0
+    recorded_at: int = 0
+    is_new: bool = False
+
+
+@dataclass
+class Companies:
+    """The accounts of a batch by key, and what the batch changes about them."""
+
+    by_key: dict[str, Company]
+    changes: list[Change] = field(default_factory=list)
+    changed: set[int] = field(default_factory=set)
+    """Accounts that were there before and say something new now: their leads have to be scored again."""
+
+
+def load(connection: Connection, stated: Sequence[AccountFacts], now: int) -> Companies:
+    """The accounts that `stated` names; unknown ones get an id and are written by `save`."""
+    keys = {facts.key for facts in stated}
+    lock = "" if staging.is_sqlite(connection) else " ORDER BY id FOR UPDATE"
+    statement = "SELECT id, key, name, domain, owner, attributes FROM accounts WHERE key {among}" + lock
+    found = {
+        row[1]: Company(row[0], row[1], row[2], Subject(orjson.loads(row[5])), row[3], row[4])
+        for row in staging.select_among(connection, statement, sorted(keys), "text")
+    }
+    timed = {
+        found[facts.key].id: found[facts.key].subject for facts in stated if facts.at is not None and facts.key in found
+    }
+    attributes.load_histories(connection, "account", timed)
+    first: dict[str, AccountFacts] = {}
+    for facts in stated:
+        if facts.key not in found:
+            first.setdefault(facts.key, facts)
+    for key, facts in zip(staging.new_ids(connection, Account, len(first)), first.values(), strict=True):
+        created_at = min(
+            facts.created_at if facts.created_at is not None else (facts.at if facts.at is not None else now), now
+        )
+        found[facts.key] = Company(
+            key, facts.key, facts.name, Subject({}), created_at=created_at, recorded_at=created_at, is_new=True
+        )
+    return Companies(found)
+
+
+def fold(companies: Companies, facts: AccountFacts, source: str, now: int, recorded_at: int | None) -> bool:
+    """Fold one statement in; True if it says something new. `recorded_at` None: recorded as it occurred."""
+    company = companies.by_key[facts.key]
+    is_news = company.is_new and not company.subject.is_changed and company.domain is None and company.owner is None
+    at = min(facts.at, now) if facts.at is not None else now
+    fold_in = company.subject.holds_from_now if facts.at is None else company.subject.held_at
+    delta = fold_in(facts.attributes, at)
+    moved = _restate(company, facts)
+    if delta:
+        companies.changes.append(attributes.change("account", company.id, at, recorded_at or at, source, delta))
+    if (delta or moved) and not company.is_new:
+        companies.changed.add(company.id)
+    company.subject.is_changed = company.subject.is_changed or moved
+    return bool(delta) or moved or is_news
+
+
+def _restate(company: Company, facts: AccountFacts) -> bool:
+    moved = False
+    for name in ("domain", "owner"):
+        value = getattr(facts, name)
+        if value is not None and value != getattr(company, name):
+            setattr(company, name, value)
+            moved = True
+    return moved
+
+
+def save(connection: Connection, companies: Companies) -> None:
+    """Write the new accounts and the changed ones."""
+    everyone = companies.by_key.values()
+    staging.insert(
+        connection,
+        Account,
+        _COLUMNS,
+        [
+            (c.id, c.key, c.name, c.domain, c.owner, c.subject.json(), c.created_at, c.recorded_at)
+            for c in everyone
+            if c.is_new
+        ],
+    )
+    staging.update(
+        connection,
+        Account,
+        ("domain", "owner", "attributes"),
+        sorted(
+            ((c.domain, c.owner, c.subject.json(), c.id) for c in everyone if c.subject.is_changed and not c.is_new),
+            key=_last,
+        ),
+    )
+
+
+def _last(row: tuple[str | None, str | None, str, int]) -> int:
+    return row[-1]
+
+
+def leads_of(connection: Connection, accounts: Mapping[int, object] | set[int]) -> list[int]:
+    """The leads of these accounts."""
+    statement = "SELECT id FROM leads WHERE account_id {among}"
+    return [row[0] for row in staging.select_among(connection, statement, sorted(accounts), "bigint")]

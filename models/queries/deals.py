@@ -1,0 +1,108 @@
+"""Deals: upserted by (source, external id), their changes kept.
+
+Decides that a blank never wipes what is known, and that a deal without an account takes its lead's. Moving the lead's
+stage is routing's work: models.queries.intakes queues the lead for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from models.queries import attributes, staging
+from models.queries.attributes import Change, alike
+from models.rules.records import DealFacts
+from models.tables import Deal
+
+_FIELDS = ("lead_id", "account_id", "name", "stage", "outcome", "amount", "currency", "product", "owner", "opened_at",
+           "closed_at")  # fmt: skip
+_STORED = ("source", "external_id", *_FIELDS, "attributes")
+
+
+class Book:
+    """The deals of a batch."""
+
+    def __init__(self, known: dict[str, dict[str, Any]], now: int, recorded_at: int | None) -> None:
+        self._deals = known
+        self._new: list[str] = []
+        self._moved: dict[str, None] = {}
+        self._now, self._recorded_at = now, recorded_at
+        self.changes: list[tuple[str, int, dict[str, Any]]] = []
+
+    def fold(self, facts: DealFacts, lead_id: int | None, account_id: int | None) -> bool:
+        """Fold one statement in; True if it says something new."""
+        said = {**facts.fields, "lead_id": lead_id, "account_id": account_id}
+        deal = self._deals.get(facts.external_id)
+        if deal is None:
+            self._deals[facts.external_id] = {
+                "external_id": facts.external_id,
+                **said,
+                "recorded_at": self._first_recorded(said),
+            }
+            self._new.append(facts.external_id)
+            return True
+        delta: dict[str, Any] = {
+            name: said[name] for name in _FIELDS if said.get(name) is not None and not alike(deal[name], said[name])
+        }
+        more = {k: v for k, v in said["attributes"].items() if not alike(deal["attributes"].get(k), v)}
+        if not delta and not more:
+            return False
+        deal.update(delta)
+        deal["attributes"] = {**deal["attributes"], **more}
+        self._moved[facts.external_id] = None
+        at = deal["closed_at"] if "outcome" in delta and deal["closed_at"] is not None else self._now
+        self.changes.append((facts.external_id, min(at, self._now), {**delta, **more}))
+        return True
+
+    def _first_recorded(self, said: dict[str, Any]) -> int:
+        if self._recorded_at is not None:
+            return self._recorded_at
+        told = said["closed_at"] if said["closed_at"] is not None else said["opened_at"]
+        return min(told, self._now) if told is not None else self._now
+
+    def save(self, connection: Connection, source: str) -> list[Change]:
+        """Write the new deals and the changed ones; the changes for the history."""
+        fresh = set(self._new)
+        staging.insert(
+            connection,
+            Deal,
+            (*_STORED, "recorded_at"),
+            [(*self._row(self._deals[key]), self._deals[key]["recorded_at"]) for key in self._new],
+        )
+        ids = _ids(connection, source, sorted({key for key, _, _ in self.changes if key in fresh}))
+        ids |= {key: self._deals[key]["id"] for key, _, _ in self.changes if key not in fresh}
+        columns = (*_FIELDS, "attributes")
+        rows = [
+            (*self._row(self._deals[key])[2:], self._deals[key]["id"])
+            for key in sorted(self._moved)
+            if key not in fresh
+        ]
+        staging.update(connection, Deal, columns, rows)
+        return [
+            attributes.change("deal", ids[key], at, self._recorded_at or at, source, delta)
+            for key, at, delta in self.changes
+        ]
+
+    def _row(self, deal: dict[str, Any]) -> staging.Row:
+        said = orjson.dumps(deal["attributes"], option=orjson.OPT_SORT_KEYS).decode()
+        return (*(deal[name] for name in ("source", "external_id", *_FIELDS)), said)
+
+
+def load(connection: Connection, source: str, keys: Sequence[str], now: int, recorded_at: int | None) -> Book:
+    """The deals of this source that stand already."""
+    names = ("id", "external_id", *_FIELDS, "attributes", "recorded_at")
+    lock = "" if staging.is_sqlite(connection) else " ORDER BY id FOR UPDATE"
+    statement = f"SELECT {', '.join(names)} FROM deals WHERE source = ? AND external_id {{among}}{lock}"
+    known: dict[str, dict[str, Any]] = {}
+    for row in staging.select_among(connection, statement, sorted(set(keys)), "text", source):
+        deal = dict(zip(names, row, strict=True))
+        known[row[1]] = {**deal, "source": source, "attributes": orjson.loads(deal["attributes"])}
+    return Book(known, now, recorded_at)
+
+
+def _ids(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, int]:
+    statement = "SELECT external_id, id FROM deals WHERE source = ? AND external_id {among}"
+    return dict(staging.select_among(connection, statement, keys, "text", source))

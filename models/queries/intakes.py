@@ -1,0 +1,202 @@
+"""A chunk of records into the tables, in one transaction: who, what they are, what they did, which deals; the queues.
+
+Decides what makes a record a duplicate: it changes nothing. Works on batches alone; its order is the file's. Touched
+leads are queued for scoring, leads of deals for routing, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from models.queries import accounts, activities, attributes, deals, identities, leads, queue, staging
+from models.queries.activities import Touchpoints
+from models.rules.records import AccountFacts, ActivityFacts, Identity, Intake
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a reading is stored. `recorded_at` None: as it occurred (a backfill); else that instant for everything."""
+
+    source: str
+    now: int
+    recorded_at: int | None = None
+
+    def recorded(self, occurred_at: int) -> int:
+        """When something that occurred then counts as known: never after `now`."""
+        return self.recorded_at if self.recorded_at is not None else min(occurred_at, self.now)
+
+
+@dataclass
+class Chunk:
+    """What is being stored: the records that may say something new, and what became of them."""
+
+    intakes: Sequence[Intake]
+    fresh: dict[bytes, tuple[int, ActivityFacts]]
+    """Activities that do not stand yet, with the index of their record."""
+    news: set[int] = field(default_factory=set)
+    """Indices of records that changed something."""
+    touched: set[int] = field(default_factory=set)
+    """Leads to be scored."""
+
+
+def store(connection: Connection, intakes: Sequence[Intake], terms: Terms, touchpoints: Touchpoints) -> int:
+    """Store the records; how many of them said something new. The others were duplicates."""
+    chunk = _what_may_be_new(connection, intakes)
+    if not chunk.intakes:
+        return 0
+    resolution = identities.resolve(connection, [intake.identities for intake in chunk.intakes])
+    companies = _store_accounts(connection, chunk, terms)
+    _store_leads(connection, chunk, resolution, companies, terms)
+    _store_activities(connection, chunk, resolution, terms, touchpoints)
+    routed = _store_deals(connection, chunk, resolution, companies, terms)
+    chunk.touched.update(accounts.leads_of(connection, companies.changed))
+    queue.enqueue(connection, "score", sorted(chunk.touched | routed))
+    queue.enqueue(connection, "route", sorted(routed))
+    return len(chunk.news)
+
+
+def _what_may_be_new(connection: Connection, intakes: Sequence[Intake]) -> Chunk:
+    """Drop records that are nothing but activities which stand already, or stand further up in this chunk."""
+    first: dict[bytes, tuple[int, ActivityFacts]] = {}
+    for index, intake in enumerate(intakes):
+        for facts in intake.activities:
+            if facts.dedupe not in first:
+                first[facts.dedupe] = (index, facts)
+    known = activities.known_among(connection, sorted(first))
+    bearers = {index for key, (index, _) in first.items() if key not in known}
+    kept = [
+        index
+        for index, intake in enumerate(intakes)
+        if index in bearers or not intake.activities or intake.lead or intake.account or intake.deal
+    ]
+    place = {index: n for n, index in enumerate(kept)}
+    fresh = {key: (place[index], facts) for key, (index, facts) in first.items() if key not in known}
+    return Chunk([intakes[index] for index in kept], fresh)
+
+
+def _store_accounts(connection: Connection, chunk: Chunk, terms: Terms) -> accounts.Companies:
+    stated: list[tuple[int, AccountFacts]] = []
+    for index, intake in enumerate(chunk.intakes):
+        if intake.account:
+            stated.append((index, intake.account))
+        if intake.deal and intake.deal.account:
+            stated.append((index, intake.deal.account))
+    if not stated:
+        return accounts.Companies({})
+    staging.lock_people(connection)
+    companies = accounts.load(connection, [facts for _, facts in stated], terms.now)
+    for index, facts in stated:
+        if accounts.fold(companies, facts, terms.source, terms.now, terms.recorded_at):
+            chunk.news.add(index)
+    accounts.save(connection, companies)
+    attributes.append(connection, companies.changes)
+    return companies
+
+
+def _store_leads(
+    connection: Connection,
+    chunk: Chunk,
+    resolution: identities.Resolution,
+    companies: accounts.Companies,
+    terms: Terms,
+) -> None:
+    lead_of = resolution.lead_of
+    spoken_of = {lead_of[n] for n, intake in enumerate(chunk.intakes) if intake.lead} - {None}
+    linked = set(resolution.links.values())
+    timed = {lead_of[n] for n, intake in enumerate(chunk.intakes) if intake.lead and intake.lead.at is not None}
+    wanted = {lead for lead in spoken_of | linked if lead is not None} - resolution.created.keys()
+    if not wanted and not resolution.created:
+        return
+    people = leads.load(connection, wanted, {lead for lead in timed if lead is not None})
+    for made, index in resolution.created.items():
+        created_at = _created_at(chunk.intakes[index], terms.now)
+        leads.make(people, made, created_at, terms.recorded(created_at))
+    for identity, owner in resolution.links.items():
+        if identity[0] == "email":
+            leads.address(
+                people, owner, identity[1], is_stated=chunk.intakes[resolution.linked_by[identity]].lead is not None
+            )
+    for index, intake in enumerate(chunk.intakes):
+        if intake.lead and (lead := lead_of[index]) is not None:
+            company = companies.by_key[intake.account.key].id if intake.account else None
+            if leads.fold(people, lead, intake.lead, company, terms.source, terms.now, terms.recorded_at):
+                chunk.news.add(index)
+                chunk.touched.add(lead)
+    chunk.news.update(resolution.linked_by.values())
+    chunk.touched.update(linked)
+    leads.save(connection, people)
+    identities.link(connection, resolution.links, _recorded(resolution, chunk, terms))
+    attributes.append(connection, people.changes)
+
+
+def _recorded(resolution: identities.Resolution, chunk: Chunk, terms: Terms) -> dict[Identity, int]:
+    return {
+        identity: terms.recorded(_created_at(chunk.intakes[index], terms.now))
+        for identity, index in resolution.linked_by.items()
+    }
+
+
+def _created_at(intake: Intake, now: int) -> int:
+    """When a lead that this record makes came to be: as stated, else its first act, else the time of what it says."""
+    times: list[int] = []
+    if intake.lead and intake.lead.created_at is not None:
+        times = [intake.lead.created_at]
+    elif intake.activities:
+        times = [min(facts.occurred_at for facts in intake.activities)]
+    elif intake.lead and intake.lead.at is not None:
+        times = [intake.lead.at]
+    return min([*times, now])
+
+
+def _store_activities(
+    connection: Connection,
+    chunk: Chunk,
+    resolution: identities.Resolution,
+    terms: Terms,
+    touchpoints: Touchpoints,
+) -> None:
+    if not chunk.fresh:
+        return
+    ids = touchpoints.ids(connection, {facts.touchpoint for _, facts in chunk.fresh.values()}, terms.now)
+    rows = []
+    for index, facts in chunk.fresh.values():
+        lead = resolution.lead_of[index]
+        assert lead is not None  # an activity without an identity was refused
+        rows.append((facts, lead, terms.recorded(facts.occurred_at)))
+    lost = activities.insert(connection, rows, ids)
+    for key, (index, _) in chunk.fresh.items():
+        if key not in lost:
+            chunk.news.add(index)
+            lead = resolution.lead_of[index]
+            assert lead is not None
+            chunk.touched.add(lead)
+
+
+def _store_deals(
+    connection: Connection,
+    chunk: Chunk,
+    resolution: identities.Resolution,
+    companies: accounts.Companies,
+    terms: Terms,
+) -> set[int]:
+    """The deals; the leads that have to be looked at by routing."""
+    stated = [(n, intake.deal) for n, intake in enumerate(chunk.intakes) if intake.deal]
+    if not stated:
+        return set()
+    staging.lock_people(connection)
+    book = deals.load(connection, terms.source, [deal.external_id for _, deal in stated], terms.now, terms.recorded_at)
+    lead_ids = {lead for n, _ in stated if (lead := resolution.lead_of[n]) is not None}
+    employers = leads.accounts_of(connection, lead_ids)
+    routed: set[int] = set()
+    for index, deal in stated:
+        lead, company = resolution.lead_of[index], deal.account or chunk.intakes[index].account
+        account = companies.by_key[company.key].id if company else employers.get(lead) if lead is not None else None
+        if book.fold(deal, lead, account):
+            chunk.news.add(index)
+            if lead is not None:
+                routed.add(lead)
+    attributes.append(connection, book.save(connection, terms.source))
+    return routed

@@ -1,0 +1,121 @@
+"""Batches in and out of either database: one statement for thousands of rows, never row by row.
+
+Decides how a list of values reaches SQLite (bound parameters, executemany) and PostgreSQL (arrays and unnest: one
+round trip however many rows). Knows no table; every statement that goes through here is a constant of this program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, SmallInteger, Table, Text
+from sqlmodel import SQLModel
+
+MAX_PARAMETERS = 8_000
+"""Values in one IN (…) of SQLite: its own limit is 32,766, and a statement is parsed anew for each number of them."""
+_ARRAYS = ((SmallInteger, "smallint[]"), (BigInteger, "bigint[]"), (Integer, "bigint[]"), (Text, "text[]"),
+           (LargeBinary, "bytea[]"), (Float, "double precision[]"))  # fmt: skip
+Row = tuple[Any, ...]
+
+
+def is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+def select_among(
+    connection: Connection, statement: str, values: Sequence[Any], kind: str, *parameters: Any
+) -> Iterator[Row]:
+    """The rows of `statement`, whose `{among}` is a test for being one of `values`; `?` stands for others before it.
+
+    `kind`: the values' type on PostgreSQL, such as `text`. With many values the rows come in no particular order.
+    """
+    if not values:
+        return
+    if not is_sqlite(connection):
+        worded = statement.replace("?", "%s").format(among=f"= ANY(%s::{kind}[])")
+        yield from map(tuple, connection.exec_driver_sql(worded, (*parameters, list(values))))
+        return
+    for start in range(0, len(values), MAX_PARAMETERS):
+        part = values[start : start + MAX_PARAMETERS]
+        worded = statement.format(among=f"IN ({','.join('?' * len(part))})")
+        yield from map(tuple, connection.exec_driver_sql(worded, (*parameters, *part)))
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """The Core table of a SQLModel class."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
+def array_type(table: Table, column: str) -> str:
+    """The PostgreSQL array type of a column."""
+    return next(name for kind, name in _ARRAYS if isinstance(table.c[column].type, kind))
+
+
+def insert(
+    connection: Connection,
+    model: type[SQLModel],
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    conflict: str = "",
+    returning: str = "",
+) -> list[Row]:
+    """Insert `rows` in their order. `conflict`: such as `ON CONFLICT DO NOTHING`.
+
+    Gives back the column `returning` of the rows that were inserted, where the database can be raced (PostgreSQL);
+    SQLite's one writer has looked before, so there it gives back an empty list.
+    """
+    if not rows:
+        return []
+    table = table_of(model)
+    into = f"INSERT INTO {table.name} ({', '.join(columns)})"
+    if is_sqlite(connection):
+        connection.exec_driver_sql(f"{into} VALUES ({','.join('?' * len(columns))}) {conflict}", list(rows))
+        return []
+    arrays = ", ".join(f"%s::{array_type(table, column)}" for column in columns)
+    statement = f"{into} SELECT * FROM unnest({arrays}) {conflict}" + (f" RETURNING {returning}" if returning else "")
+    result = connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
+    return [tuple(row) for row in result] if returning else []
+
+
+def update(connection: Connection, model: type[SQLModel], columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Set `columns` of the rows whose id is the last value of each tuple."""
+    if not rows:
+        return
+    table = table_of(model)
+    if is_sqlite(connection):
+        settings = ", ".join(f"{column} = ?" for column in columns)
+        connection.exec_driver_sql(f"UPDATE {table.name} SET {settings} WHERE id = ?", list(rows))
+        return
+    settings = ", ".join(f"{column} = new.{column}" for column in columns)
+    arrays = ", ".join(f"%s::{array_type(table, column)}" for column in (*columns, "id"))
+    connection.exec_driver_sql(
+        f"UPDATE {table.name} SET {settings} FROM unnest({arrays}) AS new ({', '.join(columns)}, id)"
+        f" WHERE {table.name}.id = new.id",
+        tuple(map(list, zip(*rows, strict=True))),
+    )
+
+
+def new_ids(connection: Connection, model: type[SQLModel], number: int) -> Iterable[int]:
+    """`number` unused ids, in order. On SQLite they are free because this transaction is the only writer."""
+    if not number:
+        return ()
+    name = table_of(model).name
+    if is_sqlite(connection):
+        first = int(connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) + 1 FROM {name}").scalar_one())
+        return range(first, first + number)
+    taken = connection.exec_driver_sql(
+        f"SELECT nextval(pg_get_serial_sequence('{name}', 'id')) FROM generate_series(1, %s)", (number,)
+    )
+    return sorted(int(row[0]) for row in taken)
+
+
+def lock_people(connection: Connection) -> None:
+    """Be the only one who makes leads, identities and accounts until the end of this transaction.
+
+    Several processes may ingest at once on PostgreSQL; without this two of them would make two leads of one address.
+    """
+    if not is_sqlite(connection):  # BEGIN IMMEDIATE is that lock already
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('warmline_people'))")

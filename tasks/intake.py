@@ -1,0 +1,194 @@
+"""One file into the database: read, understood, stored chunk by chunk, every record accounted for.
+
+Decides how much one transaction holds and what a reading that was killed, or met another one of the same file, goes on
+with. Plain functions; tasks.ingest makes Prefect tasks of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy.exc import DBAPIError
+
+from models.errors import StorageError
+from models.queries import imports, intakes
+from models.queries.activities import Touchpoints
+from models.queries.imports import Counts, Reading, Rejected
+from models.queries.intakes import Terms
+from models.rules.records import Extract, Intake, RecordError
+from tasks import readers, sources
+from tasks.ordinals import Ordinals
+from tasks.readers import Raw
+from tasks.sources import Reader
+
+if TYPE_CHECKING:
+    from models.database import Database
+    from models.workspace import Workspace
+
+LARGEST_CHUNK, SMALLEST_CHUNK = 5_000, 125
+FIRST_CHUNK = 1_000
+LONG_SECONDS, SHORT_SECONDS = 0.1, 0.05
+"""A SQLite write beyond the first halves the chunk, below the second doubles it: no writer waits 0.2 s for us."""
+RETRIES = 5
+_TRY_AGAIN = {"40001", "40P01"}
+"""PostgreSQL: serialization failure and deadlock; the transaction is gone, and can simply be done again."""
+
+Progress = Callable[[int, int, Counts], None]
+"""(bytes read, bytes in all, counts so far)"""
+
+
+@dataclass
+class Summary:
+    """What became of a file's records, why some were refused, and what else a person should know."""
+
+    file: str
+    counts: Counts = field(default_factory=Counts)
+    reasons: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
+
+
+def ingest_file(
+    workspace: Workspace,
+    kind: str,
+    file: Path,
+    mapping: str | None,
+    now: int,
+    recorded_at: Literal["occurred", "now"] = "occurred",
+    progress: Progress | None = None,
+) -> Summary:
+    """Store the records of `file`. Safe to kill and to repeat; several processes may do it at once.
+
+    `recorded_at`: `occurred` for a backfill (known since it happened), `now` for news. InputError if the file cannot be
+    read, StorageError if the database cannot be written: what was committed stays, and the next run goes on from there.
+    """
+    reader = sources.choose(workspace, kind, mapping)
+    looked = readers.survey(file, reader.mapping.encoding if reader.mapping else None)
+    facets = workspace.scoring.facets if (workspace.root / "scoring.yaml").exists() else []
+    intake = _Intake(workspace.database, reader, now, recorded_at)
+    with sources.opened(looked, reader) as records:
+        intake.summary = Summary(str(file), warnings=records.warnings)
+        digest = reader.digest(looked.digest)
+        if intake.begin(str(file), digest):
+            intake.read(records, reader.extract(facets, intake.ordinals), looked.size, progress)
+    return intake.summary
+
+
+class _Intake:
+    """One reading of one file."""
+
+    def __init__(self, database: Database, reader: Reader, now: int, recorded_at: str) -> None:
+        self.summary = Summary("")
+        self.ordinals = Ordinals()
+        self._database, self._reader, self._now = database, reader, now
+        self._terms = Terms(reader.source, now, now if recorded_at == "now" else None)
+        self._touchpoints = Touchpoints()
+        self._import = Reading(0, Counts(), False)
+        self._own = Counts()
+        self._size = FIRST_CHUNK
+
+    def begin(self, file: str, digest: bytes) -> bool:
+        """Open the import, or the unfinished one of the same bytes; False if it is all known already."""
+        kind, name = self._reader.kind, self._reader.name
+        with self._database.write() as connection:
+            imports.lock(connection, digest)
+            before = imports.find(connection, digest)
+            if before and before.finished and self._still_says_all(imports.is_newest(connection, before, kind, name)):
+                self._import = imports.begin(connection, kind, file, digest, name, self._now)
+                imports.advance(connection, self._import, before.counts.again())
+                imports.finish(connection, self._import, self._now)
+                self.summary.counts = before.counts.again()
+                self.summary.reasons.update(imports.reasons(connection, before))
+                return False
+            if before and not before.finished:
+                self._import = before
+            else:
+                self._import = imports.begin(connection, kind, file, digest, name, self._now)
+        return True
+
+    def _still_says_all(self, is_newest: bool) -> bool:
+        """Whether reading the same bytes again could change nothing. Acts are said once, states are overruled."""
+        mapping = self._reader.mapping
+        return is_newest or mapping is None
+
+    def read(self, records: sources.Records, extract: Extract, size: int, progress: Progress | None) -> None:
+        """Store every record, chunk by chunk, and finish the import."""
+        place, chunk = 0, []
+        for raw in records.raw:
+            chunk.append(_understood(raw, extract))
+            if len(chunk) >= self._size:
+                self._store(chunk, place)
+                place += len(chunk)
+                chunk = []
+                if progress:
+                    progress(records.position(), size, self._own)
+        self._store(chunk, place)
+        with self._database.write() as connection:
+            imports.finish(connection, self._import, self._now)
+            whole = imports.standing(connection, self._import).counts
+        self.summary.counts = self._own + (whole - self._own).again()
+        with self._database.read() as connection:
+            self.summary.reasons.update(imports.reasons(connection, self._import))
+        self.ordinals.close()
+        if progress:
+            progress(size, size, self.summary.counts)
+
+    def _store(self, chunk: Sequence[Intake | Rejected], place: int) -> None:
+        if not chunk:
+            return
+        for attempt in range(RETRIES + 1):
+            started = time.perf_counter()
+            try:
+                self._write(chunk, place)
+            except StorageError as error:
+                self._touchpoints.forget()
+                if attempt == RETRIES or not _is_worth_another_try(error):
+                    raise
+            else:
+                self._touchpoints.settle()
+                self._pace(time.perf_counter() - started)
+                return
+
+    def _write(self, chunk: Sequence[Intake | Rejected], place: int) -> None:
+        own = Counts()
+        with self._database.write() as connection:
+            stands_at = imports.claim(connection, self._import)
+            left = chunk[max(0, stands_at - place) :]
+            if left:
+                taken = [one for one in left if isinstance(one, Intake)]
+                refused = [one for one in left if isinstance(one, Rejected)]
+                accepted = intakes.store(connection, taken, self._terms, self._touchpoints) if taken else 0
+                imports.reject(connection, self._import.id, self._reader.kind, self._reader.source, refused, self._now)
+                own = Counts(len(left), accepted, len(taken) - accepted, len(refused))
+                imports.advance(connection, self._import, own)
+        self._own += own
+
+    def _pace(self, seconds: float) -> None:
+        if not self._database.is_sqlite:
+            self._size = LARGEST_CHUNK
+        elif seconds > LONG_SECONDS:
+            self._size = max(SMALLEST_CHUNK, self._size // 2)
+        elif seconds < SHORT_SECONDS:
+            self._size = min(LARGEST_CHUNK, self._size * 2)
+
+
+def _understood(raw: Raw, extract: Extract) -> Intake | Rejected:
+    if raw.data is None:
+        return Rejected(raw.line, raw.reason or "", _kept(raw.text))
+    try:
+        return extract(raw.data, raw.line)
+    except RecordError as refusal:
+        return Rejected(raw.line, str(refusal), _kept(raw.text))
+
+
+def _kept(text: str | bytes) -> str:
+    return (text if isinstance(text, str) else text.decode("utf-8", "replace")).rstrip("\r\n")
+
+
+def _is_worth_another_try(error: StorageError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in _TRY_AGAIN
