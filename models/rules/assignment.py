@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -186,6 +186,14 @@ def assign(request: Request, team: Team, loads: Mapping[str, Load], today: date)
     if not candidates:
         return Hold(f"no rep of {len(team.reps)} can take it", _told(team, why_not, ()))
     return _rotate(candidates, team, loads, why_not)
+
+
+def after(loads: Mapping[str, Load], rep: str, at: Micros) -> dict[str, Load]:
+    """The loads after `rep` got a lead. A first lead begins the count anew for all, as counting them later does."""
+    had = loads.get(rep, Load())
+    if had.last_at is None:
+        loads = {other: replace(load, recent=0) for other, load in loads.items()}
+    return {**loads, rep: had.with_one_more(at)}
 
 
 def _rotate(candidates: Sequence[Rep], team: Team, loads: Mapping[str, Load], why_not: dict[str, str]) -> Assigned:

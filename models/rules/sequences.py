@@ -204,6 +204,7 @@ class Enrolled:
     id: int
     sequence: str
     entry: int
+    version_id: int
     state: str
     ended_at: int | None
 

@@ -35,6 +35,12 @@ class Enrolment(SQLModel, table=True):
             sqlite_where=text("state = 'active'"),
             postgresql_where=text("state = 'active'"),
         ),
+        Index(
+            "ix_enrolments_held",
+            "lead_id",
+            sqlite_where=text("state = 'held'"),
+            postgresql_where=text("state = 'held'"),
+        ),
     )
 
     id: int | None = columns.key()
@@ -64,6 +70,12 @@ class Assignment(SQLModel, table=True):
             postgresql_where=text("state IN ('open', 'accepted')"),
         ),
         Index("ix_assignments_rep", "rep", "at"),
+        Index(
+            "ix_assignments_open",
+            "rep",
+            sqlite_where=text("state IN ('open', 'accepted')"),
+            postgresql_where=text("state IN ('open', 'accepted')"),
+        ),
     )
 
     id: int | None = columns.key()

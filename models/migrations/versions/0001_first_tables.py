@@ -225,6 +225,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('enrolments', schema=None) as batch_op:
         batch_op.create_index('ix_enrolments_due', ['due_at'], unique=False, sqlite_where=sa.text("state = 'active'"), postgresql_where=sa.text("state = 'active'"))
+        batch_op.create_index('ix_enrolments_held', ['lead_id'], unique=False, sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'"))
 
     op.create_table('identities',
     sa.Column('kind', sa.Text(), nullable=False),
@@ -271,6 +272,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('lead_id', 'ordinal')
     )
     with op.batch_alter_table('assignments', schema=None) as batch_op:
+        batch_op.create_index('ix_assignments_open', ['rep'], unique=False, sqlite_where=sa.text("state IN ('open', 'accepted')"), postgresql_where=sa.text("state IN ('open', 'accepted')"))
         batch_op.create_index('ix_assignments_rep', ['rep', 'at'], unique=False)
         batch_op.create_index('ux_assignments_running', ['lead_id'], unique=True, sqlite_where=sa.text("state IN ('open', 'accepted')"), postgresql_where=sa.text("state IN ('open', 'accepted')"))
 

@@ -1,0 +1,160 @@
+"""Assignments: who has which lead, how much each rep carries, and the rows that open and close.
+
+Decides no rep: models.rules.assignment does. `lock` makes counting loads and opening assignments one act, so that two
+workers never exceed a capacity; that a lead has one running assignment at most is a unique index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import Connection, bindparam, text
+
+from models.rules.assignment import FAIRNESS_WINDOW, Assigned, Load
+from models.rules.instants import Micros
+
+RUNNING = ("open", "accepted")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An assignment as it stands."""
+
+    id: int
+    lead_id: int
+    ordinal: int
+    rep: str
+    state: str
+    at: int
+
+    @property
+    def runs(self) -> bool:
+        return self.state in RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class NewAssignment:
+    """A lead to be handed over."""
+
+    lead_id: int
+    ordinal: int
+    assigned: Assigned
+    stage_change_id: int | None
+
+
+def lock(connection: Connection) -> None:
+    """Be the only one who assigns, until the transaction ends. SQLite's BEGIN IMMEDIATE is that lock already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('warmline_assignments'))"))
+
+
+_LATEST = text(
+    """
+    SELECT a.id, a.lead_id, a.ordinal, a.rep, a.state, a.at FROM assignments a
+    WHERE a.lead_id IN :ids
+      AND a.ordinal = (SELECT max(b.ordinal) FROM assignments b WHERE b.lead_id = a.lead_id)
+    """
+).bindparams(bindparam("ids", expanding=True))
+
+
+def latest(connection: Connection, lead_ids: Sequence[int]) -> dict[int, Given]:
+    """The newest assignment of each lead that ever had one. Only the newest can be running."""
+    if not lead_ids:
+        return {}
+    return {row[1]: Given(*row) for row in connection.execute(_LATEST, {"ids": list(lead_ids)})}
+
+
+def loads(connection: Connection, reps: Iterable[str], now: int, day_start: int) -> dict[str, Load]:
+    """Each rep's load, by e-mail address. `day_start`: when today began in the workspace's zone.
+
+    `recent` counts from the first lead of the team's newest member, at most FAIRNESS_WINDOW back: a newcomer takes a
+    fair share from the first day and is not flooded until level with the rest.
+    """
+    emails = list(reps)
+    names = ", ".join(f"(CAST(:r{number} AS TEXT))" for number in range(len(emails)))
+    given = {f"r{number}": email for number, email in enumerate(emails)}
+    team = f"WITH team(rep) AS (VALUES {names})"
+    spans = connection.execute(
+        text(
+            f"""{team} SELECT rep, (SELECT min(at) FROM assignments a WHERE a.rep = team.rep),
+                                   (SELECT max(at) FROM assignments a WHERE a.rep = team.rep) FROM team"""
+        ),
+        given,
+    ).all()
+    since = max((row[1] for row in spans if row[1] is not None), default=now)
+    counted = connection.execute(
+        text(
+            f"""{team} SELECT rep,
+                (SELECT count(*) FROM assignments a WHERE a.rep = team.rep AND a.at >= :since),
+                (SELECT count(*) FROM assignments a WHERE a.rep = team.rep AND a.at >= :day_start),
+                (SELECT count(*) FROM assignments a WHERE a.rep = team.rep AND a.state IN ('open', 'accepted'))
+            FROM team"""
+        ),
+        {**given, "since": max(since, now - FAIRNESS_WINDOW), "day_start": day_start},
+    )
+    last_at = {row[0]: row[2] for row in spans}
+    return {
+        rep: Load(recent, today, running, None if last_at[rep] is None else Micros(last_at[rep]))
+        for rep, recent, today, running in counted
+    }
+
+
+_OPEN = text(
+    """
+    INSERT INTO assignments (lead_id, ordinal, rep, state, at, reason, stage_change_id)
+    VALUES (:lead_id, :ordinal, :rep, 'open', :at, :reason, :stage_change_id)
+    """
+)
+
+
+def begin(connection: Connection, rows: Sequence[NewAssignment], now: int) -> dict[int, Given]:
+    """Open assignments; the new ones by lead. Call `lock` first, in the same transaction."""
+    if not rows:
+        return {}
+    connection.execute(
+        _OPEN,
+        [
+            {
+                "lead_id": row.lead_id,
+                "ordinal": row.ordinal,
+                "rep": row.assigned.rep.email,
+                "at": now,
+                "reason": reason_text(row.assigned),
+                "stage_change_id": row.stage_change_id,
+            }
+            for row in rows
+        ],
+    )
+    return latest(connection, [row.lead_id for row in rows])
+
+
+def reason_text(assigned: Assigned) -> str:
+    """The reasoning as it is kept: `{"because": …, "passed_over": {rep: why}}`."""
+    said = {"because": assigned.reason, "passed_over": {one.rep: one.why for one in assigned.passed_over}}
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
+
+
+_END = text("UPDATE assignments SET state = :state, ended_at = :now WHERE id = :id AND state IN ('open', 'accepted')")
+
+
+def end(connection: Connection, ended: Sequence[tuple[int, str]], now: int) -> None:
+    """Close running assignments: (id, recalled | not_ready | unqualified | closed)."""
+    if ended:
+        connection.execute(_END, [{"id": key, "state": state, "now": now} for key, state in ended])
+
+
+_UNASSIGNED = text(
+    """
+    SELECT l.id FROM leads l
+    WHERE l.stage = 'sales_qualified'
+      AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.lead_id = l.id AND a.state IN ('open', 'accepted'))
+    ORDER BY l.id
+    """
+)
+
+
+def unassigned(connection: Connection) -> list[int]:
+    """Sales-qualified leads that nobody has: those that found no rep with capacity, to be tried again."""
+    return list(connection.execute(_UNASSIGNED).scalars())

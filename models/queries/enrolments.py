@@ -1,0 +1,197 @@
+"""Enrolments: which sequences leads are in, who is due, and the steps and ends that are recorded.
+
+Decides no step: models.rules.sequences does. Every change is fenced by the state (and step) that was read, so that two
+workers cannot take the same step twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, text
+
+from models.rules.sequences import NO_ADDRESS, Enrolled
+
+
+@dataclass(frozen=True, slots=True)
+class NewEnrolment:
+    """A lead that enters a sequence; `held` says why it has to wait, if it has to."""
+
+    lead_id: int
+    sequence: str
+    entry: int
+    version_id: int
+    held: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An enrolment whose next step has come."""
+
+    id: int
+    lead_id: int
+    sequence: str
+    entry: int
+    version_id: int
+    step: int
+    entered_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """A step that was taken: where the enrolment was, where it is, and when it is due again (None: finished)."""
+
+    id: int
+    step: int
+    next_step: int
+    due_at: int | None
+
+
+_OF_LEADS = text(
+    "SELECT lead_id, id, sequence, entry, version_id, state, ended_at FROM enrolments WHERE lead_id IN :ids ORDER BY id"
+).bindparams(bindparam("ids", expanding=True))
+
+
+def of_leads(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[Enrolled]]:
+    """All enrolments, past and running, of each lead that ever had one."""
+    found: dict[int, list[Enrolled]] = defaultdict(list)
+    if lead_ids:
+        for lead_id, *rest in connection.execute(_OF_LEADS, {"ids": list(lead_ids)}):
+            found[lead_id].append(Enrolled(*rest))
+    return found
+
+
+_BEGIN = text(
+    """
+    INSERT INTO enrolments (lead_id, sequence, entry, version_id, state, step, due_at, entered_at, reason)
+    VALUES (:lead_id, :sequence, :entry, :version_id, :state, 0, :due_at, :now, :held)
+    ON CONFLICT (lead_id, sequence, entry) DO NOTHING
+    """
+)
+
+
+def begin(connection: Connection, rows: Sequence[NewEnrolment], now: int) -> int:
+    """Enrol; the number of new enrolments. Doing it twice changes nothing."""
+    if not rows:
+        return 0
+    given = [
+        {
+            "lead_id": row.lead_id,
+            "sequence": row.sequence,
+            "entry": row.entry,
+            "version_id": row.version_id,
+            "state": "held" if row.held else "active",
+            "due_at": None if row.held else now,
+            "now": now,
+            "held": row.held,
+        }
+        for row in rows
+    ]
+    return connection.execute(_BEGIN, given).rowcount
+
+
+_END = text(
+    """
+    UPDATE enrolments SET state = 'exited', due_at = NULL, ended_at = :now, reason = :reason
+    WHERE id = :id AND state IN ('active', 'held')
+    """
+)
+
+
+def end(connection: Connection, ended: Sequence[tuple[int, str]], now: int) -> int:
+    """End running enrolments: (id, reason); how many were still running."""
+    if not ended:
+        return 0
+    return connection.execute(_END, [{"id": key, "reason": reason, "now": now} for key, reason in ended]).rowcount
+
+
+_DUE = """
+    SELECT id, lead_id, sequence, entry, version_id, step, entered_at FROM enrolments
+    WHERE state = 'active' AND due_at <= :now ORDER BY due_at, id LIMIT :limit
+"""
+
+
+def due(connection: Connection, now: int, limit: int) -> list[Due]:
+    """The next enrolments that are due, at most `limit`; on PostgreSQL locked, and those of other workers left out."""
+    locked = " FOR UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
+    return [Due(*row) for row in connection.execute(text(_DUE + locked), {"now": now, "limit": limit})]
+
+
+_ADVANCE = text(
+    """
+    UPDATE enrolments SET step = :next_step, due_at = :due_at, state = :state, ended_at = :ended_at
+    WHERE id = :id AND state = 'active' AND step = :step
+    """
+)
+
+
+def advance(connection: Connection, rows: Sequence[Advanced], now: int) -> None:
+    """Record steps that were taken."""
+    if not rows:
+        return
+    given = [
+        {
+            "id": row.id,
+            "step": row.step,
+            "next_step": row.next_step,
+            "due_at": row.due_at,
+            "state": "active" if row.due_at is not None else "finished",
+            "ended_at": None if row.due_at is not None else now,
+        }
+        for row in rows
+    ]
+    connection.execute(_ADVANCE, given)
+
+
+_HOLD = text(
+    "UPDATE enrolments SET state = 'held', due_at = NULL, reason = :reason WHERE id = :id AND state = 'active'"
+)
+
+
+def hold(connection: Connection, held: Sequence[tuple[int, str]]) -> None:
+    """Keep active enrolments waiting: (id, reason)."""
+    if held:
+        connection.execute(_HOLD, [{"id": key, "reason": reason} for key, reason in held])
+
+
+_RELEASABLE = text(
+    """
+    SELECT e.id FROM enrolments e JOIN leads l ON l.id = e.lead_id
+    WHERE e.state = 'held' AND e.reason = :reason AND l.email IS NOT NULL ORDER BY e.id LIMIT :limit
+    """
+)
+_RELEASE = text(
+    "UPDATE enrolments SET state = 'active', due_at = :now, reason = NULL WHERE state = 'held' AND id IN :ids"
+).bindparams(bindparam("ids", expanding=True))
+
+
+def releasable(connection: Connection, limit: int) -> list[int]:
+    """Enrolments held for want of an address whose lead has one now. Looks at every held one: call it in a `read`."""
+    return list(connection.execute(_RELEASABLE, {"reason": NO_ADDRESS, "limit": limit}).scalars())
+
+
+def release(connection: Connection, ids: Sequence[int], now: int) -> int:
+    """Let held enrolments go on where they stopped; how many still were held."""
+    return connection.execute(_RELEASE, {"ids": list(ids), "now": now}).rowcount if ids else 0
+
+
+_DID = text(
+    """
+    SELECT DISTINCT e.id, t.type FROM enrolments e
+    JOIN activities a ON a.lead_id = e.lead_id AND a.machine = 0
+                     AND a.occurred_at > e.entered_at AND a.occurred_at <= :now
+    JOIN touchpoints t ON t.id = a.touchpoint_id
+    WHERE e.id IN :ids AND t.type IN :types
+    """
+).bindparams(bindparam("ids", expanding=True), bindparam("types", expanding=True))
+
+
+def acts(connection: Connection, ids: Sequence[int], types: Sequence[str], now: int) -> dict[int, frozenset[str]]:
+    """Enrolment → which of the activity types its lead has done since it entered; enrolments without any are absent."""
+    found: dict[int, set[str]] = defaultdict(set)
+    if ids and types:
+        for key, kind in connection.execute(_DID, {"ids": list(ids), "types": sorted(types), "now": now}):
+            found[key].add(kind)
+    return {key: frozenset(kinds) for key, kinds in found.items()}

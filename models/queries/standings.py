@@ -1,0 +1,220 @@
+"""Where leads stand: what routing and nurture read about them, for a batch of leads in a handful of statements.
+
+Decides nothing. The current score of one model, the lead with its account, and what its deals say as of an instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import orjson
+from sqlalchemy import Connection, bindparam, text
+
+from models.rules.conditions import Facts
+from models.rules.instants import Micros
+from models.rules.scoring.attributes import values_of
+from models.rules.scoring.coherence import FIRST
+from models.rules.scoring.columns import Chunk, Leads
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A lead as of an instant. Scores are None where the lead was never scored under the model."""
+
+    lead_id: int
+    email: str | None
+    stage: str
+    owner: str | None
+    attributes: Mapping[str, Any]
+    created_at: int
+    account_id: int | None
+    account: Mapping[str, Any] | None
+    """The account's attributes with `name`, `domain` and `owner`."""
+    total: float | None
+    dimensions: Mapping[str, float]
+    cell: str | None
+    band: str | None
+    must: bool
+    excluded: str | None
+    surge: bool
+    version_id: int | None
+    deal: str = "none"
+    lost_at: int | None = None
+    active_at: int | None = None
+
+    @property
+    def account_owner(self) -> str | None:
+        return None if self.account is None else self.account.get("owner")
+
+    def facts(self, attributes: Mapping[str, Any]) -> Facts:
+        """What models.rules.lifecycle decides by; `attributes`: derived ones included, as its predicates need them."""
+        return Facts(
+            stage=self.stage,
+            total=self.total,
+            dimensions=self.dimensions,
+            cell=self.cell,
+            band=self.band,
+            must=self.must,
+            excluded=self.excluded,
+            surge=self.surge,
+            deal=self.deal,
+            lost_at=None if self.lost_at is None else Micros(self.lost_at),
+            active_at=None if self.active_at is None else Micros(self.active_at),
+            attributes=attributes,
+        )
+
+
+_LEADS = text(
+    """
+    SELECT l.id, l.email, l.stage, l.owner, l.attributes, l.created_at, l.account_id,
+           a.name, a.domain, a.owner, a.attributes,
+           s.total, s.dimensions, s.cell, s.band, s.must, s.excluded, s.surge, s.version_id
+    FROM leads l
+    LEFT JOIN accounts a ON a.id = l.account_id
+    LEFT JOIN scores s ON s.lead_id = l.id AND s.model = :model
+    WHERE l.id IN :ids
+    ORDER BY l.id
+    """
+).bindparams(bindparam("ids", expanding=True))
+# A deal counts as what it was at `now`: one that closes later is open until then.
+_DEALS = text(
+    """
+    SELECT lead_id,
+           max(CASE WHEN outcome = 'won' AND coalesce(closed_at, :now) <= :now THEN 1 ELSE 0 END),
+           max(CASE WHEN (outcome = 'open' OR closed_at > :now) AND coalesce(opened_at, :now) <= :now
+                    THEN 1 ELSE 0 END),
+           max(CASE WHEN outcome = 'lost' AND coalesce(closed_at, :now) <= :now
+                    THEN coalesce(closed_at, recorded_at) END)
+    FROM deals WHERE lead_id IN :ids GROUP BY lead_id
+    """
+).bindparams(bindparam("ids", expanding=True))
+_ACTIVE = text(
+    """
+    SELECT lead_id, max(occurred_at) FROM activities
+    WHERE machine = 0 AND lead_id IN :ids AND occurred_at <= :now GROUP BY lead_id
+    """
+).bindparams(bindparam("ids", expanding=True))
+
+
+def read(connection: Connection, lead_ids: Sequence[int], model: str, now: int) -> dict[int, Standing]:
+    """The standing of each lead that exists, by id, in the order of ids. At most about 10,000 leads at once."""
+    if not lead_ids:
+        return {}
+    ids = list(lead_ids)
+    found = {row[0]: _standing(row) for row in connection.execute(_LEADS, {"ids": ids, "model": model})}
+    lost: list[int] = []
+    for lead_id, won, opened, lost_at in connection.execute(_DEALS, {"ids": ids, "now": now}):
+        deal = "won" if won else "open" if opened else "lost" if lost_at is not None else "none"
+        found[lead_id] = replace(found[lead_id], deal=deal, lost_at=lost_at)
+        if lost_at is not None:
+            lost.append(lead_id)
+    if lost:
+        for lead_id, active_at in connection.execute(_ACTIVE, {"ids": lost, "now": now}):
+            found[lead_id] = replace(found[lead_id], active_at=active_at)
+    return found
+
+
+def derived(
+    connection: Connection, standings: Collection[Standing], names: Collection[str], now: int
+) -> dict[int, dict[str, Any]]:
+    """Lead → the attributes `names` as predicates see them at `now`: those imported, and those that scoring derives."""
+    listed = list(standings)
+    found: dict[int, dict[str, Any]] = {one.lead_id: {} for one in listed}
+    if not listed:
+        return found
+    leads = Leads(
+        ids=np.array([one.lead_id for one in listed], np.int64),
+        attributes=[one.attributes for one in listed],
+        emails=[one.email for one in listed],
+        stages=[one.stage for one in listed],
+        owners=[one.owner for one in listed],
+        created_at=np.array([one.created_at for one in listed], np.int64),
+        accounts=[one.account for one in listed],
+    )
+    chunk = Chunk(leads)
+    for name in sorted(names):
+        for one, value in zip(
+            listed, values_of(name, chunk, now, lambda f, c, at: _first(connection, f, c, at)), strict=True
+        ):
+            found[one.lead_id][name] = value
+    return found
+
+
+def _first(connection: Connection, field: str, chunk: Chunk, now: int) -> list[Any]:
+    """The touchpoint field of each lead's earliest activity that carries one; of several at once the first by text."""
+    if f"first.{field}" not in FIRST:
+        return [None] * len(chunk)
+    query = text(
+        f"""
+        SELECT e.lead_id, min(t.{field}) FROM
+            (SELECT a.lead_id, min(a.occurred_at) AS at FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id
+             WHERE a.machine = 0 AND a.lead_id IN :ids AND a.occurred_at <= :now AND t.{field} IS NOT NULL
+             GROUP BY a.lead_id) e
+        JOIN activities a ON a.lead_id = e.lead_id AND a.occurred_at = e.at AND a.machine = 0
+        JOIN touchpoints t ON t.id = a.touchpoint_id
+        GROUP BY e.lead_id
+        """
+    ).bindparams(bindparam("ids", expanding=True))
+    ids = chunk.leads.ids.tolist()
+    found = {row[0]: row[1] for row in connection.execute(query, {"ids": ids, "now": now})}
+    return [found.get(lead_id) for lead_id in ids]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An activity with what it was about."""
+
+    at: int
+    type: str
+    name: str | None
+    host: str | None
+    path: str | None
+    campaign: str | None
+
+
+_NEWEST = text(
+    """
+    SELECT n.lead_id, n.occurred_at, t.type, t.name, t.host, t.path, t.campaign FROM
+        (SELECT a.lead_id, a.occurred_at, a.touchpoint_id,
+                row_number() OVER (PARTITION BY a.lead_id ORDER BY a.occurred_at DESC, a.touchpoint_id) AS place
+         FROM activities a WHERE a.machine = 0 AND a.lead_id IN :ids AND a.occurred_at <= :now) n
+    JOIN touchpoints t ON t.id = n.touchpoint_id
+    WHERE n.place <= :most ORDER BY n.lead_id, n.place
+    """
+).bindparams(bindparam("ids", expanding=True))
+
+
+def newest_acts(connection: Connection, lead_ids: Sequence[int], now: int, most: int) -> dict[int, list[Act]]:
+    """The newest activities of each lead, newest first, at most `most`."""
+    found: dict[int, list[Act]] = {lead_id: [] for lead_id in lead_ids}
+    if lead_ids:
+        for lead_id, *act in connection.execute(_NEWEST, {"ids": list(lead_ids), "now": now, "most": most}):
+            found[lead_id].append(Act(*act))
+    return found
+
+
+def _standing(row: Any) -> Standing:
+    account = None
+    if row[6] is not None:
+        account = {**orjson.loads(row[10]), "name": row[7], "domain": row[8], "owner": row[9]}
+    return Standing(
+        lead_id=row[0],
+        email=row[1],
+        stage=row[2],
+        owner=row[3],
+        attributes=orjson.loads(row[4]),
+        created_at=row[5],
+        account_id=row[6],
+        account=account,
+        total=row[11],
+        dimensions={} if row[12] is None else orjson.loads(row[12]),
+        cell=row[13],
+        band=row[14],
+        must=bool(row[15]),
+        excluded=row[16],
+        surge=bool(row[17]),
+        version_id=row[18],
+    )

@@ -1,0 +1,315 @@
+"""Leads that were scored, or whose deals moved → their stage, their salesperson, their sequence.
+
+Decides the order of things only: facts are read for a batch, models.rules decide, and everything that follows from it
+is written in one transaction, the mail to the rep included. Killed at any instruction it leaves whole batches; run
+again, or twice at once, it changes nothing twice. Next: tasks.nurture and tasks.delivery.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from sqlalchemy import Connection
+
+from models.queries import assignments, enrolments, messages, queue, stages, standings, versions
+from models.queries.assignments import Given, NewAssignment
+from models.queries.enrolments import NewEnrolment
+from models.queries.messages import NewMessage
+from models.queries.stages import StageMove
+from models.queries.standings import Standing
+from models.rules.assignment import Assigned, Request, after, assign
+from models.rules.instants import Micros, instant, micros
+from models.rules.lifecycle import Move, Stage
+from models.rules.notification import SALES_NOTIFICATION, SALES_RECALL
+from models.rules.outbox import MessageKind
+from models.rules.sequences import NO_ADDRESS, Enrolled, Sequence, choose
+from models.workspace import Workspace
+from tasks import handover
+
+BATCH = 500
+"""Leads per transaction: about 50 ms on SQLite, which has one writer for everybody."""
+ACTS_TOLD = 6
+"""Newest activities in a notification."""
+
+
+@task(name="route-leads")
+def route_queued(workspace: str, now: int) -> dict[str, int]:
+    """Route everything in the queue `route` of the workspace folder; counts of what was done."""
+    opened = Workspace.open(Path(workspace))
+    try:
+        return dict(route(opened, Micros(now)))
+    finally:
+        opened.database.close()
+
+
+def route(workspace: Workspace, now: Micros) -> Counter[str]:
+    """Route the whole queue, and try once more for the leads that found no rep.
+
+    Counts: seen, moved, to_<stage>, assigned, held (nobody can take it now), recalled, enrolled, exited.
+    """
+    router = Router(workspace, now)
+    database, counts = (
+        workspace.database,
+        Counter[str](seen=0, moved=0, assigned=0, held=0, recalled=0, enrolled=0, exited=0),
+    )
+    with database.read() as connection:
+        waiting = assignments.unassigned(connection)
+    if waiting:
+        with database.write() as connection:
+            queue.enqueue(connection, "route", waiting)
+    while True:
+        with database.write(durable=True) as connection:
+            done = router.batch(connection)
+        if not done:
+            return counts
+        counts.update(done)
+
+
+@dataclass(frozen=True)
+class Router:
+    """Routes batches of one workspace at one instant."""
+
+    workspace: Workspace
+    now: Micros
+    _sequences: dict[int, Sequence] = field(default_factory=dict)
+
+    def batch(self, connection: Connection) -> Counter[str]:
+        """Route up to BATCH leads of the queue; empty if there are none."""
+        assignments.lock(connection)  # before the queue is read: a second worker then finds these rows gone
+        rows = queue.read(connection, "route", BATCH)
+        if not rows:
+            return Counter()
+        found = standings.read(connection, [lead_id for lead_id, _ in rows], self.workspace.scoring.name, self.now)
+        facts = standings.derived(connection, found.values(), self._attributes, self.now)
+        batch = _Batch(self, connection, found, facts)
+        batch.move()
+        batch.assign()
+        batch.enrol()
+        messages.intend(connection, batch.mail, message_ids=self.workspace.message_ids, now=self.now)
+        queue.done(connection, "route", [row for row in rows if row[0] not in batch.overtaken])
+        batch.counts["seen"] = len(rows) - len(batch.overtaken)
+        return batch.counts
+
+    def sequence(self, connection: Connection, version_id: int) -> Sequence:
+        """The sequence as it was when somebody entered it."""
+        if version_id not in self._sequences:
+            self._sequences[version_id] = Sequence.from_content(versions.content(connection, version_id))
+        return self._sequences[version_id]
+
+    @cached_property
+    def _attributes(self) -> frozenset[str]:
+        workspace = self.workspace
+        asked = workspace.lifecycle.attributes() | workspace.team.attributes()
+        return asked.union(*(sequence.attributes() for sequence in workspace.sequences.values()))
+
+    @cached_property
+    def today(self) -> date:
+        return instant(self.now).astimezone(self.workspace.zone).date()
+
+    @cached_property
+    def day_start(self) -> Micros:
+        return micros(datetime.combine(self.today, time(), self.workspace.zone))
+
+    @cached_property
+    def model(self) -> str:
+        """How a cause names the scoring model: `mql-sql v3`."""
+        return f"{self.workspace.scoring.name} v{self.workspace.scoring.version}"
+
+
+@dataclass
+class _Batch:
+    """One transaction's worth of leads on their way through moves, assignments and enrolments."""
+
+    router: Router
+    connection: Connection
+    standings: Mapping[int, Standing]
+    facts: Mapping[int, Mapping[str, Any]]
+    counts: Counter[str] = field(default_factory=Counter)
+    mail: list[NewMessage] = field(default_factory=list)
+    overtaken: set[int] = field(default_factory=set)
+    """Leads that somebody else moved meanwhile: they stay in the queue."""
+    stage: dict[int, str] = field(default_factory=dict)
+    """The stage after the moves."""
+    causes: dict[int, str] = field(default_factory=dict)
+    changes: dict[int, int] = field(default_factory=dict)
+
+    def move(self) -> None:
+        lifecycle = self.router.workspace.lifecycle
+        moves = []
+        for lead_id, standing in self.standings.items():
+            self.stage[lead_id] = standing.stage
+            decision = lifecycle.decide(standing.facts(self.facts[lead_id]))
+            if isinstance(decision, Move):
+                moves.append(self._stage_move(standing, decision))
+        self.changes = stages.move(self.connection, moves, self.router.now)
+        for one in moves:
+            if one.lead_id not in self.changes:
+                self.overtaken.add(one.lead_id)
+                del self.stage[one.lead_id]
+                continue
+            self.stage[one.lead_id], self.causes[one.lead_id] = one.to_stage, one.cause
+            self.counts.update(("moved", f"to_{one.to_stage}"))
+        if "stage" in _scored_attributes(self.router.workspace):
+            queue.enqueue(self.connection, "score", sorted(self.changes))
+
+    def _stage_move(self, standing: Standing, decision: Move) -> StageMove:
+        by_score = decision.mover in ("points", "rule")
+        return StageMove(
+            lead_id=standing.lead_id,
+            from_stage=standing.stage,
+            to_stage=decision.to,
+            mover=decision.mover,
+            cause=f"{decision.cause} ({self.router.model})" if by_score else decision.cause,
+            total=standing.total,
+            version_id=standing.version_id,
+        )
+
+    def assign(self) -> None:
+        latest = assignments.latest(self.connection, list(self.stage))
+        self._close(
+            [given for given in latest.values() if given.runs and self.stage[given.lead_id] != Stage.SALES_QUALIFIED]
+        )
+        wanting = [
+            lead_id
+            for lead_id, stage in self.stage.items()
+            if stage == Stage.SALES_QUALIFIED and not (lead_id in latest and latest[lead_id].runs)
+        ]
+        if wanting:
+            self._open(wanting, latest)
+
+    def _close(self, ended: list[Given]) -> None:
+        states = []
+        for given in ended:
+            to_stage = self.stage[given.lead_id]
+            if to_stage in (Stage.LEAD, Stage.MARKETING_QUALIFIED):
+                states.append((given.id, "recalled"))
+                self.mail.append(self._recall(given, to_stage))
+                self.counts["recalled"] += 1
+            else:  # bought, buying or disqualified: the rep knows, for sales did it
+                states.append((given.id, "closed"))
+        assignments.end(self.connection, states, self.router.now)
+
+    def _recall(self, given: Given, to_stage: str) -> NewMessage:
+        router, standing = self.router, self.standings[given.lead_id]
+        rep = next((rep for rep in router.workspace.team.reps if rep.email == given.rep), None)
+        cause = self.causes.get(given.lead_id, "moved by hand")
+        payload = handover.recall(standing, rep, given.rep, to_stage, cause, given.at, router.workspace.zone)
+        return self._alert(given, SALES_RECALL, "recalled", dict(payload))
+
+    def _open(self, wanting: list[int], latest: Mapping[int, Given]) -> None:
+        router, team = self.router, self.router.workspace.team
+        loads = assignments.loads(self.connection, [rep.email for rep in team.reps], router.now, router.day_start)
+        chosen: dict[int, Assigned] = {}
+        # The best first: where capacity is short, it goes to those who are worth most.
+        for lead_id in sorted(wanting, key=lambda key: (-(self.standings[key].total or 0.0), key)):
+            outcome = assign(self._request(lead_id, latest.get(lead_id)), team, loads, router.today)
+            if isinstance(outcome, Assigned):
+                chosen[lead_id] = outcome
+                loads = after(loads, outcome.rep.email, router.now)
+        self.counts.update(assigned=len(chosen), held=len(wanting) - len(chosen))
+        rows = [
+            NewAssignment(
+                lead_id, latest[lead_id].ordinal + 1 if lead_id in latest else 1, outcome, self.changes.get(lead_id)
+            )
+            for lead_id, outcome in chosen.items()
+        ]
+        given = assignments.begin(self.connection, rows, router.now)
+        self.mail.extend(self._notifications(chosen, given))
+
+    def _request(self, lead_id: int, earlier: Given | None) -> Request:
+        standing = self.standings[lead_id]
+        return Request(
+            lead_id=lead_id,
+            attributes=self.facts[lead_id],
+            owner=standing.owner,
+            account_owner=standing.account_owner,
+            earlier_rep=None if earlier is None else earlier.rep,
+            surge=standing.surge,
+            cell=standing.cell,
+            band=standing.band,
+        )
+
+    def _notifications(self, chosen: Mapping[int, Assigned], given: Mapping[int, Given]) -> Iterator[NewMessage]:
+        router, ids = self.router, list(chosen)
+        acts = standings.newest_acts(self.connection, ids, router.now, ACTS_TOLD)
+        whys = handover.reasons(self.connection, router.workspace, ids, router.now)
+        for lead_id, outcome in chosen.items():
+            told = handover.Handover(
+                standing=self.standings[lead_id],
+                assigned=outcome,
+                cause=self.causes.get(lead_id, ""),
+                again=given[lead_id].ordinal > 1,
+                why=whys[lead_id],
+                acts=acts[lead_id],
+            )
+            payload = handover.notification(told, router.workspace.zone)
+            yield self._alert(given[lead_id], SALES_NOTIFICATION, "assigned", dict(payload))
+
+    def _alert(self, given: Given, template: str, intent: str, payload: dict[str, Any]) -> NewMessage:
+        return NewMessage(
+            idempotency_key=f"alert:{given.lead_id}:{given.ordinal}:{intent}",
+            kind=MessageKind.ALERT,
+            recipient=given.rep,
+            template=template,
+            payload=payload,
+            next_attempt_at=self.router.now,
+            lead_id=given.lead_id,
+            assignment_id=given.id,
+        )
+
+    def enrol(self) -> None:
+        past = enrolments.of_leads(self.connection, list(self.stage))
+        ended: list[tuple[int, str]] = []
+        begun: list[NewEnrolment] = []
+        for lead_id, stage in self.stage.items():
+            known = past.get(lead_id, [])
+            why = {one.id: reason for one in known if one.runs and (reason := self._why_out(one, lead_id, stage))}
+            ended.extend(why.items())
+            remaining = [one for one in known if one.id not in why]
+            if self.standings[lead_id].excluded is None and (new := self._enters(lead_id, stage, known, why)):
+                begun.append(new)
+                ended.extend((one.id, f"{new.sequence} has priority") for one in remaining if one.runs)
+        self.counts["exited"] += enrolments.end(self.connection, ended, self.router.now)
+        self.counts["enrolled"] += enrolments.begin(self.connection, begun, self.router.now)
+
+    def _why_out(self, enrolled: Enrolled, lead_id: int, stage: str) -> str:
+        excluded = self.standings[lead_id].excluded
+        if excluded is not None:
+            return f"excluded: {excluded}"
+        if self.router.sequence(self.connection, enrolled.version_id).keeps(stage):
+            return ""
+        return f"stage {stage}"
+
+    def _enters(self, lead_id: int, stage: str, known: list[Enrolled], ended: Mapping[int, str]) -> NewEnrolment | None:
+        workspace = self.router.workspace
+        # What ends now counts as past already, and as ended now: `again` waits from this instant.
+        past = [
+            Enrolled(one.id, one.sequence, one.entry, one.version_id, "exited", self.router.now)
+            if one.id in ended
+            else one
+            for one in known
+        ]
+        chosen = choose(list(workspace.sequences.values()), stage, self.facts[lead_id], past, self.router.now)
+        if chosen is None:
+            return None
+        sequence, entry = chosen
+        held = None if self.standings[lead_id].email else NO_ADDRESS
+        return NewEnrolment(lead_id, sequence.name, entry, self._version(sequence), held)
+
+    def _version(self, sequence: Sequence) -> int:
+        return versions.ensure(
+            self.connection, "sequence", sequence.name, sequence.digest(), sequence.content(), self.router.now
+        )
+
+
+def _scored_attributes(workspace: Workspace) -> frozenset[str]:
+    model = workspace.scoring
+    predicates = [rule.condition for _, _, rule in model.rules()] + [p.condition for p in (*model.must, *model.exclude)]
+    return frozenset[str]().union(*(predicate.attributes() for predicate in predicates if predicate is not None))
