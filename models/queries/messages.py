@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, TextClause, bindparam, text
+from sqlalchemy import Connection, Row, Text, TextClause, bindparam, text
 
 from models.queries import suppressions
 from models.rules.mail import MessageIds
@@ -213,7 +213,7 @@ def reap(connection: Connection, *, clock: int, dead: Sequence[str] = (), attemp
     def moved(change: str, condition: str) -> int:
         rows = f"SELECT id FROM messages WHERE {condition} AND {expired}"
         statement = text(f"UPDATE messages SET {change} WHERE id IN ({rows})").bindparams(
-            bindparam("dead", expanding=True)
+            bindparam("dead", expanding=True, type_=Text)
         )
         return connection.execute(statement, given).rowcount
 
