@@ -1,0 +1,47 @@
+"""`warmline doctor`: is this workspace in order?
+
+Decides what is looked at: every file of the programme, how they fit together, and the database. Changes nothing but
+the database's own tables, which it brings to this program's version.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli import session
+from models.documents import ConfigurationError
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    """Check all files of the workspace and its database; every mistake with file and line. Exit code 3 if any."""
+    workspace = session.workspace()
+    if problems := workspace.check():
+        if as_json:
+            _print_json({"problems": [{"file": p.file, "line": p.line, "message": str(p)} for p in problems]})
+        raise ConfigurationError(problems)
+    warnings = workspace.scoring.warnings
+    database = workspace.database.shown_url
+    if as_json:
+        _print_json({"problems": [], "warnings": warnings, "database": database})
+        return
+    for warning in warnings:
+        session.err.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    model, team, sequences = workspace.scoring, workspace.team, workspace.sequences
+    rules = sum(1 for _ in model.rules())
+    session.out.print("all good", style="bold green")
+    for line in (
+        f"scoring    {model.name} v{model.version}, {rules} rules",
+        f"lifecycle  {workspace.lifecycle.name} v{workspace.lifecycle.version}",
+        f"team       {len(team.reps)} reps",
+        f"sequences  {', '.join(f'{s.name} v{s.version}' for s in sequences.values()) or 'none'}",
+        f"database   {database}",
+    ):
+        session.out.print(line, markup=False, soft_wrap=True)
+
+
+def _print_json(data: object) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(data).decode())

@@ -1,0 +1,85 @@
+"""`init` makes a workspace that `doctor` finds in order; `doctor` tells every mistake of every file."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WARMLINE = Path(sys.executable).parent / "warmline"
+
+
+def warmline(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WARMLINE_")}
+    return subprocess.run([WARMLINE, *map(str, words)], capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    made = warmline("init", tmp_path / "shop", "--playbook", "mql-sql")
+    assert made.returncode == 0, made.stderr
+    return tmp_path / "shop"
+
+
+def test_a_new_workspace_is_in_order(workspace: Path) -> None:
+    checked = warmline("-w", workspace, "doctor", "--json")
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["problems"] == []
+    assert (workspace / "inbox" / "activities").is_dir()
+
+
+def test_the_key_is_private_and_outside_of_git(workspace: Path) -> None:
+    key = workspace / ".warmline" / "secret.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert len(key.read_text().strip()) >= 32
+    assert "/.warmline/" in (workspace / ".gitignore").read_text().splitlines()
+
+
+def test_init_overwrites_nothing(workspace: Path) -> None:
+    (workspace / "team.yaml").write_text("mine")
+    again = warmline("init", workspace, "--playbook", "mql-sql")
+    assert again.returncode == 2 and "is a workspace already" in again.stderr
+    (workspace / "warmline.yaml").unlink()
+    again = warmline("init", workspace)
+    assert again.returncode == 2 and "nothing is overwritten" in again.stderr
+    assert (workspace / "team.yaml").read_text() == "mine"
+
+
+def test_an_unknown_playbook_is_told_with_the_nearest(tmp_path: Path) -> None:
+    made = warmline("init", tmp_path / "shop", "--playbook", "mql-sq")
+    assert made.returncode == 2 and "did you mean 'mql-sql'" in made.stderr
+    assert not (tmp_path / "shop").exists()
+
+
+def test_doctor_tells_the_mistakes_of_all_files_at_once(workspace: Path) -> None:
+    for file, old, new in (
+        ("scoring.yaml", "points: 25", "pionts: 25"),
+        ("lifecycle.yaml", "enter: {total: 65}", "enter: {did: demo_request}"),
+        ("team.yaml", "weight: 3", "weight: heavy"),
+        ("sequences/welcome.yaml", "stages: [lead]", "stages: [leed]"),
+        ("sequences/evaluation.yaml", "evaluation-what-it-costs", "evaluation-what-it-cost"),
+    ):
+        path = workspace / file
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+    checked = warmline("-w", workspace, "doctor")
+    assert checked.returncode == 3
+    told = " ".join(checked.stderr.split())
+    for said in ("scoring.yaml:", "lifecycle.yaml:14:", "team.yaml:9:", "welcome.yaml:", "did you mean 'lead'"):
+        assert said in told
+    assert "emails/evaluation-what-it-cost/ is missing — did you mean 'evaluation-what-it-costs'" in told
+
+
+def test_doctor_tells_where_files_contradict_each_other(workspace: Path) -> None:
+    path = workspace / "lifecycle.yaml"
+    path.write_text(path.read_text().replace("enter: {total: 65}", "enter: {band: hott, dimension: {fitt: 3}}"))
+    checked = warmline("-w", workspace, "doctor", "--json")
+    assert checked.returncode == 3
+    messages = [problem["message"] for problem in json.loads(checked.stdout)["problems"]]
+    assert any("did you mean 'hot'" in message for message in messages)
+    assert any("did you mean 'fit'" in message for message in messages)
