@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -105,6 +106,10 @@ class _Run:
         self._feeder: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
         self._connected = 0
+        self._busy = 0
+        """Messages waiting for or with a worker."""
+        self._again = asyncio.Event()
+        """No message is busy any more, or one was given back: look for due ones again."""
 
     def programme_time(self) -> int:
         """Programme time goes on at the pace of the wall while a delivery runs (models.rules.outbox)."""
@@ -154,13 +159,21 @@ class _Run:
     async def _feed(self) -> None:
         left = self.delivery.limit
         try:
-            while left > 0 and (group := await self._lease(min(GROUP, left))):
+            while left > 0:
+                self._again.clear()
+                await self.ledger.flushed()
+                group = await self._lease(min(GROUP, left))
                 left -= len(group)
                 for message in group:
                     if message.hold is None:
+                        self._busy += 1
                         await self._waiting.put(message)
                     else:
                         self._settle(Settlement(message.id, MessageState.CANCELLED, message.hold, counted=False))
+                if not group:
+                    if not self._busy:
+                        break
+                    await self._again.wait()  # a worker that finds no connection gives its message back to the others
         except WarmlineError as error:
             self._stop(error)
             return
@@ -186,14 +199,17 @@ class _Run:
     async def _work(self) -> None:
         connection: SmtpConnection | None = None
         try:
-            while (message := await self._waiting.get()) is not None:
-                if (letter := self._prepared(message)) is None:
-                    continue
-                connection, outcome = await self._send(message, letter, connection)
-                if outcome is None:
-                    self._give_back(message)
-                    break
-                self._conclude(message, outcome)
+            has_connection = True
+            while has_connection and (message := await self._waiting.get()) is not None:
+                try:
+                    if letter := self._prepared(message):
+                        connection, outcome = await self._send(message, letter, connection)
+                        self._conclude(message, outcome)
+                        has_connection = outcome is not None
+                finally:
+                    self._busy -= 1
+                    if not self._busy:
+                        self._again.set()
         except WarmlineError as error:
             self._stop(error)
         finally:
@@ -250,11 +266,11 @@ class _Run:
             self._connected -= 1
             await connection.quit()
 
-    def _conclude(self, message: Leased, outcome: Outcome) -> None:
+    def _conclude(self, message: Leased, outcome: Outcome | None) -> None:
         if isinstance(outcome, Accepted):
             sent_at = self.programme_time()
             self._settle(Settlement(message.id, MessageState.SENT, reply=_cut(outcome.reply), sent_at=sent_at))
-        elif isinstance(outcome, Withdrawn):
+        elif outcome is None or isinstance(outcome, Withdrawn):
             self._give_back(message)
         elif isinstance(outcome, InDoubt) and message.kind is MessageKind.NURTURE:
             reason = f"after the final dot: {_cut(outcome.reason)}; it may have arrived"
@@ -281,6 +297,7 @@ class _Run:
 
     def _give_back(self, message: Leased) -> None:
         self._settle(Settlement(message.id, MessageState.QUEUED, counted=False), "returned")
+        self._again.set()
 
     def _settle(self, settlement: Settlement, name: str | None = None) -> None:
         self.tally.add(name or settlement.state.value)
@@ -308,6 +325,7 @@ class _Ledger:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._marks: list[tuple[int, asyncio.Future[bool]]] = []
         self._settlements: list[Settlement] = []
+        self._unwritten: list[Settlement] = []
         self._flushing: asyncio.Task[None] | None = None
 
     async def write(self, change: Callable[[Connection], Result]) -> Result:
@@ -334,9 +352,8 @@ class _Ledger:
     async def close(self) -> None:
         """Write what is left, give back what was leased and not begun, end the thread. Raises StorageError."""
         try:
-            if self._flushing is not None:
-                await asyncio.gather(self._flushing, return_exceptions=True)
-            rest, self._settlements = self._settlements, []
+            await self.flushed()
+            rest = self._unwritten + self._settlements
             owner = self._delivery.owner
 
             def last(connection: Connection) -> None:
@@ -351,21 +368,24 @@ class _Ledger:
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
 
+    async def flushed(self) -> None:
+        """Until everything handed in so far has been tried to be written."""
+        while self._flushing is not None and not self._flushing.done():
+            await asyncio.wait([self._flushing])
+
     async def _flush(self) -> None:
         await asyncio.sleep(0)  # let the others of this turn of the loop join
         while self._marks or self._settlements:
             marks, self._marks = self._marks, []
             settlements, self._settlements = self._settlements, []
             try:
-                marked, clock = await self.write(lambda connection: self._commit(connection, marks, settlements))  # noqa: B023
-            except WarmlineError as error:
-                self._settlements = settlements + self._settlements  # `close` tries once more
+                marked, clock = await self.write(partial(self._commit, marks=marks, settlements=settlements))
+            except Exception as error:  # noqa: BLE001 told to every worker that waits for its mark: no dot is sent
+                self._unwritten += settlements  # `close` tries once more
                 for _, answer in marks:
                     if not answer.done():
                         answer.set_exception(error)
-                if self._marks:
-                    continue
-                return
+                continue
             in_time = self._delivery.clock() - clock < SLACK_SECONDS * SECOND
             for message, answer in marks:
                 if not answer.done():
