@@ -7,23 +7,39 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-_INSERT = text(
+_ACTIVATE = text(
     """
     INSERT INTO programme_versions (kind, name, digest, content, recorded_at, activated_at)
-    VALUES (:kind, :name, :digest, :content, :now, :now) ON CONFLICT (kind, name, digest) DO NOTHING
+    VALUES (:kind, :name, :digest, :content, :now, :now)
+    ON CONFLICT (kind, name, digest) DO UPDATE SET activated_at = excluded.activated_at
+    """
+)
+_IN_FORCE = text(
+    """
+    SELECT id, digest, activated_at FROM programme_versions WHERE kind = :kind AND name = :name
+    ORDER BY activated_at DESC, id DESC LIMIT 1
     """
 )
 _FIND = text("SELECT id FROM programme_versions WHERE kind = :kind AND name = :name AND digest = :digest")
 _CONTENT = text("SELECT content FROM programme_versions WHERE id = :id")
 
 
-def ensure(connection: Connection, kind: str, name: str, digest: bytes, content: str, now: int) -> int:
-    """The id of this content of a file; recorded if it is new."""
+def activate(connection: Connection, kind: str, name: str, digest: bytes, content: str, now: int) -> int:
+    """The id of this content of a file, in force from `now` on; nothing is written where it already is."""
     given = {"kind": kind, "name": name, "digest": digest}
-    if (known := connection.execute(_FIND, given).scalar()) is not None:
-        return int(known)
-    connection.execute(_INSERT, {**given, "content": content, "now": now})
+    in_force = connection.execute(_IN_FORCE, {"kind": kind, "name": name}).first()
+    if in_force is not None and bytes(in_force[1]) == digest:
+        return int(in_force[0])
+    if in_force is not None:  # a run as of an earlier instant must still put its version in force
+        now = max(now, int(in_force[2]) + 1)
+    connection.execute(_ACTIVATE, {**given, "content": content, "now": now})
     return int(connection.execute(_FIND, given).scalar_one())
+
+
+def in_force(connection: Connection, kind: str, name: str, digest: bytes) -> int | None:
+    """The id of this content if it is the one in force, else None; for those who must not write."""
+    found = connection.execute(_IN_FORCE, {"kind": kind, "name": name}).first()
+    return int(found[0]) if found is not None and bytes(found[1]) == digest else None
 
 
 def content(connection: Connection, version_id: int) -> str:

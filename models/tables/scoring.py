@@ -47,6 +47,7 @@ class Score(SQLModel, table=True):
     excluded: str | None = columns.optional_text()
     surge: int = columns.flag()
     next_change_at: int | None = columns.optional_at()
+    revision: int = columns.number(1)  # raised by every writing: a score computed from older facts never overwrites
 
 
 class ScoreChange(SQLModel, table=True):

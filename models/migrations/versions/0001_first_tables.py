@@ -110,6 +110,7 @@ def upgrade() -> None:
     sa.Column('excluded', sa.Text(), nullable=True),
     sa.Column('surge', sa.SmallInteger(), nullable=False),
     sa.Column('next_change_at', sa.BigInteger(), nullable=True),
+    sa.Column('revision', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('lead_id', 'model')
     )
     with op.batch_alter_table('scores', schema=None) as batch_op:

@@ -28,12 +28,24 @@ class Kept(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Moment:
+    """The rules of one dimension at an earlier instant; the rows of all other rules are 0."""
+
+    at: int
+    facts: Facts
+    rules: Floats
+    kept: list[Kept | None]
+
+
+@dataclass(frozen=True)
 class Scores:
     """The scores of a chunk's n leads at `as_of`. Tables have a row per rule, group or dimension."""
 
     as_of: int
     chunk: Chunk
     """What was scored: only the activities up to `as_of` that some rule counts."""
+    facts: Facts
+    """The attributes at `as_of`."""
     rules: Floats
     """Ten-thousandths of a point, whole numbers."""
     kept: list[Kept | None]
@@ -53,6 +65,8 @@ class Scores:
     column: Ints
     band: Ints
     surge: Truths
+    moments: tuple[Moment, Moment] | None
+    """What the surge compared with; None if the model has none."""
     shown: Ints | None
     """`display`: the score as one number; None if the model has none."""
     future_at: Ints
@@ -74,9 +88,11 @@ def score(compiled: CompiledModel, chunk: Chunk, as_of: int) -> Scores:
     for truths in met:
         musts_met += truths
     row, column = _cell(compiled, dimensions)
+    moments = _surge_moments(compiled, chunk, as_of) if model.surge else None
     return Scores(
         as_of=as_of,
         chunk=chunk,
+        facts=facts,
         rules=rules,
         kept=kept,
         groups=groups,
@@ -88,7 +104,8 @@ def score(compiled: CompiledModel, chunk: Chunk, as_of: int) -> Scores:
         row=row,
         column=column,
         band=reached([edge for _, edge in model.bands.edges] if model.bands else [], total),
-        surge=_surge(compiled, chunk, as_of, dimensions),
+        surge=_surge(compiled, dimensions, moments),
+        moments=moments,
         shown=_shown(compiled, facts, musts_met, total),
         future_at=future_at,
     )
@@ -250,27 +267,34 @@ def _cell(compiled: CompiledModel, dimensions: Floats) -> tuple[Ints, Ints]:
     return row, column
 
 
-def _surge(compiled: CompiledModel, chunk: Chunk, at: int, dimensions: Floats) -> Truths:
+def _surge(compiled: CompiledModel, dimensions: Floats, moments: tuple[Moment, Moment] | None) -> Truths:
     surge = compiled.model.surge
-    if surge is None:
-        return np.zeros(len(chunk), np.bool_)
+    if surge is None or moments is None:
+        return np.zeros(dimensions.shape[1], np.bool_)
     names = [name for name, _ in compiled.dimensions]
     now = dimensions[names.index(surge.of)]
-    before = dimension_at(compiled, chunk, surge.of, at - surge.within)
-    earlier = dimension_at(compiled, chunk, surge.of, at - surge.within - surge.after_quiet)
+    before, earlier = (
+        dimension_units(compiled, group_units(compiled, past.rules))[names.index(surge.of)] / UNIT for past in moments
+    )
     gained = np.rint((now - before) * UNIT) / UNIT >= surge.gain
     quiet = np.rint((before - earlier) * UNIT) / UNIT <= surge.slow_points
     return np.asarray(gained & quiet)
 
 
-def dimension_at(compiled: CompiledModel, chunk: Chunk, name: str, at: int) -> Floats:
-    """The points of one dimension at an earlier instant than the chunk was made for."""
+def _surge_moments(compiled: CompiledModel, chunk: Chunk, at: int) -> tuple[Moment, Moment]:
+    """The dimension that the model's surge looks at: `within` ago, and `after_quiet` before that."""
+    surge = compiled.model.surge
+    assert surge is not None
+    rules = [rule for rule in compiled.rules if rule.dimension == surge.of]
+    before = at - surge.within
+    return _moment(compiled, chunk, before, rules), _moment(compiled, chunk, before - surge.after_quiet, rules)
+
+
+def _moment(compiled: CompiledModel, chunk: Chunk, at: int, rules: list[CompiledRule]) -> Moment:
     chunk, _ = _until(compiled, chunk, at)
-    rules = [rule for rule in compiled.rules if rule.dimension == name]
-    table, _ = _rule_points(compiled, rules, chunk, at, compiled.attributes.at(chunk, at))
-    index = [key for key, _ in compiled.dimensions].index(name)
-    row: Floats = dimension_units(compiled, group_units(compiled, table))[index] / UNIT
-    return row
+    facts = compiled.attributes.at(chunk, at)
+    table, kept = _rule_points(compiled, rules, chunk, at, facts)
+    return Moment(at, facts, table, kept)
 
 
 def _shown(compiled: CompiledModel, facts: Facts, musts_met: Ints, total: Floats) -> Ints | None:
