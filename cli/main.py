@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import deploy, doctor, init, messages, run, serve, session, sink
+from cli import demo, deploy, doctor, init, messages, review, run, serve, session, sink
 from models.errors import WarmlineError
 
 app = typer.Typer(
@@ -36,9 +36,11 @@ def begin(
     session.begin(workspace, settings or [])
 
 
+app.command()(demo.demo)
 app.command()(init.init)
 app.command()(doctor.doctor)
 app.command()(run.run)
+app.command()(review.review)
 app.command()(serve.serve)
 app.command()(deploy.deploy)
 app.command()(messages.messages)

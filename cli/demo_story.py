@@ -1,0 +1,105 @@
+"""What the demo tells at its end: the funnel, who is with sales and why, two of the mails, where to go on.
+
+Reads the database and the sink's mail; changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from cli import session
+
+if TYPE_CHECKING:
+    from cli.sink import Received
+    from models.queries.funnel import Handed, Sending, StageCount
+    from models.workspace import Workspace
+
+TOP = 6
+BAR = 34
+LONGEST_MAIL = 32
+
+
+def tell(workspace: Workspace, received: Sequence[Received], at: datetime) -> None:
+    """Print the whole story as of `at`."""
+    from models.queries import funnel
+
+    with workspace.database.read() as connection:
+        stages = funnel.stages(connection)
+        handed = funnel.handed(connection, workspace.scoring.name, TOP)
+        sendings = funnel.sendings(connection)
+    session.out.rule(f"[bold]after 90 days, {at:%d %B %Y}")
+    session.out.print(_funnel(stages))
+    session.out.print(_handed(handed))
+    session.out.print(_sendings(sendings, len(received)))
+    for title, wanted in (("A nurture mail", False), ("A sales notification", True)):
+        _show(title, _newest(received, automatic=wanted))
+    _where_next(workspace, handed)
+
+
+def _funnel(stages: Iterable[StageCount]) -> Table:
+    table = _table("The funnel", "stage", "now", "ever", "")
+    shown = list(stages)
+    widest = max((stage.ever for stage in shown), default=1) or 1
+    for stage in shown:
+        bar = "█" * max(round(BAR * stage.ever / widest), 1 if stage.ever else 0)
+        table.add_row(stage.stage.replace("_", " "), str(stage.present), str(stage.ever), f"[cyan]{bar}[/]")
+    return table
+
+
+def _handed(handed: Iterable[Handed]) -> Table:
+    table = _table("With sales now: the highest scores", "lead", "points", "cell", "why", "with")
+    for lead in handed:
+        who = escape(f"{lead.name or lead.email}\n{lead.position}")
+        table.add_row(who, f"{lead.total:.1f}", lead.cell or "", escape(lead.cause), lead.rep.partition("@")[0])
+    return table
+
+
+def _sendings(sendings: Iterable[Sending], arrived: int) -> Table:
+    table = _table(f"E-mail: {arrived} messages arrived at the SMTP server", "kind", "template", "state", "messages")
+    for line in sendings:
+        table.add_row(line.kind, line.template, line.state, str(line.count))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="right" if column in {"now", "ever", "points", "messages"} else "left")
+    return table
+
+
+def _newest(received: Sequence[Received], *, automatic: bool) -> Received | None:
+    fitting = (mail for mail in reversed(received) if bool(mail.message.get("Auto-Submitted")) == automatic)
+    return next(fitting, None)
+
+
+def _show(title: str, mail: Received | None) -> None:
+    if mail is None:
+        return
+    message = mail.message
+    part = message.get_body(("plain",))
+    lines = (part.get_content() if part else "").strip().splitlines()
+    shown = "\n".join([*lines[:LONGEST_MAIL], "…"] if len(lines) > LONGEST_MAIL else lines)
+    head = "\n".join(f"[dim]{name}:[/] {escape(str(message[name]))}" for name in ("From", "To", "Subject"))
+    where = f"the HTML part: {mail.file}" if mail.file else None
+    session.out.print(Panel(f"{head}\n\n{escape(shown)}", title=f"[bold]{title}", subtitle=where, width=100))
+
+
+def _where_next(workspace: Workspace, handed: Sequence[Handed]) -> None:
+    folder = workspace.root.name
+    lead = handed[0].email if handed else "LEAD"
+    session.out.rule("[bold]where to look next")
+    for command, why in (
+        (f"warmline -w {folder} explain {lead}", "every point of a score"),
+        (f"warmline -w {folder} messages", "who got what, who did not and why"),
+        (f"warmline -w {folder} review --days 90", "what the scores were worth"),
+        (f"warmline -w {folder} serve", "the same on a schedule, with Prefect's UI"),
+        ("warmline init my-programme --playbook mql-sql", "a workspace of your own"),
+    ):
+        session.out.print(f"  .venv/bin/{command}   [dim]# {why}[/]", soft_wrap=True)
