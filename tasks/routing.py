@@ -79,6 +79,7 @@ class Router:
     workspace: Workspace
     now: Micros
     _sequences: dict[int, Sequence] = field(default_factory=dict)
+    _versions: dict[str, int] = field(default_factory=dict)
 
     def batch(self, connection: Connection) -> Counter[str]:
         """Route up to BATCH leads of the queue; empty if there are none."""
@@ -102,6 +103,14 @@ class Router:
         if version_id not in self._sequences:
             self._sequences[version_id] = Sequence.from_content(versions.content(connection, version_id))
         return self._sequences[version_id]
+
+    def version(self, connection: Connection, sequence: Sequence) -> int:
+        """The id under which the sequence as it is now is kept."""
+        if sequence.name not in self._versions:
+            digest, content = sequence.digest(), sequence.content()
+            known = versions.activate(connection, "sequence", sequence.name, digest, content, self.now)
+            self._versions[sequence.name] = known
+        return self._versions[sequence.name]
 
     @cached_property
     def _attributes(self) -> frozenset[str]:
@@ -304,9 +313,7 @@ class _Batch:
         return NewEnrolment(lead_id, sequence.name, entry, self._version(sequence), held)
 
     def _version(self, sequence: Sequence) -> int:
-        return versions.ensure(
-            self.connection, "sequence", sequence.name, sequence.digest(), sequence.content(), self.router.now
-        )
+        return self.router.version(self.connection, sequence)
 
 
 def _scored_attributes(workspace: Workspace) -> frozenset[str]:

@@ -99,7 +99,7 @@ class World:
 
         model = self.workspace.scoring
         with self.database.write() as connection:
-            return versions.ensure(connection, "scoring", model.name, model.digest(), model.content(), NOW - 90 * DAY)
+            return versions.activate(connection, "scoring", model.name, model.digest(), model.content(), NOW - 90 * DAY)
 
     def touch(self, *ids: int) -> None:
         with self.database.write() as connection:

@@ -1,0 +1,117 @@
+"""Sequences: whom they take, when they let go, what each step does, and what may not stand in a file."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.documents import ConfigurationError, Document
+from models.rules.instants import DAY, HOUR
+from models.rules.lifecycle import Stage
+from models.rules.sequences import Enrolled, Sequence, choose
+
+TEXT = """
+name: welcome
+priority: 5
+enrol: {stages: [lead], if: {marketing_consent: {not: ['no']}}}
+exit: {did: demo_request, if: {industry: education}}
+again: 90d
+steps: [{send: one}, {wait: 3d}, {send: two}, {send: three}, {wait: 1h}, {send: four}]
+"""
+
+
+def load(text: str) -> Sequence:
+    return Sequence.load(Document.parse(text, "sequences/welcome.yaml"))
+
+
+WELCOME = load(TEXT)
+NONE: frozenset[str] = frozenset()
+
+
+@pytest.mark.feature("N1")
+def test_one_look_sends_up_to_the_next_wait() -> None:
+    first = WELCOME.advance(0, 1000)
+    assert (first.sends, first.step, first.due_at) == (((0, "one"),), 2, 1000 + 3 * DAY)
+    second = WELCOME.advance(first.step, 5 * DAY)
+    assert (second.sends, second.step, second.due_at) == (((2, "two"), (3, "three")), 5, 5 * DAY + HOUR)
+    last = WELCOME.advance(second.step, 6 * DAY)
+    assert (last.sends, last.step, last.due_at) == (((5, "four"),), 6, None)
+
+
+@given(st.integers(0, 10**16))
+def test_every_way_through_sends_each_mail_once_and_ends(now: int) -> None:
+    step, sent = 0, []
+    for _ in range(len(WELCOME.steps) + 1):
+        done = WELCOME.advance(step, now)
+        sent += [folder for _, folder in done.sends]
+        step = done.step
+        if done.due_at is None:
+            break
+    assert sent == ["one", "two", "three", "four"]
+
+
+def test_content_makes_the_same_sequence_again() -> None:
+    assert Sequence.from_content(WELCOME.content()) == WELCOME
+    assert Sequence.from_content(WELCOME.content()).digest() == WELCOME.digest()
+
+
+def test_it_lets_go_for_the_stage_an_act_or_an_attribute() -> None:
+    assert WELCOME.why_exit("lead", {}, NONE) == ""
+    assert WELCOME.why_exit("marketing_qualified", {}, NONE) == "stage marketing_qualified"
+    assert WELCOME.why_exit("lead", {}, frozenset({"demo_request"})) == "did demo_request"
+    assert WELCOME.why_exit("lead", {}, frozenset({"unsubscribe"})) == "did unsubscribe"
+    assert WELCOME.why_exit("lead", {"industry": "Education"}, NONE) == "industry is education"
+
+
+def test_with_exit_stages_it_goes_on_through_others_but_never_beside_sales() -> None:
+    long = load(TEXT.replace("exit: {", "exit: {stages: [marketing_qualified], "))
+    assert long.keeps("subscriber") and not long.keeps("marketing_qualified")
+    assert not any(long.keeps(stage) for stage in ("sales_qualified", "opportunity", "customer", "disqualified"))
+
+
+def enrolled(sequence: str, state: str = "active", entry: int = 1, ended_at: int | None = None) -> Enrolled:
+    return Enrolled(1, sequence, entry, 1, state, ended_at)
+
+
+def named(name: str, priority: int) -> Sequence:
+    return load(TEXT.replace("name: welcome", f"name: {name}").replace("priority: 5", f"priority: {priority}"))
+
+
+@pytest.mark.feature("N2")
+def test_one_sequence_at_a_time_by_priority() -> None:
+    both = [named("calm", 1), named("urgent", 9)]
+    assert choose(both, "lead", {}, [], 0) == (both[1], 1)
+    assert choose(both, "lead", {}, [enrolled("urgent")], 0) is None
+    assert choose(both, "lead", {}, [enrolled("calm")], 0) == (both[1], 1)
+    assert choose(both, "lead", {"marketing_consent": "no"}, [], 0) is None
+    assert choose(both, Stage.MARKETING_QUALIFIED, {}, [], 0) is None
+
+
+def test_reentry_waits_and_counts_entries() -> None:
+    past = [enrolled("welcome", "finished", 1, ended_at=0)]
+    assert choose([WELCOME], "lead", {}, past, 90 * DAY - 1) is None
+    assert choose([WELCOME], "lead", {}, past, 90 * DAY) == (WELCOME, 2)
+    once = load(TEXT.replace("again: 90d", "again: never"))
+    assert choose([once], "lead", {}, past, 900 * DAY) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("{wait: 3d}", "{branch: {}}", "welcome.yaml:7: steps.1: found the step `branch`; allowed here: send, wait"),
+        ("{wait: 3d}", "{wait: soon}", "steps.1.wait: found 'soon'"),
+        ("{wait: 3d}", "{wait: 3d, send: x}", "either `send: FOLDER` or `wait: DURATION`"),
+        ("{send: two}", "{send: ../../etc/passwd}", "steps.2.send"),
+        ("{send: two}", "{send: one}", "is sent twice"),
+        ("[lead]", "[leed]", "did you mean 'lead'"),
+        ("[lead]", "[disqualified]", "nobody disqualified is nurtured"),
+        ("again: 90d", "again: sometimes", "or never"),
+        ("exit: {", "exit: {stages: [lead], ", "enrolled and let go at once"),
+        ("priority: 5", "quiet_hours: 22-7", "quiet_hours: unknown field"),
+    ],
+)
+def test_mistakes_and_what_is_not_honoured_are_refused(old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(TEXT.replace(old, new))
+    assert said in str(caught.value)
