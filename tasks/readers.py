@@ -354,9 +354,10 @@ def csv_records(rows: Iterator[Cells], columns: Sequence[str]) -> Iterator[Raw]:
     for line, cells, text, reason in rows:
         if cells is None:
             yield Raw(line, None, text, reason)
+        elif not any(cells) or not any(cell.strip() for cell in cells):
+            continue  # what spreadsheets leave behind: a blank line, no record
         elif len(cells) < width or any(cells[width:]):
-            if any(cell.strip() for cell in cells):
-                yield Raw(line, None, text, f"{len(cells)} cells; the header has {width}")
+            yield Raw(line, None, text, f"{len(cells)} cells; the header has {width}")
         elif "\x00" in text:
             yield Raw(line, None, text, "a NUL character")
         else:

@@ -26,13 +26,15 @@ _COLUMNS = ("subject", "subject_id", "occurred_at", "recorded_at", "source", "ch
 class Subject:
     """The attributes of one lead or account while a batch of records is folded into them."""
 
-    __slots__ = ("current", "is_changed", "timeline")
+    __slots__ = ("_said", "current", "is_changed", "timeline")
 
     def __init__(self, current: dict[str, Any]) -> None:
         self.current = current
         self.timeline: dict[str, list[tuple[int, int, Any]]] | None = None
         """Attribute → (at, order of arrival, value); None until a record with a time of its own asks for it."""
         self.is_changed = False
+        self._said: list[tuple[int, dict[str, Any]]] = []
+        """What a new lead was said to be in this batch, until a history is needed."""
 
     def remember(self, changes: Collection[tuple[int, dict[str, Any]]]) -> None:
         """Take the history (occurred_at, changes), in the order of arrival."""
@@ -48,17 +50,30 @@ class Subject:
             self._set(name, value)
             if self.timeline is not None:
                 self._place(name, now, value)
+        if self.timeline is None and delta:
+            self._said.append((now, delta))
         self.is_changed = self.is_changed or bool(delta)
         return delta
 
     def held_at(self, said: Mapping[str, Any], at: int) -> dict[str, Any]:
         """Fold in what held at `at`; the difference from what was known of that instant."""
         if self.timeline is None:
-            self.timeline = {}
+            if not self._said:
+                return self._hold_first(said, at)
+            self.remember(self._said)
+        assert self.timeline is not None
         delta = {name: value for name, value in said.items() if not self._is_known(name, value, at)}
         for name, value in delta.items():
             self._place(name, at, value)
             self._set(name, self.timeline[name][-1][2])
+        self.is_changed = self.is_changed or bool(delta)
+        return delta
+
+    def _hold_first(self, said: Mapping[str, Any], at: int) -> dict[str, Any]:
+        # Most records speak of a new lead, once: its history is made only when a second record asks for it.
+        self.current = {name: value for name, value in said.items() if value is not None}
+        delta = dict(self.current)
+        self._said.append((at, delta))
         self.is_changed = self.is_changed or bool(delta)
         return delta
 

@@ -186,3 +186,37 @@ def reasons(connection: Connection, reading: Reading) -> Counter[str]:
     for reason, number in connection.execute(statement, {"id": reading.id}):
         found[reason_kind(reason)] += number
     return found
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reason, and how many records of this kind and source it stands for."""
+
+    kind: str
+    source: str
+    reason: str
+    records: int
+
+
+def refusals(connection: Connection) -> list[Refusal]:
+    """Why records were refused, the most frequent reason first."""
+    statement = text("SELECT kind, source, reason, count(*) FROM rejected_records GROUP BY kind, source, reason")
+    found: Counter[tuple[str, str, str]] = Counter()
+    for kind, source, reason, number in connection.execute(statement):
+        found[kind, source, reason_kind(reason)] += number
+    return [Refusal(*key, number) for key, number in sorted(found.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def newest_refused(connection: Connection, limit: int) -> list[tuple[str, str, str, Rejected]]:
+    """(kind, source, file, record) of the newest refused records."""
+    statement = text(
+        "SELECT r.kind, r.source, coalesce(i.file, ''), r.line, r.reason, r.record FROM rejected_records r"
+        " LEFT JOIN imports i ON i.id = r.import_id ORDER BY r.id DESC LIMIT :limit"
+    )
+    return [(row[0], row[1], row[2], Rejected(*row[3:6])) for row in connection.execute(statement, {"limit": limit})]
+
+
+def finished_among(connection: Connection, digests: Sequence[bytes]) -> set[bytes]:
+    """Which of these have been read to their end."""
+    statement = "SELECT digest FROM imports WHERE finished_at IS NOT NULL AND digest {among}"
+    return {bytes(row[0]) for row in staging.select_among(connection, statement, digests, "bytea")}

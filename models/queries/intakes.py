@@ -121,7 +121,7 @@ def _store_leads(
             )
     for index, intake in enumerate(chunk.intakes):
         if intake.lead and (lead := lead_of[index]) is not None:
-            company = companies.by_key[intake.account.key].id if intake.account else None
+            company = companies.by_key[intake.account.key] if intake.account else None
             if leads.fold(people, lead, intake.lead, company, terms.source, terms.now, terms.recorded_at):
                 chunk.news.add(index)
                 chunk.touched.add(lead)

@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import Connection
 
 from models.queries import attributes, staging
+from models.queries.accounts import Company
 from models.queries.attributes import Change, Subject
 from models.rules.records import LeadFacts
 from models.tables import Lead
@@ -61,18 +62,20 @@ def make(people: People, key: int, created_at: int, recorded_at: int) -> None:
 
 
 def fold(
-    people: People, key: int, facts: LeadFacts, account_id: int | None, source: str, now: int, recorded_at: int | None
+    people: People, key: int, facts: LeadFacts, company: Company | None, source: str, now: int, recorded_at: int | None
 ) -> bool:
     """Fold one statement in; True if it says something new. `recorded_at` None: recorded as it occurred."""
     person = people.by_id[key]
     at = min(facts.at, now) if facts.at is not None else now
     fold_in = person.subject.holds_from_now if facts.at is None else person.subject.held_at
-    delta = fold_in(facts.attributes, at)
+    # By the account's own spelling: files write one company in many ways.
+    said = {"company": company.name, **facts.attributes} if company else facts.attributes
+    delta = fold_in(said, at)
     if delta:
         people.changes.append(attributes.change("lead", key, at, recorded_at or at, source, delta))
     moved = False
-    if account_id is not None and account_id != person.account_id:
-        person.account_id, moved = account_id, True
+    if company is not None and company.id != person.account_id:
+        person.account_id, moved = company.id, True
     if facts.owner is not None and facts.owner != person.owner:
         person.owner, moved = facts.owner, True
     person.is_changed = person.is_changed or moved or bool(delta)

@@ -122,6 +122,10 @@ class _Section(_Part):
                 found.extend(v for v in said if isinstance(v, Value))
         return found
 
+    def columns(self) -> set[str]:
+        """The columns and paths that this section reads."""
+        return {column for value in self.values() for column in value.read_columns()}
+
 
 class _Attributed(_Section):
     attributes: dict[str, Source] = {}
@@ -239,7 +243,7 @@ class Mapping(_Part):
 
     def columns(self) -> set[str]:
         """Every column or path that the mapping names; those of `values` are not columns of the file."""
-        named = {c for part in self.sections() for value in part.values() for c in value.read_columns()}
+        named = {column for part in self.sections() for column in part.columns()}
         named |= {c for value in self.values.values() for c in value.read_columns()}
         return (named | set(self.key) | set(self.ignore)) - set(self.values) - {LINE}
 

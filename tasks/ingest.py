@@ -1,0 +1,69 @@
+"""Prefect tasks of ingest: one file each. What they do is in tasks.intake; which files wait, in tasks.inbox."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import task
+
+from models.errors import InputError
+from models.workspace import Workspace
+from tasks.inbox import PendingFile, pending_files
+from tasks.intake import ingest_file
+
+__all__ = ["PendingFile", "ingest_files", "ingest_one_file", "list_pending", "pending_files"]
+
+
+@task(name="ingest-file", task_run_name="{kind}: {file}")
+def ingest_one_file(
+    workspace: str,
+    kind: str,
+    file: str,
+    mapping: str | None,
+    now: int,
+    recorded_at: Literal["occurred", "now"] = "occurred",
+) -> dict[str, Any]:
+    """Read one file into the database: `{"file", "received", "accepted", "duplicate", "rejected", "reasons"}`.
+
+    `now` in microseconds. Safe to retry: a file that was read in part goes on where it was.
+    """
+    opened = Workspace.open(Path(workspace))
+    try:
+        summary = ingest_file(opened, kind, Path(file), mapping, now, recorded_at)
+    finally:
+        opened.database.close()
+    return {"file": Path(file).name, **summary.counts.as_dict(), "reasons": dict(summary.reasons)}
+
+
+@task(name="list-inbox")
+def list_pending(workspace: str) -> list[PendingFile]:
+    """The files of the inbox that are still to be read, in the order in which to read them."""
+    opened = Workspace.open(Path(workspace))
+    try:
+        return pending_files(opened)
+    finally:
+        opened.database.close()
+
+
+@task(name="ingest-files")
+def ingest_files(workspace: str, files: list[PendingFile], now: int) -> dict[str, Any]:
+    """Read the files one after the other: counts of files and records; `problems`: why some could not be read.
+
+    `now` in microseconds. Safe to retry: what was read is known by its bytes.
+    """
+    opened = Workspace.open(Path(workspace))
+    counts: Counter[str] = Counter(files=0, received=0, accepted=0, duplicate=0, rejected=0)
+    problems: list[str] = []
+    try:
+        for kind, mapping, path in files:
+            try:
+                summary = ingest_file(opened, kind, path, mapping, now)
+            except InputError as error:
+                problems.append(str(error))
+            else:
+                counts.update({"files": 1, **summary.counts.as_dict()})
+    finally:
+        opened.database.close()
+    return {**counts, "problems": problems}

@@ -1,0 +1,263 @@
+"""Ingest on both databases: who is who, what is new, what is known already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import orjson
+import pytest
+from sqlalchemy import text
+
+from models.workspace import Workspace
+from tasks.inbox import pending_files
+from tests.ingest_world import NOW, counted, facts, ingest, lines, whole_tables, workspace_on
+
+ACT = {"type": "page_view", "occurred_at": "2025-06-01T10:00:00Z"}
+
+
+@pytest.fixture
+def workspace(database_url: str, tmp_path: Path) -> Iterator[Workspace]:
+    with workspace_on(database_url, tmp_path / "programme") as opened:
+        yield opened
+
+
+def rows(workspace: Workspace, query: str) -> list[tuple[object, ...]]:
+    with workspace.database.read() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+@pytest.mark.feature("I4", "I6")
+def test_the_same_file_twice_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    content = lines(
+        {**ACT, "message_id": "1", "email": "Ana@Acme.example"},
+        {**ACT, "message_id": "1", "email": "ana@acme.example"},
+        {**ACT, "email": "bob@acme.example"},
+        {**ACT, "email": "bob@acme.example"},
+        {**ACT, "email": "nobody"},
+        {"email": "cy@acme.example"},
+    )
+    assert counted(ingest(workspace, "activities", tmp_path / "a.jsonl", content)) == (6, 3, 1, 2)
+    before = whole_tables(workspace.database)
+    assert len(before["activities"]) == 3 and len(before["leads"]) == 2 and len(before["rejected_records"]) == 2
+    assert counted(ingest(workspace, "activities", tmp_path / "a.jsonl", now=NOW + 5)) == (6, 0, 4, 2)
+    assert whole_tables(workspace.database) == before
+    other_bytes = content + "\n"
+    assert counted(ingest(workspace, "activities", tmp_path / "b.jsonl", other_bytes, now=NOW + 9)) == (6, 0, 4, 2)
+    assert whole_tables(workspace.database) == before
+
+
+@pytest.mark.feature("I6")
+def test_a_rejected_record_keeps_its_reason_line_and_text(workspace: Workspace, tmp_path: Path) -> None:
+    bad = '{"email":"bob@acme.example","type":"x","occurred_at":"soon"}'
+    ingest(
+        workspace, "activities", tmp_path / "a.jsonl", lines({**ACT, "email": "a@b.example"}) + "\n" + bad + "\n[1]\n"
+    )
+    assert rows(workspace, "SELECT line, record FROM rejected_records ORDER BY line") == [(3, bad), (4, "[1]")]
+    (reason, _) = [str(row[0]) for row in rows(workspace, "SELECT reason FROM rejected_records ORDER BY line")]
+    assert reason.startswith("occurred_at: 'soon' is not a time")
+
+
+def test_email_wins_over_user_id_and_the_others_stay_where_they_are(workspace: Workspace, tmp_path: Path) -> None:
+    ingest(
+        workspace,
+        "activities",
+        tmp_path / "a.jsonl",
+        lines(
+            {**ACT, "email": "ana@x.example"},
+            {**ACT, "user_id": "u1"},
+            {**ACT, "user_id": "u1", "email": "ana@x.example", "message_id": "both"},
+        ),
+    )
+    by_identity = dict(rows(workspace, "SELECT value, lead_id FROM identities"))
+    assert by_identity["ana@x.example"] != by_identity["u1"]
+    assert rows(workspace, "SELECT lead_id, count(*) FROM activities GROUP BY lead_id ORDER BY lead_id") == [
+        (by_identity["ana@x.example"], 2),
+        (by_identity["u1"], 1),
+    ]
+
+
+@pytest.mark.feature("I5")
+def test_an_anonymous_visitor_who_names_an_address_keeps_what_was_done_before(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    content = lines(
+        {**ACT, "anonymous_id": "device"},
+        {**ACT, "anonymous_id": "device", "email": "ana@x.example", "type": "form_submit"},
+        {**ACT, "email": "ana@x.example", "type": "email_open"},
+    )
+    ingest(workspace, "activities", tmp_path / "a.jsonl", content)
+    assert rows(workspace, "SELECT email FROM leads") == [("ana@x.example",)]
+
+
+def test_a_shared_device_does_not_make_two_people_one(workspace: Workspace, tmp_path: Path) -> None:
+    first = lines({**ACT, "anonymous_id": "device", "email": "ana@x.example"})
+    second = lines({**ACT, "anonymous_id": "device", "email": "bob@x.example"})
+    for content, name in ((first, "a"), (second, "b")):  # in one chunk or in two, the same
+        ingest(workspace, "activities", tmp_path / f"{name}.jsonl", content)
+    assert len(rows(workspace, "SELECT id FROM leads")) == 2
+    ingest(workspace, "activities", tmp_path / "c.jsonl", first.replace("ana", "cy") + second.replace("bob", "dee"))
+    assert len(rows(workspace, "SELECT id FROM leads")) == 4
+
+
+def test_touchpoints_are_interned_without_query_and_fragment(workspace: Workspace, tmp_path: Path) -> None:
+    urls = ["https://WWW.x.example/p?utm_source=g&sid=1", "https://www.x.example/p?sid=2&utm_source=g#top"]
+    content = lines(*({**ACT, "email": "a@x.example", "url": url, "message_id": url} for url in urls))
+    ingest(workspace, "activities", tmp_path / "a.jsonl", content)
+    assert rows(workspace, "SELECT host, path, source FROM touchpoints") == [("www.x.example", "/p", "g")]
+
+
+@pytest.mark.feature("I1")
+def test_leads_get_attributes_accounts_and_history(workspace: Workspace, tmp_path: Path) -> None:
+    head = "Email;First Name;company;Job Title\r\n"
+    first = ingest(
+        workspace, "leads", tmp_path / "1.csv", ("\ufeff" + head + "Ana@x.example;Ana;Acme;CMO\r\n").encode()
+    )
+    assert counted(first) == (1, 1, 0, 0)
+    later = ingest(workspace, "leads", tmp_path / "2.csv", head + "ana@x.example;Ana;acme ;VP\r\n", now=NOW + 10)
+    assert counted(later) == (1, 1, 0, 0)
+    same = ingest(workspace, "leads", tmp_path / "3.csv", head + "ana@x.example;Ana;ACME;VP \r\n;;;\r\n", now=NOW + 20)
+    assert counted(same) == (1, 0, 1, 0)
+    (attributes,) = rows(workspace, "SELECT attributes FROM leads")
+    assert orjson.loads(str(attributes[0])) == {"company": "Acme", "first_name": "Ana", "job_title": "VP"}
+    history = rows(workspace, "SELECT occurred_at, changes FROM attribute_changes WHERE subject = 'lead' ORDER BY id")
+    assert history[1:] == [(NOW + 10, '{"job_title":"VP"}')]
+    assert rows(workspace, "SELECT key, name FROM accounts") == [("acme", "Acme")]
+
+
+def test_statements_with_a_time_give_the_same_whatever_their_order(workspace: Workspace, tmp_path: Path) -> None:
+    def identify(at: str, title: str) -> dict[str, object]:
+        return {"type": "identify", "userId": "u", "timestamp": at, "messageId": at, "traits": {"title": title}}
+
+    old, new = identify("2025-01-01T00:00:00Z", "intern"), identify("2025-05-01T00:00:00Z", "CMO")
+    assert counted(ingest(workspace, "leads", tmp_path / "1.jsonl", lines(new), mapping="segment")) == (1, 1, 0, 0)
+    assert counted(ingest(workspace, "leads", tmp_path / "2.jsonl", lines(old, new), mapping="segment")) == (2, 1, 1, 0)
+    assert counted(ingest(workspace, "leads", tmp_path / "3.jsonl", lines(old, old, new), mapping="segment")) == (
+        3,
+        0,
+        3,
+        0,
+    )
+    assert rows(workspace, "SELECT attributes FROM leads") == [('{"title":"CMO"}',)]
+    assert len(rows(workspace, "SELECT id FROM attribute_changes")) == 2
+
+
+def test_deals_are_upserted_and_their_changes_kept(workspace: Workspace, tmp_path: Path) -> None:
+    head = "id,email,company,stage,outcome,amount,closed_at\n"
+    ingest(workspace, "leads", tmp_path / "leads.csv", "email,company\nana@x.example,Acme\n")
+    first = ingest(
+        workspace,
+        "deals",
+        tmp_path / "1.csv",
+        head + 'd1,ana@x.example,,demo,open,,\nd2,,Beta,won,won,"1,200",2025-03-01\n',
+    )
+    assert counted(first) == (2, 2, 0, 0)
+    assert rows(
+        workspace, "SELECT external_id, lead_id, amount FROM deals WHERE account_id IS NOT NULL ORDER BY 1"
+    ) == [
+        ("d1", 1, None),
+        ("d2", None, 1200.0),
+    ]
+    second = ingest(
+        workspace, "deals", tmp_path / "2.csv", head + "d1,ana@x.example,,closed,won,50,2025-12-01\nd2,,,,won,,\n"
+    )
+    assert counted(second) == (2, 1, 1, 0)
+    changes = rows(workspace, "SELECT occurred_at, changes FROM attribute_changes WHERE subject = 'deal'")
+    assert [orjson.loads(str(said)) for _, said in changes] == [
+        {"amount": 50.0, "closed_at": 1764547200000000, "outcome": "won", "stage": "closed"}
+    ]
+    assert changes[0][0] == 1764547200000000
+    assert rows(workspace, "SELECT queue FROM work_queue WHERE lead_id = 1 ORDER BY 1") == [("route",), ("score",)]
+    assert counted(
+        ingest(
+            workspace, "deals", tmp_path / "3.csv", head + "d1,,,,lose,,\n,x@x.example,,,,,\n,,,,,,\nd9,,,,lost,x,\n"
+        )
+    ) == (
+        2,
+        0,
+        0,
+        2,
+    )
+
+
+def test_recorded_at_is_when_it_occurred_unless_told_otherwise(workspace: Workspace, tmp_path: Path) -> None:
+    past, future = "2025-06-01T00:00:00Z", "2026-06-01T00:00:00Z"
+    make = lambda who, at: lines({"email": who, "type": "x", "occurred_at": at})  # noqa: E731
+    ingest(workspace, "activities", tmp_path / "1.jsonl", make("a@x.example", past) + make("b@x.example", future))
+    ingest(workspace, "activities", tmp_path / "2.jsonl", make("c@x.example", past), recorded_at="now")
+    assert rows(workspace, "SELECT recorded_at FROM activities ORDER BY lead_id") == [
+        (1748736000000000,),
+        (NOW,),  # an act dated ahead cannot have been known before it was read
+        (NOW,),
+    ]
+    assert rows(workspace, "SELECT created_at FROM leads ORDER BY id") == [
+        (1748736000000000,),
+        (NOW,),
+        (1748736000000000,),
+    ]
+
+
+def test_files_of_states_are_read_again_when_others_came_between(workspace: Workspace, tmp_path: Path) -> None:
+    monday, tuesday = "email,plan\na@x.example,free\n", "email,plan\na@x.example,pro\n"
+    for day, content in enumerate((monday, tuesday, monday)):
+        ingest(workspace, "leads", tmp_path / f"{day}.csv", content, now=NOW + day)
+    assert rows(workspace, "SELECT attributes FROM leads") == [('{"plan":"free"}',)]
+    same = ingest(workspace, "leads", tmp_path / "3.csv", monday, now=NOW + 3)
+    assert counted(same) == (1, 0, 1, 0)
+
+
+def test_two_rows_of_one_lead_in_one_file_are_not_read_twice(workspace: Workspace, tmp_path: Path) -> None:
+    content = "email,plan\na@x.example,free\na@x.example,pro\n"
+    assert counted(ingest(workspace, "leads", tmp_path / "1.csv", content)) == (2, 2, 0, 0)
+    before = whole_tables(workspace.database)
+    assert counted(ingest(workspace, "leads", tmp_path / "1.csv", now=NOW + 1)) == (2, 0, 2, 0)
+    assert whole_tables(workspace.database) == before
+
+
+def test_the_inbox_is_read_once(workspace: Workspace) -> None:
+    inbox = workspace.root / "inbox"
+    for name, content in (
+        ("activities/a.jsonl", lines({**ACT, "email": "a@x.example"})),
+        ("leads/hubspot-contacts/c.csv", "Record ID,Email\n1,a@x.example\n"),
+        ("leads/.half.csv", "email\n"),
+    ):
+        (inbox / name).parent.mkdir(parents=True, exist_ok=True)
+        (inbox / name).write_text(content)
+    waiting = pending_files(workspace)
+    assert [(one.kind, one.mapping, one.path.name) for one in waiting] == [
+        ("leads", "hubspot-contacts", "c.csv"),
+        ("activities", None, "a.jsonl"),
+    ]
+    for one in waiting:
+        ingest(workspace, one.kind, one.path, mapping=one.mapping)
+    assert pending_files(workspace) == []
+
+
+def _ingest_in_process(url: str, root: str, file: str) -> tuple[int, int, int, int]:
+    with workspace_on(url, Path(root)) as opened:
+        return counted(ingest(opened, "activities", Path(file)))
+
+
+def test_several_processes_may_ingest_at_once(database_url: str, workspace: Workspace, tmp_path: Path) -> None:
+    """Overlapping people and messages in different orders, and one file twice: each fact once, each record counted."""
+    records = [
+        {"email": f"p{n % 700}@x.example", "user_id": f"u{n % 700}", "type": f"t{n % 90}", "message_id": str(n),
+         "occurred_at": 1_700_000_000 + n}
+        for n in range(4_000)
+    ]  # fmt: skip
+    files = [tmp_path / name for name in ("forward.jsonl", "backward.jsonl", "forward.jsonl")]
+    files[0].write_text(lines(*records))
+    files[1].write_text(lines(*reversed(records)))
+    assert workspace.database  # migrated before the processes start
+    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
+        waiting = [
+            pool.submit(_ingest_in_process, database_url, str(tmp_path / f"w{n}"), str(file))
+            for n, file in enumerate(files)
+        ]
+        counts = [one.result() for one in waiting]
+    assert sum(one[1] for one in counts) == 4_000 and all(one[0] == 4_000 for one in counts)
+    found = facts(workspace.database)
+    assert len(found["activities"]) == 4_000 and len(found["leads"]) == 700 and len(found["touchpoints"]) == 90
+    assert len(found["identities"]) == 1_400
