@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import demo, deploy, doctor, init, messages, review, run, serve, session, sink
+from cli import demo, deploy, doctor, ingest, init, messages, rejected, review, run, serve, session, sink
 from models.errors import WarmlineError
 
 app = typer.Typer(
@@ -39,6 +39,8 @@ def begin(
 app.command()(demo.demo)
 app.command()(init.init)
 app.command()(doctor.doctor)
+app.command()(ingest.ingest)
+app.command()(rejected.rejected)
 app.command()(run.run)
 app.command()(review.review)
 app.command()(serve.serve)

@@ -1,7 +1,7 @@
 """The workspace's inbox: files that wait to be read.
 
-`inbox/<kind>/*.csv` is read without a mapping, `inbox/<kind>/<mapping>/*.csv` with that one. Decides which are left: those
-whose bytes no finished import has seen. Nothing is moved or deleted; put files there by renaming, not by writing.
+`inbox/<kind>/*.csv` is read without a mapping, `inbox/<kind>/<mapping>/*.csv` with that one. Decides which are left:
+those whose bytes no finished import has seen. Nothing is moved or deleted; put files there by renaming, not by writing.
 """
 
 from __future__ import annotations

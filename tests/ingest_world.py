@@ -23,8 +23,8 @@ NATURAL = {
     "identities": "SELECT i.kind, i.value, i.recorded_at, (SELECT min(o.kind || ' ' || o.value) FROM identities o"
     " WHERE o.lead_id = i.lead_id) FROM identities i",
     "accounts": "SELECT key, name, domain, owner, attributes, created_at, recorded_at FROM accounts",
-    "touchpoints": "SELECT digest, type, name, host, path, campaign, source, medium, term, content, referrer_host, facets,"
-    " first_seen_at FROM touchpoints",
+    "touchpoints": "SELECT digest, type, name, host, path, campaign, source, medium, term, content, referrer_host,"
+    " facets, first_seen_at FROM touchpoints",
     "activities": "SELECT a.dedupe, a.occurred_at, a.recorded_at, a.properties, t.digest,"
     " (SELECT min(i.kind || ' ' || i.value) FROM identities i WHERE i.lead_id = a.lead_id)"
     " FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id",
@@ -33,7 +33,8 @@ NATURAL = {
     " (SELECT min(i.kind || ' ' || i.value) FROM identities i WHERE i.lead_id = d.lead_id)"
     " FROM deals d LEFT JOIN accounts a ON a.id = d.account_id",
     "attribute_changes": "SELECT c.subject, c.occurred_at, c.recorded_at, c.source, c.changes,"
-    " CASE c.subject WHEN 'lead' THEN (SELECT min(i.kind || ' ' || i.value) FROM identities i WHERE i.lead_id = c.subject_id)"
+    " CASE c.subject WHEN 'lead' THEN (SELECT min(i.kind || ' ' || i.value) FROM identities i"
+    " WHERE i.lead_id = c.subject_id)"
     " WHEN 'account' THEN (SELECT key FROM accounts WHERE id = c.subject_id)"
     " ELSE (SELECT external_id FROM deals WHERE id = c.subject_id) END FROM attribute_changes c",
     "rejected_records": "SELECT digest, kind, source, line, reason, record FROM rejected_records",

@@ -170,16 +170,8 @@ def test_deals_are_upserted_and_their_changes_kept(workspace: Workspace, tmp_pat
     ]
     assert changes[0][0] == 1764547200000000
     assert rows(workspace, "SELECT queue FROM work_queue WHERE lead_id = 1 ORDER BY 1") == [("route",), ("score",)]
-    assert counted(
-        ingest(
-            workspace, "deals", tmp_path / "3.csv", head + "d1,,,,lose,,\n,x@x.example,,,,,\n,,,,,,\nd9,,,,lost,x,\n"
-        )
-    ) == (
-        2,
-        0,
-        0,
-        2,
-    )
+    bad = "d1,,,,lose,,\n,x@x.example,,,,,\n,,,,,,\nd9,,,,lost,x,\n"
+    assert counted(ingest(workspace, "deals", tmp_path / "3.csv", head + bad)) == (3, 0, 0, 3)
 
 
 def test_recorded_at_is_when_it_occurred_unless_told_otherwise(workspace: Workspace, tmp_path: Path) -> None:
