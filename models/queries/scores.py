@@ -128,6 +128,8 @@ class Batch:
     scores: Sequence[NewScore]
     known: dict[int, Known]
     queued: Sequence[tuple[int, int]]
+    gone: Sequence[tuple[int, int]] = ()
+    """Queued leads that are not there any more."""
 
 
 def write(connection: Connection, batch: Batch) -> tuple[int, int]:
@@ -146,7 +148,7 @@ def write(connection: Connection, batch: Batch) -> tuple[int, int]:
     )
     routed = {score.lead_id for score in changed} | _were_due(batch, written)
     queue.enqueue(connection, "route", sorted(routed))
-    queue.done(connection, "score", [row for row in batch.queued if row[0] in written])
+    queue.done(connection, "score", [*(row for row in batch.queued if row[0] in written), *batch.gone])
     return len(written), len(changed)
 
 

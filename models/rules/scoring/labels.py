@@ -1,0 +1,50 @@
+"""The names that a score's numbers have: the cell of the grid, the band, the exclusion that holds.
+
+Decides nothing; turns the kernel's counts of reached thresholds into the model's own words.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from models.rules.scoring.kernel import Scores
+from models.rules.scoring.model import ScoringModel
+
+
+class _Ladder(Protocol):
+    @property
+    def edges(self) -> tuple[tuple[str, float], ...]: ...
+    @property
+    def below(self) -> str: ...
+
+
+class Labels:
+    """The labels of one model."""
+
+    def __init__(self, model: ScoringModel) -> None:
+        self._rows = _upwards(model.grid.rows) if model.grid else None
+        self._columns = _upwards(model.grid.columns) if model.grid else None
+        self._bands = _upwards(model.bands) if model.bands else None
+        self._exclusions: list[str | None] = [*(part.name for part in model.exclude), None]
+
+    def cells(self, scores: Scores) -> list[str | None]:
+        """Of each lead, such as A2; None without a grid."""
+        if self._rows is None or self._columns is None:
+            return [None] * len(scores.total)
+        names = [row + column for row in self._rows for column in self._columns]
+        return [names[code] for code in (scores.row * len(self._columns) + scores.column).tolist()]
+
+    def bands(self, scores: Scores) -> list[str | None]:
+        """Of each lead; None without bands."""
+        if self._bands is None:
+            return [None] * len(scores.total)
+        return [self._bands[code] for code in scores.band.tolist()]
+
+    def exclusions(self, scores: Scores) -> list[str | None]:
+        """The name of the first exclusion that holds for each lead, or None."""
+        return [self._exclusions[code] for code in scores.excluded.tolist()]
+
+
+def _upwards(ladder: _Ladder) -> list[str]:
+    """Labels from `below` up: the n-th has n thresholds reached. (The ladder lists them from the best down.)"""
+    return [ladder.below, *(label for label, _ in reversed(ladder.edges))]

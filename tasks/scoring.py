@@ -1,0 +1,207 @@
+"""Leads that were touched, are due, or lack a score of the model in force → scores, their history, the queue `route`.
+
+Decides the order of things only: a page of leads is read in one consistent state, the kernel scores it, and each
+transaction writes some of it whole. Killed at any instruction it leaves whole transactions; run again, or by several
+workers at once, it loses nothing. Next: tasks.routing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+from prefect import task
+
+from models.queries import columns, leases, scores, versions
+from models.queries.scores import Batch, Need, NewScore
+from models.rules.predicates import Predicate
+from models.rules.scoring import ScoringModel
+from models.rules.scoring.columns import NEVER
+from models.rules.scoring.compilation import CompiledModel
+from models.rules.scoring.envelope import next_changes
+from models.rules.scoring.kernel import Scores, score
+from models.rules.scoring.labels import Labels
+from models.workspace import Workspace
+
+Reason = Literal["touched", "due"]
+"""touched: queued, or without a score of the model in force (score_leads); due: `next_change_at` has come."""
+ROWS = 4_096
+"""Scores in one transaction: some 60 ms on SQLite, which has one writer for everybody."""
+LEASE_SECONDS = 300
+"""A chunk of a worker that died is free again after this; a page of leads takes about a second."""
+MOST_RANGES = 40
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be scored: ranges of lead ids (both ends included), and how many leads at most."""
+
+    ranges: list[tuple[int, int]]
+    leads: int
+
+
+@task(name="plan-scoring")
+def plan_scoring(workspace: str, now: int, reason: Reason = "touched") -> dict[str, object]:
+    """Put the workspace's model in force; what is to be scored: `{"ranges": [[1, 900]], "leads": 7}`."""
+    opened = Workspace.open(Path(workspace))
+    try:
+        made = plan(opened, now, reason)
+        return {"ranges": [list(part) for part in made.ranges], "leads": made.leads}
+    finally:
+        opened.database.close()
+
+
+@task(name="score-range")
+def score_range(workspace: str, now: int, first: int, last: int, reason: Reason = "touched") -> dict[str, int]:
+    """Score the leads with first ≤ id ≤ last that need it. Counts: scored, changed, skipped (others' range)."""
+    opened = Workspace.open(Path(workspace))
+    try:
+        return Scorer(opened, now, reason).run(first, last)
+    finally:
+        opened.database.close()
+
+
+def score_leads(workspace: Workspace, now: int, reason: Reason = "touched") -> dict[str, int]:
+    """All of it at once, in this thread: plan, then every range. For tests, benchmarks and simulations."""
+    counts = Counter(scored=0, changed=0, skipped=0)
+    for first, last in plan(workspace, now, reason).ranges:
+        counts.update(Scorer(workspace, now, reason).run(first, last))
+    return dict(counts)
+
+
+def plan(workspace: Workspace, now: int, reason: Reason) -> Plan:
+    """Put the workspace's model in force; ranges of equal width, at most MOST_RANGES, none where nothing is to do."""
+    need = _need(workspace, now, reason)
+    with workspace.database.read() as connection:
+        found = scores.extent(connection, need)
+    if found is None:
+        return Plan([], 0)
+    first, last, leads = found
+    number = min(MOST_RANGES, -(-leads // columns.CHUNK))
+    width = -(-(last - first + 1) // number)
+    return Plan([(start, min(start + width - 1, last)) for start in range(first, last + 1, width)], leads)
+
+
+def _need(workspace: Workspace, now: int, reason: Reason) -> Need:
+    model = workspace.scoring
+    given = ("scoring", model.name, model.digest())
+    with workspace.database.read() as connection:
+        version_id = versions.in_force(connection, *given)
+    if version_id is None:
+        with workspace.database.write() as connection:
+            version_id = versions.activate(connection, *given, model.content(), now)
+    if reason == "due":
+        return Need(model.name, version_id, due_at=now)
+    return Need(model.name, version_id, queued=True, stale=True)
+
+
+class Scorer:
+    """Scores ranges of one workspace's leads as of one instant. Not for several threads at once."""
+
+    def __init__(self, workspace: Workspace, now: int, reason: Reason) -> None:
+        self._workspace, self._now = workspace, now
+        self._need = _need(workspace, now, reason)
+        self._model: ScoringModel = workspace.scoring
+        self._compiled = CompiledModel(self._model, workspace.zone)
+        self._labels = Labels(self._model)
+        self._edges, self._predicates = thresholds(workspace)
+
+    def run(self, first: int, last: int) -> dict[str, int]:
+        """Score the leads with first ≤ id ≤ last that need it, page by page, unless another worker is at it."""
+        counts = Counter(scored=0, changed=0, skipped=0)
+        owner = f"{socket.gethostname()}:{os.getpid()}:{id(self)}"
+        name = f"score:{self._model.name}:{first}-{last}"
+        try:
+            while first <= last:
+                if not self._claimed(name, owner):
+                    counts["skipped"] += 1
+                    break
+                ids = self.page(first, last, counts)
+                if not ids:
+                    break
+                first = ids[-1] + 1
+        finally:
+            with self._workspace.database.write() as connection:
+                leases.release(connection, name, owner)
+        return dict(counts)
+
+    def page(self, first: int, last: int, counts: Counter[str]) -> Sequence[int]:
+        """Score the next leads of the range, at most a chunk; the ids that were looked at."""
+        database = self._workspace.database
+        with database.read() as connection:
+            ids = scores.needed(connection, self._need, first, last, columns.CHUNK)
+            queued = scores.revisions(connection, ids)
+            known = scores.known(connection, self._model.name, ids)
+            chunk = columns.read_chunk(connection, self._compiled, ids, self._wanted)
+        if not ids:
+            return ids
+        found = score(self._compiled, chunk, self._now)
+        new = list(self._rows(found))
+        revisions = dict(queued)
+        gone = [(lead, revisions[lead]) for lead in set(revisions) - {row.lead_id for row in new}]
+        for start in range(0, max(len(new), 1), ROWS):
+            part = new[start : start + ROWS]
+            leads = [row.lead_id for row in part]
+            batch = Batch(
+                model=self._model.name,
+                version_id=self._need.version_id,
+                as_of=self._now,
+                scores=part,
+                known={lead: known[lead] for lead in leads if lead in known},
+                queued=[(lead, revisions[lead]) for lead in leads if lead in revisions],
+                gone=gone if start == 0 else [],
+            )
+            with database.write() as connection:
+                written, changed = scores.write(connection, batch)
+            counts.update(scored=written, changed=changed)
+        return ids
+
+    @property
+    def _wanted(self) -> frozenset[str]:
+        return self._compiled.wanted.union(*(predicate.attributes() for predicate in self._predicates))
+
+    def _rows(self, found: Scores) -> Iterator[NewScore]:
+        due = next_changes(self._compiled, found, self._edges, self._predicates)
+        names = [name for name, _ in self._compiled.dimensions]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        keys = [names[row] for row in order]
+        dimensions = [
+            orjson.dumps(dict(zip(keys, points, strict=True))).decode()
+            for points in zip(*(found.dimensions[row].tolist() for row in order), strict=True)
+        ]
+        yield from map(
+            NewScore._make,
+            zip(
+                found.chunk.leads.ids.tolist(),
+                found.total.tolist(),
+                dimensions,
+                self._labels.cells(found),
+                self._labels.bands(found),
+                found.must.astype(int).tolist(),
+                self._labels.exclusions(found),
+                found.surge.astype(int).tolist(),
+                [None if at == NEVER else at for at in due.tolist()],
+                strict=True,
+            ),
+        )
+
+    def _claimed(self, name: str, owner: str) -> bool:
+        clock = time.time_ns() // 1000
+        with self._workspace.database.write() as connection:
+            return leases.claim(connection, name, owner, clock, clock + LEASE_SECONDS * 1_000_000)
+
+
+def thresholds(workspace: Workspace) -> tuple[Mapping[str, Sequence[float]], list[Predicate]]:
+    """What of the lifecycle a score must be watched for: its thresholds, and its predicates (none without the file)."""
+    if not (workspace.root / "lifecycle.yaml").is_file():
+        return {}, []
+    lifecycle = workspace.lifecycle
+    conditions = [part for _, condition in lifecycle.conditions() for part in condition.walk()]
+    return lifecycle.edges(), [part.if_ for part in conditions if part.if_ is not None]
