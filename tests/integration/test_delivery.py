@@ -148,7 +148,8 @@ def make_leads(workspace: Workspace) -> None:
             )
             connection.execute(
                 text(
-                    "INSERT INTO enrolments (id, lead_id, sequence, entry, version_id, state, step, entered_at, reason) "
+                    "INSERT INTO enrolments "
+                    "(id, lead_id, sequence, entry, version_id, state, step, entered_at, reason) "
                     "VALUES (:id, :id, 'welcome', 1, 1, :state, 1, :at - 1, 'replied')"
                 ),
                 given,
