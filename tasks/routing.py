@@ -29,7 +29,7 @@ from models.rules.instants import Micros, instant, micros
 from models.rules.lifecycle import Move, Stage
 from models.rules.notification import SALES_NOTIFICATION, SALES_RECALL
 from models.rules.outbox import MessageKind
-from models.rules.sequences import NO_ADDRESS, Enrolled, Sequence, choose
+from models.rules.sequences import NO_ADDRESS, Enrolled, Sequence, by_priority, choose
 from models.workspace import Workspace
 from tasks import handover
 
@@ -117,6 +117,11 @@ class Router:
         workspace = self.workspace
         asked = workspace.lifecycle.attributes() | workspace.team.attributes()
         return asked.union(*(sequence.attributes() for sequence in workspace.sequences.values()))
+
+    @cached_property
+    def sequences(self) -> list[Sequence]:
+        """The sequences of the workspace, those with the highest priority first."""
+        return by_priority(self.workspace.sequences.values())
 
     @cached_property
     def today(self) -> date:
@@ -286,7 +291,8 @@ class _Batch:
                 begun.append(new)
                 ended.extend((one.id, f"{new.sequence} has priority") for one in remaining if one.runs)
         self.counts["exited"] += enrolments.end(self.connection, ended, self.router.now)
-        self.counts["enrolled"] += enrolments.begin(self.connection, begun, self.router.now)
+        enrolments.begin(self.connection, begun, self.router.now)
+        self.counts["enrolled"] += len(begun)
 
     def _why_out(self, enrolled: Enrolled, lead_id: int, stage: str) -> str:
         excluded = self.standings[lead_id].excluded
@@ -297,7 +303,6 @@ class _Batch:
         return f"stage {stage}"
 
     def _enters(self, lead_id: int, stage: str, known: list[Enrolled], ended: Mapping[int, str]) -> NewEnrolment | None:
-        workspace = self.router.workspace
         # What ends now counts as past already, and as ended now: `again` waits from this instant.
         past = [
             Enrolled(one.id, one.sequence, one.entry, one.version_id, "exited", self.router.now)
@@ -305,7 +310,7 @@ class _Batch:
             else one
             for one in known
         ]
-        chosen = choose(list(workspace.sequences.values()), stage, self.facts[lead_id], past, self.router.now)
+        chosen = choose(self.router.sequences, stage, self.facts[lead_id], past, self.router.now)
         if chosen is None:
             return None
         sequence, entry = chosen

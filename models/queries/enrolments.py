@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, text
 
+from models.queries import staging
 from models.rules.sequences import NO_ADDRESS, Enrolled
+from models.tables import Enrolment
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +65,27 @@ def of_leads(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[
     return found
 
 
-_BEGIN = text(
-    """
-    INSERT INTO enrolments (lead_id, sequence, entry, version_id, state, step, due_at, entered_at, reason)
-    VALUES (:lead_id, :sequence, :entry, :version_id, :state, 0, :due_at, :now, :held)
-    ON CONFLICT (lead_id, sequence, entry) DO NOTHING
-    """
-)
+_COLUMNS = ("lead_id", "sequence", "entry", "version_id", "state", "step", "due_at", "entered_at", "reason")
 
 
-def begin(connection: Connection, rows: Sequence[NewEnrolment], now: int) -> int:
-    """Enrol; the number of new enrolments. Doing it twice changes nothing."""
-    if not rows:
-        return 0
+def begin(connection: Connection, rows: Sequence[NewEnrolment], now: int) -> None:
+    """Enrol. Doing it twice changes nothing."""
     given = [
-        {
-            "lead_id": row.lead_id,
-            "sequence": row.sequence,
-            "entry": row.entry,
-            "version_id": row.version_id,
-            "state": "held" if row.held else "active",
-            "due_at": None if row.held else now,
-            "now": now,
-            "held": row.held,
-        }
+        (
+            row.lead_id,
+            row.sequence,
+            row.entry,
+            row.version_id,
+            "held" if row.held else "active",
+            0,
+            None if row.held else now,
+            now,
+            row.held,
+        )
         for row in rows
     ]
-    return connection.execute(_BEGIN, given).rowcount
+    conflict = "ON CONFLICT (lead_id, sequence, entry) DO NOTHING"
+    staging.insert(connection, Enrolment, _COLUMNS, given, conflict=conflict)
 
 
 _END = text(

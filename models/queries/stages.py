@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, text
 
+from models.queries import staging
 from models.rules.lifecycle import IllegalMoveError, Mover, is_legal
+from models.tables import StageChange
 
 CHUNK = 10_000
 """Leads per statement: PostgreSQL allows 65,535 parameters, SQLite 32,766."""
@@ -39,12 +41,7 @@ _UPDATE = text(
     RETURNING id, stage_at
     """
 ).bindparams(bindparam("ids", expanding=True))
-_RECORD = text(
-    """
-    INSERT INTO stage_changes (lead_id, from_stage, to_stage, at, cause, actor, total, version_id)
-    VALUES (:lead_id, :from_stage, :to_stage, :at, :cause, :actor, :total, :version_id)
-    """
-)
+_COLUMNS = ("lead_id", "from_stage", "to_stage", "at", "cause", "actor", "total", "version_id")
 _RECORDED = text("SELECT lead_id, max(id) FROM stage_changes WHERE lead_id IN :ids GROUP BY lead_id").bindparams(
     bindparam("ids", expanding=True)
 )
@@ -70,23 +67,12 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
             moved_at.update((row[0], row[1]) for row in connection.execute(_UPDATE, given))
     if not moved_at:
         return {}
-    connection.execute(
-        _RECORD,
-        [
-            {
-                "lead_id": one.lead_id,
-                "from_stage": one.from_stage,
-                "to_stage": one.to_stage,
-                "at": moved_at[one.lead_id],
-                "cause": one.cause,
-                "actor": one.actor,
-                "total": one.total,
-                "version_id": one.version_id,
-            }
-            for one in moves
-            if one.lead_id in moved_at
-        ],
-    )
+    made = [one for one in moves if one.lead_id in moved_at]
+    rows = [
+        (m.lead_id, m.from_stage, m.to_stage, moved_at[m.lead_id], m.cause, m.actor, m.total, m.version_id)
+        for m in made
+    ]
+    staging.insert(connection, StageChange, _COLUMNS, rows)
     changes: dict[int, int] = {}
     ids = sorted(moved_at)
     for start in range(0, len(ids), CHUNK):

@@ -7,6 +7,7 @@ condition must all hold. Never looks at activities: what was done counts through
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -142,16 +143,21 @@ class Condition(BaseModel):
             raise ValueError("empty: name at least one")
         return value
 
+    @cached_property
     def check(self) -> Check:
-        """The condition as a function of facts, ready to be called many times."""
-        checks = [check for check, _ in self._parts()]
+        """The condition as a function of facts, made once and called many times."""
+        checks = [check for check, _ in self._parts]
         return checks[0] if len(checks) == 1 else lambda facts: all(check(facts) for check in checks)
 
     def told(self, facts: Facts) -> str:
         """Why it holds, in words. Meant for facts for which it does hold."""
-        return " and ".join(tell(facts) for _, tell in self._parts())
+        return " and ".join(tell(facts) for _, tell in self._parts)
 
-    def _parts(self) -> Iterator[tuple[Check, Callable[[Facts], str]]]:
+    @cached_property
+    def _parts(self) -> list[tuple[Check, Callable[[Facts], str]]]:
+        return list(self._compiled())
+
+    def _compiled(self) -> Iterator[tuple[Check, Callable[[Facts], str]]]:
         if (total := self.total) is not None:
             yield _range_check(total, None), lambda f: total.told("total", f.total or 0.0)
         for name, bounds in self.dimension.items():
@@ -167,11 +173,11 @@ class Condition(BaseModel):
         if (predicate := self.if_) is not None:
             yield lambda f: predicate.holds(f.attributes), lambda f: predicate.describe()
         if self.any:
-            yield _any_check(self.any), lambda f: next((c.told(f) for c in self.any if c.check()(f)), "")
+            yield _any_check(self.any), lambda f: next((c.told(f) for c in self.any if c.check(f)), "")
         for condition in self.all:
-            yield condition.check(), condition.told
+            yield condition.check, condition.told
         if (negated := self.not_) is not None:
-            check = negated.check()
+            check = negated.check
             yield lambda f: not check(f), lambda f: f"not ({negated.described()})"
 
     def described(self) -> str:
@@ -231,5 +237,5 @@ def _tell_dimension(bounds: Range, name: str) -> Callable[[Facts], str]:
 
 
 def _any_check(conditions: list[Condition]) -> Check:
-    checks = [condition.check() for condition in conditions]
+    checks = [condition.check for condition in conditions]
     return lambda facts: any(check(facts) for check in checks)

@@ -190,7 +190,7 @@ class Lifecycle(BaseModel):
         return min((floor for floor in floors if floor is not None), default=None)
 
     def decide(self, facts: Facts) -> Move | Stay:
-        """Where the lead belongs. Deciding again after the move gives Stay: no facts make a lead flap."""
+        """Where the lead belongs. The same facts never lead back to where it was: no facts make a lead flap."""
         stage = facts.stage
         if stage == Stage.DISQUALIFIED:
             return _DISQUALIFIED
@@ -250,11 +250,11 @@ class Lifecycle(BaseModel):
 
     @cached_property
     def _enters(self) -> dict[str, Check]:
-        return {name: rule.enter.check() for name, rule in self.stages.items() if rule.enter is not None}
+        return {name: rule.enter.check for name, rule in self.stages.items() if rule.enter is not None}
 
     @cached_property
     def _leaves(self) -> dict[str, Check]:
-        return {name: rule.leave.check() for name, rule in self.stages.items() if rule.leave is not None}
+        return {name: rule.leave.check for name, rule in self.stages.items() if rule.leave is not None}
 
 
 _WHO_MOVES = {

@@ -7,7 +7,7 @@ enrolment keeps the version it began with (`content`). tasks.nurture turns steps
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -213,19 +213,27 @@ class Enrolled:
         return self.state in ("active", "held")
 
 
+def by_priority(sequences: Iterable[Sequence]) -> list[Sequence]:
+    """Highest priority first, then by name: the order in which `choose` wants them."""
+    return sorted(sequences, key=lambda sequence: (-sequence.priority, sequence.name))
+
+
 def choose(
     sequences: Listed[Sequence], stage: str, attributes: Mapping[str, Any], past: Listed[Enrolled], now: int
 ) -> tuple[Sequence, int] | None:
     """The sequence that the lead enters now, and the entry's number; None if there is none.
 
     One at a time: nothing is entered while another runs, unless the new one has a higher priority (the caller ends the
-    running one). Highest priority first, then by name.
+    running one). `sequences` come as `by_priority` orders them.
     """
+    meant = [sequence for sequence in sequences if sequence.takes(stage, attributes)]
+    if not meant:
+        return None
     running = [enrolled for enrolled in past if enrolled.runs]
     priorities = {sequence.name: sequence.priority for sequence in sequences}
     least = max((priorities.get(enrolled.sequence, 0) for enrolled in running), default=None)
-    for sequence in sorted(sequences, key=lambda s: (-s.priority, s.name)):
-        if (least is not None and sequence.priority <= least) or not sequence.takes(stage, attributes):
+    for sequence in meant:
+        if least is not None and sequence.priority <= least:
             continue
         before = [enrolled for enrolled in past if enrolled.sequence == sequence.name]
         last = max(before, key=lambda enrolled: enrolled.entry, default=None)

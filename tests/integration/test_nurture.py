@@ -38,7 +38,6 @@ def at(hours: int) -> Micros:
     return Micros(NOW + hours * HOUR)
 
 
-@pytest.mark.feature("N1")
 def test_a_sequence_sends_each_mail_after_its_wait_and_then_is_finished(enrolled: World) -> None:
     sent = []
     for hours in (0, 1, 2, 72, 73, 74, 216, 217, 218, 400):
@@ -143,11 +142,12 @@ def test_a_running_enrolment_keeps_the_version_it_began_with(enrolled: World) ->
     for hours in (0, 1, 73):
         route(changed, at(hours))
         nurture(changed, at(hours))
-    sent = enrolled.rows("SELECT lead_id, template FROM messages WHERE template <> 'welcome-first-hour' ORDER BY lead_id")
+    sent = enrolled.rows(
+        "SELECT lead_id, template FROM messages WHERE template <> 'welcome-first-hour' ORDER BY lead_id"
+    )
     assert sent == [(ALICE, "welcome-why-leads-stall"), (BOB, "evaluation-what-it-costs")]
 
 
-@pytest.mark.feature("N2")
 def test_reentry_waits_as_long_as_the_file_says(world: World) -> None:
     world.lead(ALICE, 40)
     route(world.workspace, NOW)

@@ -35,7 +35,6 @@ def read(world: World, **more: Any) -> Review:
         )
 
 
-@pytest.mark.feature("R2")
 def test_converters_count_with_the_score_that_they_had_before_they_bought(world: World) -> None:
     world.leads([1, 2], 99, Stage.CUSTOMER)
     history(world, 1, (NOW - 40 * DAY, 20.0), (NOW - 11 * DAY, 70.0), (NOW - DAY, 99.0))

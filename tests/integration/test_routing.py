@@ -106,7 +106,6 @@ def test_an_excluded_lead_is_neither_handed_over_nor_nurtured(world: World) -> N
     assert world.rows("SELECT count(*) FROM enrolments") == [(0,)]
 
 
-@pytest.mark.feature("S7")
 def test_a_must_that_is_not_met_keeps_any_score_from_sales(world: World) -> None:
     world.lead(ALICE, 100, must=False)
     route(world.workspace, NOW)
@@ -176,7 +175,6 @@ def test_a_lead_without_an_address_is_held_by_nurture_and_not_by_sales(world: Wo
     assert world.rows("SELECT lead_id FROM assignments") == [(BOB,)]
 
 
-@pytest.mark.feature("N2")
 def test_a_lead_that_leaves_the_stage_leaves_the_sequence_and_enters_the_next(world: World) -> None:
     world.lead(ALICE, 20)
     route(world.workspace, NOW)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.documents import ConfigurationError, Document
 from models.rules.instants import DAY, HOUR
 from models.rules.lifecycle import Stage
-from models.rules.sequences import Enrolled, Sequence, choose
+from models.rules.sequences import Enrolled, Sequence, by_priority, choose
 
 TEXT = """
 name: welcome
@@ -29,7 +29,6 @@ WELCOME = load(TEXT)
 NONE: frozenset[str] = frozenset()
 
 
-@pytest.mark.feature("N1")
 def test_one_look_sends_up_to_the_next_wait() -> None:
     first = WELCOME.advance(0, 1000)
     assert (first.sends, first.step, first.due_at) == (((0, "one"),), 2, 1000 + 3 * DAY)
@@ -78,12 +77,11 @@ def named(name: str, priority: int) -> Sequence:
     return load(TEXT.replace("name: welcome", f"name: {name}").replace("priority: 5", f"priority: {priority}"))
 
 
-@pytest.mark.feature("N2")
 def test_one_sequence_at_a_time_by_priority() -> None:
-    both = [named("calm", 1), named("urgent", 9)]
-    assert choose(both, "lead", {}, [], 0) == (both[1], 1)
+    both = by_priority([named("calm", 1), named("urgent", 9)])
+    assert choose(both, "lead", {}, [], 0) == (both[0], 1)
     assert choose(both, "lead", {}, [enrolled("urgent")], 0) is None
-    assert choose(both, "lead", {}, [enrolled("calm")], 0) == (both[1], 1)
+    assert choose(both, "lead", {}, [enrolled("calm")], 0) == (both[0], 1)
     assert choose(both, "lead", {"marketing_consent": "no"}, [], 0) is None
     assert choose(both, Stage.MARKETING_QUALIFIED, {}, [], 0) is None
 
