@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import wraps
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from prefect import Task
@@ -21,7 +22,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from models.errors import DeliveryError, StorageError
 from models.rules.instants import Micros, micros
 
-Result = TypeVar("Result")
+Item = TypeVar("Item")
 TRANSIENT = (StorageError, DeliveryError)
 RETRY_SECONDS = [1.0, 5.0]
 MOST_BATCHES = 50
@@ -74,12 +75,8 @@ def instant_of(now: datetime | None) -> Micros:
     return micros(now if now.tzinfo else now.replace(tzinfo=UTC))
 
 
-def ranges(first: int, last: int, size: int, most: int = MOST_BATCHES) -> list[tuple[int, int]]:
-    """[first, last] cut into at most `most` ranges of at least `size` ids: (from, to), both ends included."""
-    if last < first:
-        return []
-    width = max(size, -(-(last - first + 1) // most))
-    return [(start, min(start + width - 1, last)) for start in range(first, last + 1, width)]
-
-
-Flow = Callable[..., Coroutine[Any, Any, Result]]
+def shared_out(items: Sequence[Item], most: int) -> list[Sequence[Item]]:
+    """The items, in order, in at most `most` groups of about the same size; no items, no groups."""
+    groups = min(most, len(items))
+    cuts = [len(items) * number // groups for number in range(groups + 1)] if groups else []
+    return [items[start:end] for start, end in pairwise(cuts)]

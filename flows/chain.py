@@ -56,8 +56,9 @@ async def run_chain(
 ) -> list[Outcome]:
     """Run the flows `only`, in the table's order, through the server at `api_url`.
 
-    `now`: the instant they all run as of (None: each as of its own start). `begun` hears each flow's name as it starts. An unreadable input file or an SMTP server that is down is a Setback;
-    a database or a programme that cannot be used raises, since nothing after it could work.
+    `now`: the instant they all run as of (None: each as of its own start). `begun` hears each flow's name as it starts.
+    An unreadable input file or an SMTP server that is down is a Setback; a database or a programme that cannot be used
+    raises, since nothing after it could work.
     """
     outcomes: list[Outcome] = []
     with temporary_settings({PREFECT_API_URL: api_url}):

@@ -20,8 +20,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
-from prefect.flows import EntrypointType
 from prefect.states import Crashed
+from prefect.types.entrypoint import EntrypointType
 
 from flows.chain import flow_named
 from flows.schedules import POOLS, FlowSchedule

@@ -21,10 +21,10 @@ class Report:
 
     flow: str
     headline: str
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
-async def publish(flow: str, headline: str, counts: Mapping[str, int], now: Micros) -> Report:
+async def publish(flow: str, headline: str, counts: Mapping[str, float], now: Micros) -> Report:
     """Name the current flow run after what happened, and leave its table artifact (key: the flow's name)."""
     said = f"{headline} as of {instant(now):%Y-%m-%d %H:%M}"
     rows = [{"what": name.replace("_", " "), "count": count} for name, count in counts.items()]

@@ -6,9 +6,11 @@ Decides nothing about leads. Flow retries stay off: with a limit of one run at a
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow, flow
@@ -26,7 +28,14 @@ def orchestrated(
     """The async function as a flow: nothing persisted, nothing cached, named for now by its words ("score leads")."""
     _end_with_service()
     name = function.__name__
-    return flow(name=name, flow_run_name=name.replace("_", " "), persist_result=False, retries=0)(function)
+    return flow(
+        name=name,
+        flow_run_name=name.replace("_", " "),
+        retries=0,
+        persist_result=False,
+        # Never written to. Unsaid, Prefect asks its server for a place twice a run, and blocks the loop meanwhile.
+        result_storage=Path(tempfile.gettempdir()),
+    )(function)
 
 
 def _end_with_service() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from prefect.schedules import Schedule
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SECONDS = {unit: int(timedelta(**{name: 1}).total_seconds()) for unit, name in _UNITS.items()}
 _EVERY = re.compile(r"every\s+(\d+)\s*([smhdw])")
 SHORTEST = timedelta(seconds=10)
 """A run that Prefect starts is a process of its own, which needs about 3 s of CPU before its first line."""
@@ -44,9 +45,14 @@ class FlowSchedule:
 
     @property
     def words(self) -> str:
+        """When it runs, as warmline.yaml says it."""
         if self.cron is not None:
             return f"cron {self.cron}"
-        return "off" if self.every is None else f"every {self.every}"
+        if self.every is None:
+            return "off"
+        seconds = int(self.every.total_seconds())
+        unit = next(unit for unit in reversed(_UNITS) if seconds % _SECONDS[unit] == 0)
+        return f"every {seconds // _SECONDS[unit]}{unit}"
 
     def schedule(self, time_zone: str) -> Schedule | None:
         """As Prefect takes it; None if the flow is off."""

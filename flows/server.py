@@ -68,7 +68,7 @@ _KEPT = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")
 
 @dataclass
 class Server:
-    """A Prefect server. `api_url` is known at once, `ready()` waits for an answer. `process`: None if it is not ours."""
+    """A Prefect server: `api_url` is known early, `ready()` waits for it. `process` is None if it is not ours."""
 
     api_url: str
     log: Path | None = None
@@ -95,17 +95,17 @@ class Server:
 
     def stop(self) -> None:
         """End our child: asked first, then killed. A server that is not ours stays."""
-        if self.process is None:
-            return
-        self.process.terminate()
+        if self.process is not None:
+            self.process.terminate()
+            _wait(self.process)
+
+
+def _wait(process: subprocess.Popen[str]) -> None:
+    with process:  # closes its pipes, and waits
         try:
-            self.process.wait(STOP_SECONDS)
+            process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
+            process.kill()
 
 
 def answers(api_url: str) -> bool:
@@ -152,7 +152,7 @@ def start(folder: Path, *, host: str = "127.0.0.1", port: int = 0, is_one_shot: 
     assert process.stdout is not None
     said = process.stdout.readline().strip()
     if not said.isdigit():
-        process.wait()
+        _wait(process)
         reason = said.removeprefix(REFUSED).strip() or f"see {log}"
         raise OrchestrationError(
             f"the Prefect server cannot listen on {host}:{port}: {reason} "

@@ -1,0 +1,33 @@
+"""The inbox into the database: every file that has not been read to its end, accounts first, deals last.
+
+Decides how the files are shared out among batches, and that one unreadable file does not keep the others out. Next:
+score_leads finds the leads that were touched.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flows.batches import MOST_BATCHES, added, batch, instant_of, shared_out
+from flows.reports import Report, publish
+from flows.runs import orchestrated
+from models.errors import InputError
+from tasks.ingest import ingest_files, list_pending
+
+ingest = batch(ingest_files)
+pending = batch(list_pending)
+
+
+@orchestrated
+async def ingest_activities(workspace: str, now: datetime | None = None) -> Report:
+    """Read what waits in the inbox of the workspace (a path). Raises InputError for unreadable files at the end."""
+    at = instant_of(now)
+    waiting = await pending(workspace)
+    done = [await ingest(workspace, files, at) for files in shared_out(waiting, MOST_BATCHES - 1)]
+    problems = [problem for batch_done in done for problem in batch_done.pop("problems")]
+    counts = added(done)
+    headline = f"ingest {counts.get('accepted', 0):,} records of {counts.get('files', 0):,} files"
+    report = await publish("ingest_activities", headline, counts, at)
+    if problems:
+        raise InputError("\n".join(problems))
+    return report

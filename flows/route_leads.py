@@ -1,0 +1,24 @@
+"""Scored leads to their stage, their salesperson and their nurture sequence.
+
+Decides nothing: `tasks.routing` goes through the queue in batches, a transaction each. Next: run_nurture.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flows.batches import batch, instant_of
+from flows.reports import Report, publish
+from flows.runs import orchestrated
+from tasks.routing import route_queued
+
+route = batch(route_queued)
+
+
+@orchestrated
+async def route_leads(workspace: str, now: datetime | None = None) -> Report:
+    """Route every lead of the workspace (a path) whose score, deal or attributes changed."""
+    at = instant_of(now)
+    counts = await route(workspace, at)
+    headline = f"route {counts['seen']:,} leads, {counts['moved']:,} moved, {counts['assigned']:,} assigned"
+    return await publish("route_leads", headline, counts, at)

@@ -1,0 +1,26 @@
+"""Leads that were touched, or have no score of the model in force, to their scores.
+
+Decides how the work is cut: by ranges of lead ids, a batch each, which a worker claims for itself. `tasks.scoring` does
+the rest. Next: route_leads.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flows.batches import added, batch, instant_of
+from flows.reports import Report, publish
+from flows.runs import orchestrated
+from tasks.scoring import plan_scoring, score_range
+
+plan = batch(plan_scoring)
+score = batch(score_range)
+
+
+@orchestrated
+async def score_leads(workspace: str, now: datetime | None = None) -> Report:
+    """Score every lead of the workspace (a path) that was touched since its last score."""
+    at = instant_of(now)
+    work = await plan(workspace, at, "touched")
+    counts = added([await score(workspace, at, first, last, "touched") for first, last in work["ranges"]])
+    return await publish("score_leads", f"score {counts.get('scored', 0):,} leads", counts, at)
