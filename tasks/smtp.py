@@ -159,12 +159,17 @@ class SmtpConnection:
     async def open(cls, settings: Smtp) -> SmtpConnection:
         """Connect, secure and log in; DeliveryError names the server and what it said or did."""
         password = settings.password.get_secret_value() if settings.password else None
+        if settings.username is not None and password is None:
+            raise RelayMisconfiguredError(
+                f"smtp.username is {settings.username!r} and there is no password: set WARMLINE_SMTP__PASSWORD or "
+                "WARMLINE_SMTP__PASSWORD_FILE; what was queued stays queued"
+            )
         client = aiosmtplib.SMTP(
             hostname=settings.host,
             port=settings.port,
             use_tls=settings.tls == "implicit",
             start_tls=settings.tls == "starttls",  # never None: that would send AUTH in plain text if need be
-            username=settings.username if password is not None else None,
+            username=settings.username,
             password=password,
             timeout=settings.timeout_seconds,
             local_hostname=settings.local_hostname,
@@ -185,7 +190,8 @@ class SmtpConnection:
             raise unreachable(settings, ConnectionError("the connection ended at once"))
         connection = cls(client, transport, settings)
         transport.set_protocol(connection._replies)
-        transport.set_write_buffer_limits(0)  # `drained` means: handed to the kernel
+        # `drained` shall mean: handed over. Not high=0: asyncio's TLS transport would pause with an empty buffer.
+        transport.set_write_buffer_limits(high=1, low=0)
         return connection
 
     @property
@@ -316,7 +322,9 @@ def unreachable(settings: Smtp, error: Exception) -> DeliveryError:
     words = " ".join(str(error).split()) or (
         "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
     )
-    misconfigured = isinstance(error, aiosmtplib.SMTPAuthenticationError | ssl.SSLCertVerificationError)
+    # aiosmtplib wraps the certificate's error where TLS comes first, and not where STARTTLS does.
+    lasting = aiosmtplib.SMTPAuthenticationError | ssl.SSLCertVerificationError
+    misconfigured = isinstance(error, lasting) or isinstance(error.__cause__ or error.__context__, lasting)
     return (RelayMisconfiguredError if misconfigured else DeliveryError)(
         f"SMTP server {settings.host}:{settings.port}: {words[:300]} — check `smtp:` in warmline.yaml; "
         "what was queued stays queued"

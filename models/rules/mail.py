@@ -11,12 +11,12 @@ import base64
 import hashlib
 import hmac
 import re
-import unicodedata
 from dataclasses import dataclass
 
 _REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters: C0 (TAB, CR, LF too), DEL, C1 (NEL, U+0085, too); and Unicode's line and paragraph separators."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ENCODED_WORD = "=?"
 _ATOM = r"[^\s<>()\[\]\\.,;:@\"]+"
 _LOCAL = re.compile(rf"{_ATOM}(\.{_ATOM})*")
@@ -68,7 +68,7 @@ def header_refusal(name: str, value: str) -> Refused | None:
         return Refused(f"header {name}: found the control character U+{ord(found.group()):04X}; none is allowed")
     if _ENCODED_WORD in value:
         return Refused(f"header {name}: found `=?`, which mail programs decode; it is not allowed")
-    if any(unicodedata.category(character) == "Cs" for character in value):
+    if _SURROGATE.search(value):
         return Refused(f"header {name}: found half of a surrogate pair, which cannot be written as UTF-8")
     return None
 
@@ -92,7 +92,7 @@ def address(value: str) -> Address | Refused:
         or len(f"{local}@{encoded}".encode("utf-8", "replace")) > MAX_ADDRESS
     ):
         return Refused(f"address {_shown(text)}: longer than RFC 5321 allows ({MAX_LOCAL} octets before the `@`)")
-    if any(unicodedata.category(character) == "Cs" for character in local):
+    if _SURROGATE.search(local):
         return Refused(f"address {_shown(text)}: found half of a surrogate pair")
     return Address(f"{local}@{encoded}")
 

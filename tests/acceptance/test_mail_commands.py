@@ -1,0 +1,96 @@
+"""`warmline sink`, `messages` and `suppress` as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import aiosmtplib
+import pytest
+from mail_world import alert, fill, make_workspace, nurture, send_all
+
+from cli.sink import start_sink
+
+WARMLINE = Path(sys.executable).parent / "warmline"
+NOW = 1_772_540_000_000_000
+
+
+def warmline(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "160"}
+    return subprocess.run(
+        [WARMLINE, "-w", folder, *words], capture_output=True, text=True, env=environment, check=False
+    )
+
+
+@pytest.mark.feature("N8")
+def test_messages_tells_who_got_what_and_suppress_ends_it(tmp_path: Path) -> None:
+    import asyncio
+
+    with start_sink() as sink:
+        workspace = make_workspace(tmp_path, "sqlite:///w.db", sink.port)
+        fill(workspace, [nurture(1, NOW), nurture(2, NOW), alert(3, NOW)], NOW)
+        said = warmline(tmp_path, "suppress", "Lead2@Example.NET", "--reason", "asked by phone")
+        assert (said.returncode, said.stdout) == (0, "suppressed\n")
+        asyncio.run(send_all(workspace, NOW))
+        workspace.database.close()
+    shown = warmline(tmp_path, "messages")
+    assert "suppressed: asked by phone" in shown.stdout
+    assert shown.stdout.splitlines()[-1] == "messages: sent 2 · cancelled 1"
+    told = json.loads(warmline(tmp_path, "messages", "--lead", "lead2@example.net", "--json").stdout)
+    assert told["counts"] == {"cancelled": 1}
+    assert told["messages"][0]["sent_at"] is None
+    sent = json.loads(warmline(tmp_path, "messages", "--state", "sent", "--kind", "alert", "--json").stdout)
+    assert [message["recipient"] for message in sent["messages"]] == ["rep3@example.com"]
+    assert sent["messages"][0]["sent_at"].startswith("2026-03-03T12:13:2")
+    assert warmline(tmp_path, "messages", "--state", "unknown").stdout == "messages: none\n"
+
+
+def test_suppress_refuses_what_is_no_address(tmp_path: Path) -> None:
+    make_workspace(tmp_path, "sqlite:///w.db", 1)
+    said = warmline(tmp_path, "suppress", "ann", "--reason", "x")
+    assert said.returncode == 2
+    assert "found no `@`" in said.stderr
+
+
+async def test_the_sink_keeps_what_it_accepts_and_ends_when_told(tmp_path: Path) -> None:
+    process = subprocess.Popen(  # noqa: ASYNC220 nothing else runs on this loop
+        [WARMLINE, "sink", "--port", "0", "--store", tmp_path / "kept"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    greeting = process.stdout.readline()
+    assert greeting.startswith("Mail sink on 127.0.0.1:")
+    port = int(greeting.split(":")[1].split(",")[0])
+    content = b"From: a@example.com\r\nTo: b@example.net\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\n.hello\r\n"
+    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port) as client:
+        await client.sendmail("a@example.com", ["b@example.net"], content)
+    assert process.stdout.readline() == "b@example.net  Grüße\n"
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=30)
+    assert rest == "1 messages received.\n"
+    assert process.returncode == 0
+    assert (tmp_path / "kept" / "000001.eml").read_bytes() == content
+    index = json.loads((tmp_path / "kept" / "index.jsonl").read_text())
+    assert (index["file"], index["from"], index["to"]) == ("000001.eml", "a@example.com", ["b@example.net"])
+    assert index["subject"] == "Grüße"
+
+
+def test_a_sink_on_a_taken_port_says_so(tmp_path: Path) -> None:
+    with start_sink() as sink:
+        said = subprocess.run([WARMLINE, "sink", "--port", str(sink.port)], capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert "choose another with --port" in said.stderr
+
+
+def test_the_commands_that_only_read_start_without_prefect(tmp_path: Path) -> None:
+    make_workspace(tmp_path, "sqlite:///w.db", 1)
+    script = (
+        "import sys; sys.argv = ['warmline', 'messages']; import cli.main\n"
+        "try: cli.main.main()\n"
+        "except SystemExit: print('prefect' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout == "messages: none\nFalse\n"
