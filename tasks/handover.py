@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
-
 from models.queries.standings import Act, Standing
 from models.rules.assignment import Assigned, Rep
 from models.rules.instants import instant
 from models.rules.notification import Contact, SalesNotification, SalesRecall, Seen, Why
-from models.workspace import Workspace
 
 CONTACTS = (("E-mail", "email"), ("Phone", "phone"), ("Country", "country"), ("Language", "language"))
+SHOWN = 6
+"""Newest acts in the mail; more are looked through for what to open with."""
 WORDS = {
     "ad_click": "Clicked an ad",
     "chat": "Chatted",
@@ -52,6 +51,7 @@ class Handover:
     again: bool
     why: Sequence[Why]
     acts: Sequence[Act]
+    """Newest first."""
 
 
 def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
@@ -71,7 +71,7 @@ def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
         else "A sudden rise in interest: please call as soon as you can",
         why=list(handover.why),
         contact=contact_of(standing),
-        touchpoints=[_seen(act, zone) for act in handover.acts],
+        touchpoints=[_seen(act, zone) for act in handover.acts[:SHOWN]],
         opening=_opening(handover),
         assigned_because=_because(handover.assigned),
         answers=[],
@@ -122,7 +122,8 @@ def in_words(at: int, zone: ZoneInfo) -> str:
 
 def act_in_words(act: Act) -> tuple[str, str]:
     """(what was done, where or which)."""
-    place = act.name or (act.path if act.path not in (None, "/") else act.host) or act.campaign or ""
+    page = "the home page" if act.path == "/" else act.path
+    place = act.name or page or act.campaign or act.host or ""
     return WORDS.get(act.type, act.type.replace("_", " ")), place
 
 
@@ -161,8 +162,3 @@ def _opening(handover: Handover) -> str:
 def _because(assigned: Assigned) -> str:
     others = "; ".join(f"{one.rep}: {one.why}" for one in assigned.passed_over)
     return f"{assigned.reason} — {others}" if others else assigned.reason
-
-
-def reasons(connection: Connection, workspace: Workspace, lead_ids: Sequence[int], now: int) -> dict[int, list[Why]]:
-    """Lead → the rules that count for it, largest first."""
-    return {lead_id: [] for lead_id in lead_ids}

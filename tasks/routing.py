@@ -29,14 +29,16 @@ from models.rules.instants import Micros, instant, micros
 from models.rules.lifecycle import Move, Stage
 from models.rules.notification import SALES_NOTIFICATION, SALES_RECALL
 from models.rules.outbox import MessageKind
+from models.rules.scoring.compilation import CompiledModel
 from models.rules.sequences import NO_ADDRESS, Enrolled, Sequence, by_priority, choose
 from models.workspace import Workspace
 from tasks import handover
+from tasks.reasons import reasons
 
 BATCH = 500
 """Leads per transaction: about 50 ms on SQLite, which has one writer for everybody."""
-ACTS_TOLD = 6
-"""Newest activities in a notification."""
+ACTS_READ = 40
+"""Newest activities of a lead that a notification is made of."""
 
 
 @task(name="route-leads")
@@ -119,6 +121,11 @@ class Router:
         return asked.union(*(sequence.attributes() for sequence in workspace.sequences.values()))
 
     @cached_property
+    def compiled(self) -> CompiledModel:
+        """The scoring model, ready to say why; it remembers the touchpoints that it has seen."""
+        return CompiledModel(self.workspace.scoring, self.workspace.zone)
+
+    @cached_property
     def sequences(self) -> list[Sequence]:
         """The sequences of the workspace, those with the highest priority first."""
         return by_priority(self.workspace.sequences.values())
@@ -170,7 +177,7 @@ class _Batch:
                 continue
             self.stage[one.lead_id], self.causes[one.lead_id] = one.to_stage, one.cause
             self.counts.update(("moved", f"to_{one.to_stage}"))
-        if "stage" in _scored_attributes(self.router.workspace):
+        if "stage" in self.router.compiled.wanted:  # then the move itself changes the score
             queue.enqueue(self.connection, "score", sorted(self.changes))
 
     def _stage_move(self, standing: Standing, decision: Move) -> StageMove:
@@ -252,15 +259,15 @@ class _Batch:
 
     def _notifications(self, chosen: Mapping[int, Assigned], given: Mapping[int, Given]) -> Iterator[NewMessage]:
         router, ids = self.router, list(chosen)
-        acts = standings.newest_acts(self.connection, ids, router.now, ACTS_TOLD)
-        whys = handover.reasons(self.connection, router.workspace, ids, router.now)
+        acts = standings.newest_acts(self.connection, ids, router.now, ACTS_READ)
+        whys = reasons(self.connection, router.compiled, ids, router.now, router.workspace.zone)
         for lead_id, outcome in chosen.items():
             told = handover.Handover(
                 standing=self.standings[lead_id],
                 assigned=outcome,
                 cause=self.causes.get(lead_id, ""),
                 again=given[lead_id].ordinal > 1,
-                why=whys[lead_id],
+                why=whys.get(lead_id, []),
                 acts=acts[lead_id],
             )
             payload = handover.notification(told, router.workspace.zone)
@@ -319,9 +326,3 @@ class _Batch:
 
     def _version(self, sequence: Sequence) -> int:
         return self.router.version(self.connection, sequence)
-
-
-def _scored_attributes(workspace: Workspace) -> frozenset[str]:
-    model = workspace.scoring
-    predicates = [rule.condition for _, _, rule in model.rules()] + [p.condition for p in (*model.must, *model.exclude)]
-    return frozenset[str]().union(*(predicate.attributes() for predicate in predicates if predicate is not None))

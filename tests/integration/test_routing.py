@@ -17,6 +17,7 @@ from models.rules.instants import DAY, HOUR, Micros
 from models.rules.lifecycle import IllegalMoveError, Stage
 from models.workspace import Workspace
 from tasks.routing import Router, route
+from tasks.scoring import score_leads
 from tests.integration.programme_world import NOW, World
 
 ALICE, BOB, CAROL = 1, 2, 3
@@ -208,6 +209,22 @@ def test_the_notification_says_who_why_and_what(world: World) -> None:
     assert told["assigned_because"].startswith("Jonas Weidmann is the account's owner")
     assert {"label": "Phone", "value": "+44 1"} in told["contact"]
     assert told["touchpoints"][0]["what"] == "Asked for a demo"
+
+
+def test_the_points_told_to_sales_are_those_of_the_score(world: World) -> None:
+    world.version()
+    world.lead(ALICE, attributes={"industry": "Software", "employees": "200", "job_title": "VP Sales", "country": "US"})
+    world.act(ALICE, "demo_request", NOW, "demo form")
+    world.act(ALICE, "site_visit", NOW - DAY)
+    world.act(ALICE, "site_visit", NOW - 2 * DAY)
+    score_leads(world.workspace, NOW)
+    route(world.workspace, NOW)
+    told = orjson.loads(world.rows("SELECT payload FROM messages")[0][0])
+    assert told["score"] == 73 == sum(rule["points"] for rule in told["why"])
+    why = {rule["name"]: rule["because"] for rule in told["why"]}
+    assert why["decision maker"] == "job title: VP Sales"
+    assert why["demo"] == "Asked for a demo: demo form, Fri 4 Oct, 13:00"
+    assert why["visits"].endswith("2 in all")
 
 
 def test_a_lead_moved_meanwhile_is_left_alone_and_stays_in_the_queue(world: World) -> None:
