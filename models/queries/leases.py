@@ -24,6 +24,12 @@ def claim(connection: Connection, name: str, owner: str, clock: int, until: int)
     return connection.execute(_CLAIM, given).rowcount == 1
 
 
+def holder(connection: Connection, name: str) -> str | None:
+    """Who holds, or last held, the lease `name`."""
+    found = connection.execute(text("SELECT owner FROM leases WHERE name = :name"), {"name": name}).scalar()
+    return None if found is None else str(found)
+
+
 def release(connection: Connection, name: str, owner: str) -> None:
     """Give it back, if it is still ours."""
     connection.execute(_RELEASE, {"name": name, "owner": owner})
