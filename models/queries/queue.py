@@ -10,17 +10,21 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from models.queries import staging
-from models.tables import QueuedWork
 
 
 def enqueue(connection: Connection, queue: str, lead_ids: Sequence[int]) -> None:
     """Touch these leads; in ascending order, so that processes wait for each other in one direction."""
-    staging.insert(
-        connection,
-        QueuedWork,
-        ("queue", "lead_id", "revision"),
-        [(queue, lead, 1) for lead in lead_ids],
-        conflict="ON CONFLICT (queue, lead_id) DO UPDATE SET revision = work_queue.revision + 1",
+    if not lead_ids:
+        return
+    if staging.is_sqlite(connection):  # WHERE true: or the parser takes ON for a join's
+        source = "SELECT ?, value, 1 FROM json_each(?) WHERE true"
+        given: tuple[object, ...] = (queue, f"[{','.join(map(str, lead_ids))}]")
+    else:
+        source, given = "SELECT %s, lead_id, 1 FROM unnest(%s::bigint[]) AS t (lead_id)", (queue, list(lead_ids))
+    connection.exec_driver_sql(
+        f"INSERT INTO work_queue (queue, lead_id, revision) {source}"
+        " ON CONFLICT (queue, lead_id) DO UPDATE SET revision = work_queue.revision + 1",
+        given,
     )
 
 
@@ -32,8 +36,11 @@ def read(connection: Connection, queue: str, limit: int) -> list[tuple[int, int]
 
 def done(connection: Connection, queue: str, rows: Sequence[tuple[int, int]]) -> None:
     """Take out what was done, unless it was touched since it was read."""
-    if rows:
-        connection.execute(_DONE, [{"queue": queue, "lead_id": lead, "revision": revision} for lead, revision in rows])
-
-
-_DONE = text("DELETE FROM work_queue WHERE queue = :queue AND lead_id = :lead_id AND revision = :revision")
+    by_revision: dict[int, list[int]] = {}
+    for lead, revision in rows:
+        by_revision.setdefault(revision, []).append(lead)
+    for revision, leads in by_revision.items():  # nearly always the first
+        among, ids = staging.among(connection, "lead_id", leads)
+        mark = staging.mark(connection)
+        statement = f"DELETE FROM work_queue WHERE queue = {mark} AND revision = {mark} AND {among}"
+        connection.exec_driver_sql(statement, (queue, revision, *ids))

@@ -6,7 +6,7 @@ round trip however many rows). Knows no table; every statement that goes through
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, SmallInteger, Table, Text
@@ -40,6 +40,25 @@ def select_among(
         part = values[start : start + MAX_PARAMETERS]
         worded = statement.format(among=f"IN ({','.join('?' * len(part))})")
         yield from map(tuple, connection.exec_driver_sql(worded, (*parameters, *part)))
+
+
+def mark(connection: Connection) -> str:
+    """The driver's own sign for a parameter."""
+    return "?" if is_sqlite(connection) else "%s"
+
+
+def among(connection: Connection, column: str, ids: Sequence[int]) -> tuple[str, Row]:
+    """A condition on `column` for being one of the ids, however many, and its one parameter; in the driver's words."""
+    if is_sqlite(connection):
+        return f"{column} IN (SELECT value FROM json_each(?))", (f"[{','.join(map(str, ids))}]",)
+    return f"{column} = ANY(%s::bigint[])", (list(ids),)
+
+
+def rows(connection: Connection, statement: str, parameters: Row) -> list[Row]:
+    """All rows, by the driver itself: SQLAlchemy's row objects would cost more than a query of thousands of rows."""
+    driver: Any = connection.connection.driver_connection
+    found: list[Row] = driver.execute(statement, parameters).fetchall()
+    return found
 
 
 def table_of(model: type[SQLModel]) -> Table:
@@ -78,6 +97,30 @@ def insert(
     statement = f"{into} SELECT * FROM unnest({arrays}) {conflict}" + (f" RETURNING {returning}" if returning else "")
     result = connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
     return [tuple(row) for row in result] if returning else []
+
+
+def insert_columns(
+    connection: Connection,
+    model: type[SQLModel],
+    values: Mapping[str, Sequence[Any]],
+    *,
+    conflict: str = "",
+    returning: str = "",
+) -> list[Row]:
+    """Like `insert`, for many rows that are at hand as columns: name → values, all of one length."""
+    if not next(iter(values.values()), ()):
+        return []
+    table, names = table_of(model), list(values)
+    into = f"INSERT INTO {table.name} ({', '.join(names)})"
+    driver: Any = connection.connection.driver_connection
+    if is_sqlite(connection):
+        records = zip(*values.values(), strict=True)
+        driver.executemany(f"{into} VALUES ({','.join('?' * len(names))}) {conflict}", records)
+        return []
+    arrays = ", ".join(f"%s::{array_type(table, name)}" for name in names)
+    statement = f"{into} SELECT * FROM unnest({arrays}) {conflict}" + (f" RETURNING {returning}" if returning else "")
+    result = driver.execute(statement, [list(column) for column in values.values()])
+    return list(result.fetchall()) if returning else []
 
 
 def update(connection: Connection, model: type[SQLModel], columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -1,0 +1,144 @@
+"""The real command on the real data sets; where their folder is missing only these are left out."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.conftest import ROOT, SHARED
+
+COMMAND = Path(sys.executable).parent / "warmline"
+needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not at {SHARED}")
+
+
+@pytest.fixture
+def programme(tmp_path: Path) -> Path:
+    folder = tmp_path / "programme"
+    folder.mkdir()
+    (folder / "warmline.yaml").write_text("time_zone: UTC\n")
+    return folder
+
+
+def warmline(folder: Path, *words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command, environment = [COMMAND, "-w", folder, *words], {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def ingest(folder: Path, kind: str, *words: str | Path) -> tuple[int, int, int, int]:
+    counts = orjson.loads(warmline(folder, "ingest", kind, *words, "--json").stdout)
+    assert counts["received"] == counts["accepted"] + counts["duplicate"] + counts["rejected"]
+    return counts["received"], counts["accepted"], counts["duplicate"], counts["rejected"]
+
+
+def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(folder / "warmline.db") as connection:
+        found = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+@needs_data
+@pytest.mark.feature("I1", "I4", "I6")
+def test_the_bank_contacts(programme: Path) -> None:
+    file = SHARED / "bank_marketing" / "bank-full.csv"
+    assert ingest(programme, "leads", file, "--mapping", "bank-marketing") == (45_211, 45_211, 0, 0)
+    assert rows(programme, "SELECT count(*), count(email) FROM leads") == [(45_211, 0)]
+    assert rows(programme, "SELECT outcome, count(*) FROM deals GROUP BY 1") == [("lost", 39_922), ("won", 5_289)]
+    acts = "SELECT t.type, count(*) FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id GROUP BY 1"
+    assert rows(programme, acts) == [("campaign_contact", 8_257), ("phone_call", 45_211)]
+    span = "SELECT date(min(closed_at) / 1000000, 'unixepoch'), date(max(closed_at) / 1000000, 'unixepoch') FROM deals"
+    assert rows(programme, span) == [("2008-05-05", "2010-11-17")]
+    assert rows(programme, "SELECT count(*) FROM leads WHERE attributes LIKE '%duration%'") == [(0,)]
+    assert ingest(programme, "leads", file, "--mapping", "bank-marketing") == (45_211, 0, 45_211, 0)
+
+
+@needs_data
+def test_the_crm_opportunities(programme: Path) -> None:
+    folder = SHARED / "crm_maven"
+    assert ingest(programme, "accounts", folder / "accounts.csv", "--mapping", "crm-maven-accounts") == (85, 85, 0, 0)
+    deals = folder / "sales_pipeline.csv"
+    assert ingest(programme, "deals", deals, "--mapping", "crm-maven-deals") == (8_800, 8_800, 0, 0)
+    assert rows(programme, "SELECT outcome, count(*), count(account_id) FROM deals GROUP BY 1") == [
+        ("lost", 2_473, 2_473),
+        ("open", 2_089, 664),
+        ("won", 4_238, 4_238),
+    ]
+    assert rows(programme, "SELECT count(*) FROM deals WHERE closed_at < opened_at OR product = 'GTXPro'") == [(0,)]
+    assert rows(programme, "SELECT count(*) FROM accounts") == [(85,)]
+    assert rows(programme, "SELECT count(*) FROM leads") == [(0,)]
+    assert ingest(programme, "deals", deals, "--mapping", "crm-maven-deals") == (8_800, 0, 8_800, 0)
+
+
+@needs_data
+def test_what_segments_client_really_sent(programme: Path) -> None:
+    files = sorted((SHARED / "segment_captures").glob("*.json"))
+    assert ingest(programme, "activities", *files, "--mapping", "segment") == (543, 522, 21, 0)
+    assert ingest(programme, "activities", *files, "--mapping", "segment") == (543, 0, 543, 0)
+    assert rows(programme, "SELECT count(*) FROM activities") == [(519,)]
+
+
+@needs_data
+def test_the_hubspot_tables(programme: Path) -> None:
+    """Their e-mail addresses are hashes: contacts come in by their ids, events without a contact are rejected."""
+    folder = SHARED / "fivetran_hubspot"
+    assert ingest(programme, "leads", folder / "contact_data.csv", "--mapping", "hubspot-contacts") == (22, 22, 0, 0)
+    assert ingest(programme, "deals", folder / "deal_data.csv", "--mapping", "hubspot-deals") == (44, 44, 0, 0)
+    events = folder / "email_event_data.csv"
+    assert ingest(programme, "activities", events, "--mapping", "hubspot-email-events") == (100, 0, 0, 100)
+    assert orjson.loads(warmline(programme, "rejected", "--json").stdout)["rejected"] == 100
+
+
+@needs_data
+def test_awkward_contact_files(programme: Path) -> None:
+    folder = SHARED / "contact_csv"
+    counts = {
+        path.stem.removeprefix("dittofeed__"): ingest(programme, "leads", path)
+        for path in sorted(folder.glob("*.csv"))
+        if "headers" not in path.stem
+    }
+    assert counts == {
+        "missing-email-users": (5, 5, 0, 0),
+        "missing-some-identifiers": (5, 3, 1, 1),
+        "subscription-group-actions": (5, 4, 0, 1),
+        "users": (5, 1, 4, 0),
+    }
+    done = warmline(programme, "ingest", "leads", folder / "dittofeed__missing-headers-users.csv", code=4)
+    assert "Is the first line a header" in done.stderr
+
+
+@pytest.mark.feature("I6")
+def test_counts_go_to_stdout_and_reasons_to_stderr_without_personal_data(programme: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    good = {"email": "ana@x.example", "type": "demo_request", "occurred_at": "2025-06-01T10:00:00Z"}
+    file.write_bytes(b"\n".join([orjson.dumps(good), orjson.dumps({**good, "email": "secret.person"}), b"[1]", b"{"]))
+    done = warmline(programme, "ingest", "activities", file)
+    assert done.stdout.split() == ["received", "4", "accepted", "1", "duplicate", "0", "rejected", "3"]
+    assert "e-mail … has … @" in done.stderr and "secret.person" not in done.stderr
+    listed = warmline(programme, "rejected", "--limit", "5").stdout
+    assert "a.jsonl:2:" in listed and "secret.person" in listed
+    machine = orjson.loads(warmline(programme, "rejected", "--json", "--limit", "1").stdout)
+    assert machine["rejected"] == 3 and [one["line"] for one in machine["records"]] == [4]
+
+
+def test_exit_codes(programme: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("email\na@x.example\n")
+    assert "No such file" in warmline(programme, "ingest", "leads", tmp_path / "missing.csv", code=4).stderr
+    assert "allowed: " in warmline(programme, "ingest", "leads", file, "--mapping", "hubspot-contact", code=2).stderr
+    assert "says nothing about deals" in warmline(
+        programme, "ingest", "deals", file, "--mapping", "hubspot-contacts", code=2
+    ).stderr.replace("\n", " ")
+    (programme / "mappings").mkdir()
+    (programme / "mappings" / "own.yaml").write_text("source: own\nlead:\n  email: {colum: email}\n")
+    assert "mappings/own.yaml:3:" in warmline(programme, "ingest", "leads", file, "--mapping", "own", code=3).stderr
+    missing = "database_url=sqlite:////proc/nowhere/warmline.db"
+    assert "/proc/nowhere" in warmline(programme, "--set", missing, "ingest", "leads", file, code=5).stderr
