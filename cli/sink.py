@@ -14,7 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
+from email.parser import BytesHeaderParser
 from email.policy import default
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,8 +45,13 @@ class Received:
 
     def line(self) -> str:
         """`recipient  subject`, safe for a terminal."""
-        subject = str(self.message.get("Subject", "(no subject)"))
+        subject = str(_headers(self.content).get("Subject", "(no subject)"))
         return "".join(c if c.isprintable() else "�" for c in f"{', '.join(self.recipients)}  {subject}")
+
+
+def _headers(content: bytes) -> Message:
+    """The headers alone: a body is parsed for who reads it."""
+    return BytesHeaderParser(policy=default).parsebytes(content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
 
 
 @dataclass
@@ -88,13 +94,13 @@ def _kept(folder: Path, number: int, sender: str, recipients: list[str], content
     draft = file.with_suffix(".part")
     draft.write_bytes(content)
     draft.rename(file)
-    parsed = message_from_bytes(content, policy=default)
+    headers = _headers(content)
     entry = {
         "file": file.name,
         "from": sender,
         "to": recipients,
-        "subject": str(parsed.get("Subject", "")),
-        "message_id": str(parsed.get("Message-ID", "")),
+        "subject": str(headers.get("Subject", "")),
+        "message_id": str(headers.get("Message-ID", "")),
     }
     with (folder / "index.jsonl").open("ab") as index:
         index.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
