@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, text
 
+from models.queries import staging
 from models.rules.assignment import FAIRNESS_WINDOW, Assigned, Load
 from models.rules.instants import Micros
 
@@ -50,20 +51,18 @@ def lock(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('warmline_assignments'))"))
 
 
-_LATEST = text(
-    """
+_LATEST = """
     SELECT a.id, a.lead_id, a.ordinal, a.rep, a.state, a.at FROM assignments a
-    WHERE a.lead_id IN :ids
-      AND a.ordinal = (SELECT max(b.ordinal) FROM assignments b WHERE b.lead_id = a.lead_id)
-    """
-).bindparams(bindparam("ids", expanding=True))
+    WHERE {among} AND a.ordinal = (SELECT max(b.ordinal) FROM assignments b WHERE b.lead_id = a.lead_id)
+"""
 
 
 def latest(connection: Connection, lead_ids: Sequence[int]) -> dict[int, Given]:
     """The newest assignment of each lead that ever had one. Only the newest can be running."""
     if not lead_ids:
         return {}
-    return {row[1]: Given(*row) for row in connection.execute(_LATEST, {"ids": list(lead_ids)})}
+    among, ids = staging.among(connection, "a.lead_id", lead_ids)
+    return {row[1]: Given(*row) for row in staging.rows(connection, _LATEST.format(among=among), ids)}
 
 
 def loads(connection: Connection, reps: Iterable[str], now: int, day_start: int) -> dict[str, Load]:

@@ -51,17 +51,14 @@ class Advanced:
     due_at: int | None
 
 
-_OF_LEADS = text(
-    "SELECT lead_id, id, sequence, entry, version_id, state, ended_at FROM enrolments WHERE lead_id IN :ids ORDER BY id"
-).bindparams(bindparam("ids", expanding=True))
-
-
 def of_leads(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[Enrolled]]:
     """All enrolments, past and running, of each lead that ever had one."""
     found: dict[int, list[Enrolled]] = defaultdict(list)
     if lead_ids:
-        for lead_id, *rest in connection.execute(_OF_LEADS, {"ids": list(lead_ids)}):
-            found[lead_id].append(Enrolled(*rest))
+        among, ids = staging.among(connection, "lead_id", lead_ids)
+        columns = "lead_id, id, sequence, entry, version_id, state, ended_at"
+        for row in staging.rows(connection, f"SELECT {columns} FROM enrolments WHERE {among} ORDER BY id", ids):
+            found[row[0]].append(Enrolled(*row[1:]))
     return found
 
 
@@ -112,7 +109,7 @@ _DUE = """
 def due(connection: Connection, now: int, limit: int) -> list[Due]:
     """The next enrolments that are due, at most `limit`; on PostgreSQL locked, and those of other workers left out."""
     locked = " FOR UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
-    return [Due(*row) for row in connection.execute(text(_DUE + locked), {"now": now, "limit": limit})]
+    return [Due(*row) for row in connection.execute(text(_DUE + locked), {"now": now, "limit": limit}).all()]
 
 
 _ADVANCE = text(
@@ -188,6 +185,6 @@ def acts(connection: Connection, ids: Sequence[int], types: Sequence[str], now: 
     """Enrolment → which of the activity types its lead has done since it entered; enrolments without any are absent."""
     found: dict[int, set[str]] = defaultdict(set)
     if ids and types:
-        for key, kind in connection.execute(_DID, {"ids": list(ids), "types": sorted(types), "now": now}):
+        for key, kind in connection.execute(_DID, {"ids": list(ids), "types": sorted(types), "now": now}).all():
             found[key].add(kind)
     return {key: frozenset(kinds) for key, kinds in found.items()}

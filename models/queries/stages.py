@@ -10,14 +10,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection
 
 from models.queries import staging
 from models.rules.lifecycle import IllegalMoveError, Mover, is_legal
 from models.tables import StageChange
-
-CHUNK = 10_000
-"""Leads per statement: PostgreSQL allows 65,535 parameters, SQLite 32,766."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +31,13 @@ class StageMove:
     version_id: int | None = None
 
 
-_UPDATE = text(
-    """
-    UPDATE leads SET stage = :to_stage, stage_at = CASE WHEN stage_at >= :now THEN stage_at + 1 ELSE :now END
-    WHERE stage = :from_stage AND id IN :ids
+_UPDATE = """
+    UPDATE leads SET stage = {mark}, stage_at = CASE WHEN stage_at >= {now} THEN stage_at + 1 ELSE {now} END
+    WHERE stage = {mark} AND {among}
     RETURNING id, stage_at
-    """
-).bindparams(bindparam("ids", expanding=True))
+"""
 _COLUMNS = ("lead_id", "from_stage", "to_stage", "at", "cause", "actor", "total", "version_id")
-_RECORDED = text("SELECT lead_id, max(id) FROM stage_changes WHERE lead_id IN :ids GROUP BY lead_id").bindparams(
-    bindparam("ids", expanding=True)
-)
+_RECORDED = "SELECT lead_id, max(id) FROM stage_changes WHERE {among} GROUP BY lead_id"
 
 
 def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[int, int]:
@@ -61,10 +54,9 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
         alike[one.from_stage, one.to_stage].append(one)
     moved_at: dict[int, int] = {}
     for (from_stage, to_stage), group in alike.items():
-        for start in range(0, len(group), CHUNK):
-            ids = [one.lead_id for one in group[start : start + CHUNK]]
-            given = {"from_stage": from_stage, "to_stage": to_stage, "now": now, "ids": ids}
-            moved_at.update((row[0], row[1]) for row in connection.execute(_UPDATE, given))
+        among, ids = staging.among(connection, "id", [one.lead_id for one in group])
+        statement = _UPDATE.format(mark=staging.mark(connection), now=int(now), among=among)
+        moved_at.update(dict(staging.rows(connection, statement, (to_stage, from_stage, *ids))))
     if not moved_at:
         return {}
     made = [one for one in moves if one.lead_id in moved_at]
@@ -73,8 +65,5 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
         for m in made
     ]
     staging.insert(connection, StageChange, _COLUMNS, rows)
-    changes: dict[int, int] = {}
-    ids = sorted(moved_at)
-    for start in range(0, len(ids), CHUNK):
-        changes.update((row[0], row[1]) for row in connection.execute(_RECORDED, {"ids": ids[start : start + CHUNK]}))
-    return changes
+    among, ids = staging.among(connection, "lead_id", sorted(moved_at))
+    return dict(staging.rows(connection, _RECORDED.format(among=among), ids))

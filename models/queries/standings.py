@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 from sqlalchemy import Connection, bindparam, text
 
+from models.queries import staging
 from models.rules.conditions import Facts
 from models.rules.instants import Micros
 from models.rules.scoring.attributes import values_of
@@ -67,30 +68,26 @@ class Standing:
         )
 
 
-_LEADS = text(
-    """
+_LEADS = """
     SELECT l.id, l.email, l.stage, l.owner, l.attributes, l.created_at, l.account_id,
            a.name, a.domain, a.owner, a.attributes,
            s.total, s.dimensions, s.cell, s.band, s.must, s.excluded, s.surge, s.version_id
     FROM leads l
     LEFT JOIN accounts a ON a.id = l.account_id
-    LEFT JOIN scores s ON s.lead_id = l.id AND s.model = :model
-    WHERE l.id IN :ids
+    LEFT JOIN scores s ON s.lead_id = l.id AND s.model = {mark}
+    WHERE {among}
     ORDER BY l.id
-    """
-).bindparams(bindparam("ids", expanding=True))
+"""
 # A deal counts as what it was at `now`: one that closes later is open until then.
-_DEALS = text(
-    """
+_DEALS = """
     SELECT lead_id,
-           max(CASE WHEN outcome = 'won' AND coalesce(closed_at, :now) <= :now THEN 1 ELSE 0 END),
-           max(CASE WHEN (outcome = 'open' OR closed_at > :now) AND coalesce(opened_at, :now) <= :now
+           max(CASE WHEN outcome = 'won' AND coalesce(closed_at, {now}) <= {now} THEN 1 ELSE 0 END),
+           max(CASE WHEN (outcome = 'open' OR closed_at > {now}) AND coalesce(opened_at, {now}) <= {now}
                     THEN 1 ELSE 0 END),
-           max(CASE WHEN outcome = 'lost' AND coalesce(closed_at, :now) <= :now
+           max(CASE WHEN outcome = 'lost' AND coalesce(closed_at, {now}) <= {now}
                     THEN coalesce(closed_at, recorded_at) END)
-    FROM deals WHERE lead_id IN :ids GROUP BY lead_id
-    """
-).bindparams(bindparam("ids", expanding=True))
+    FROM deals WHERE {among} GROUP BY lead_id
+"""
 _ACTIVE = text(
     """
     SELECT lead_id, max(occurred_at) FROM activities
@@ -100,19 +97,22 @@ _ACTIVE = text(
 
 
 def read(connection: Connection, lead_ids: Sequence[int], model: str, now: int) -> dict[int, Standing]:
-    """The standing of each lead that exists, by id, in the order of ids. At most about 10,000 leads at once."""
+    """The standing of each lead that exists, by id, in the order of ids."""
     if not lead_ids:
         return {}
-    ids = list(lead_ids)
-    found = {row[0]: _standing(row) for row in connection.execute(_LEADS, {"ids": ids, "model": model})}
+    among, ids = staging.among(connection, "l.id", lead_ids)
+    statement = _LEADS.format(mark=staging.mark(connection), among=among)
+    found = {row[0]: _standing(row) for row in staging.rows(connection, statement, (model, *ids))}
     lost: list[int] = []
-    for lead_id, won, opened, lost_at in connection.execute(_DEALS, {"ids": ids, "now": now}):
+    among, ids = staging.among(connection, "lead_id", lead_ids)
+    statement = _DEALS.format(now=int(now), among=among)
+    for lead_id, won, opened, lost_at in staging.rows(connection, statement, ids):
         deal = "won" if won else "open" if opened else "lost" if lost_at is not None else "none"
         found[lead_id] = replace(found[lead_id], deal=deal, lost_at=lost_at)
         if lost_at is not None:
             lost.append(lead_id)
     if lost:
-        for lead_id, active_at in connection.execute(_ACTIVE, {"ids": lost, "now": now}):
+        for lead_id, active_at in connection.execute(_ACTIVE, {"ids": lost, "now": now}).all():
             found[lead_id] = replace(found[lead_id], active_at=active_at)
     return found
 
@@ -159,7 +159,7 @@ def _first(connection: Connection, field: str, chunk: Chunk, now: int) -> list[A
         """
     ).bindparams(bindparam("ids", expanding=True))
     ids = chunk.leads.ids.tolist()
-    found = {row[0]: row[1] for row in connection.execute(query, {"ids": ids, "now": now})}
+    found = {row[0]: row[1] for row in connection.execute(query, {"ids": ids, "now": now}).all()}
     return [found.get(lead_id) for lead_id in ids]
 
 
@@ -191,7 +191,7 @@ def newest_acts(connection: Connection, lead_ids: Sequence[int], now: int, most:
     """The newest activities of each lead, newest first, at most `most`."""
     found: dict[int, list[Act]] = {lead_id: [] for lead_id in lead_ids}
     if lead_ids:
-        for lead_id, *act in connection.execute(_NEWEST, {"ids": list(lead_ids), "now": now, "most": most}):
+        for lead_id, *act in connection.execute(_NEWEST, {"ids": list(lead_ids), "now": now, "most": most}).all():
             found[lead_id].append(Act(*act))
     return found
 

@@ -12,7 +12,9 @@ from pathlib import PurePosixPath
 from models.documents import did_you_mean
 from models.rules.assignment import Team
 from models.rules.lifecycle import Lifecycle
+from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
+from models.rules.scoring.coherence import FIRST
 from models.rules.sequences import Sequence
 
 Place = tuple[str | int, ...]
@@ -41,12 +43,17 @@ def lifecycle_mistakes(lifecycle: Lifecycle, scoring: ScoringModel) -> Iterator[
             yield from _unknown(place, "dimension", part.dimension, scoring.dimensions)
             yield from _unknown(place, "band", part.band, bands_of(scoring))
             yield from _unknown(place, "cell", part.grid, cells_of(scoring))
+            if part.if_ is not None:
+                yield from _unknown_first(place, part.if_)
             if part.surge is not None and scoring.surge is None:
                 yield place, "asks for a surge, but scoring.yaml has no `surge`"
 
 
 def team_mistakes(team: Team, scoring: ScoringModel) -> Iterator[Mistake]:
     """Bands and cells in team.yaml that the scoring model does not have."""
+    for index, rep in enumerate(team.reps):
+        for territory in rep.territories:
+            yield from _unknown_first(("reps", index, "territories"), territory)
     wanted = team.senior_first
     yield from _unknown(("senior_first", "cells"), "cell", wanted.cells, cells_of(scoring))
     yield from _unknown(("senior_first", "bands"), "band", wanted.bands, bands_of(scoring))
@@ -62,6 +69,9 @@ def sequence_mistakes(file: str, sequence: Sequence, folders: Mapping[str, Itera
     stem = PurePosixPath(file).stem
     if sequence.name != stem:
         yield ("name",), f"found {sequence.name!r}; allowed: {stem!r}, the file's own name"
+    for part, predicate in (("enrol", sequence.enrol.if_), ("exit", sequence.exit.if_)):
+        if predicate is not None:
+            yield from _unknown_first((part, "if"), predicate)
     for index, step in enumerate(sequence.steps):
         if step.send is None:
             continue
@@ -78,3 +88,9 @@ def _unknown(place: Place, kind: str, names: Iterable[str], allowed: Iterable[st
         if name not in known:
             what = ", ".join(known) if known else f"scoring.yaml has no {kind}s"
             yield place, f"no {kind} is named {name!r}{did_you_mean(name, known)} (allowed: {what})"
+
+
+def _unknown_first(place: Place, predicate: Predicate) -> Iterator[Mistake]:
+    """Attributes of the original source that do not exist: they would be missing for every lead."""
+    asked = sorted(name for name in predicate.attributes() if name.startswith("first."))
+    yield from _unknown(place, "attribute", asked, FIRST)

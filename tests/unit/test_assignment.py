@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.documents import ConfigurationError, Document
@@ -128,6 +128,7 @@ def test_a_newcomer_is_not_flooded_until_level_with_the_rest() -> None:
     assert got.count("New") <= 6
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([rep.email for rep in TEAM.reps]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.documents import ConfigurationError, Document
@@ -38,6 +38,7 @@ def test_one_look_sends_up_to_the_next_wait() -> None:
     assert (last.sends, last.step, last.due_at) == (((5, "four"),), 6, None)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**16))
 def test_every_way_through_sends_each_mail_once_and_ends(now: int) -> None:
     step, sent = 0, []
