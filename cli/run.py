@@ -106,14 +106,10 @@ def _print_json(outcomes: Sequence[Outcome]) -> None:
 
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:
-    from rich.table import Table
-
     from flows.chain import Setback
 
-    table = Table("flow", "what happened", box=None, header_style="bold", pad_edge=False)
     for outcome in outcomes:
         said = (
             f"[red]{type(outcome.error).__name__}[/], see below" if isinstance(outcome, Setback) else outcome.headline
         )
-        table.add_row(outcome.flow, said)
-    session.out.print(table)
+        session.out.print(f"{outcome.flow:<18} {said}", soft_wrap=True)
