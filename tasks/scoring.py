@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ import orjson
 from prefect import task
 
 from models.queries import columns, leases, scores, versions
-from models.queries.scores import Batch, Need, NewScore
+from models.queries.scores import Batch, Need, NewScores
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
 from models.rules.scoring.columns import NEVER
@@ -140,25 +140,22 @@ class Scorer:
         database = self._workspace.database
         with database.read() as connection:
             ids = scores.needed(connection, self._need, first, last, columns.CHUNK)
-            queued = scores.revisions(connection, ids)
+            queued = scores.queued(connection, ids)
             known = scores.known(connection, self._model.name, ids)
             chunk = columns.read_chunk(connection, self._compiled, ids, self._wanted)
         if not ids:
             return ids
-        found = score(self._compiled, chunk, self._now)
-        new = list(self._rows(found))
-        revisions = dict(queued)
-        gone = [(lead, revisions[lead]) for lead in set(revisions) - {row.lead_id for row in new}]
+        new = self._scores(score(self._compiled, chunk, self._now))
+        gone = sorted(set(queued).difference(new.lead_id))
         for start in range(0, max(len(new), 1), ROWS):
-            part = new[start : start + ROWS]
-            leads = [row.lead_id for row in part]
+            part = new.part(start, start + ROWS)
             batch = Batch(
                 model=self._model.name,
                 version_id=self._need.version_id,
                 as_of=self._now,
                 scores=part,
-                known={lead: known[lead] for lead in leads if lead in known},
-                queued=[(lead, revisions[lead]) for lead in leads if lead in revisions],
+                known={lead: known[lead] for lead in part.lead_id if lead in known} if known else known,
+                queued={lead: queued[lead] for lead in (*part.lead_id, *gone) if lead in queued},
                 gone=gone if start == 0 else [],
             )
             with database.write() as connection:
@@ -170,29 +167,21 @@ class Scorer:
     def _wanted(self) -> frozenset[str]:
         return self._compiled.wanted.union(*(predicate.attributes() for predicate in self._predicates))
 
-    def _rows(self, found: Scores) -> Iterator[NewScore]:
+    def _scores(self, found: Scores) -> NewScores:
         due = next_changes(self._compiled, found, self._edges, self._predicates)
-        names = [name for name, _ in self._compiled.dimensions]
-        order = sorted(range(len(names)), key=names.__getitem__)
-        keys = [names[row] for row in order]
-        dimensions = [
-            orjson.dumps(dict(zip(keys, points, strict=True))).decode()
-            for points in zip(*(found.dimensions[row].tolist() for row in order), strict=True)
-        ]
-        yield from map(
-            NewScore._make,
-            zip(
-                found.chunk.leads.ids.tolist(),
-                found.total.tolist(),
-                dimensions,
-                self._labels.cells(found),
-                self._labels.bands(found),
-                found.must.astype(int).tolist(),
-                self._labels.exclusions(found),
-                found.surge.astype(int).tolist(),
-                [None if at == NEVER else at for at in due.tolist()],
-                strict=True,
-            ),
+        names = sorted(name for name, _ in self._compiled.dimensions)
+        row = {name: index for index, (name, _) in enumerate(self._compiled.dimensions)}
+        points = zip(*(found.dimensions[row[name]].tolist() for name in names), strict=True)
+        return NewScores(
+            lead_id=found.chunk.leads.ids.tolist(),
+            total=found.total.tolist(),
+            dimensions=[orjson.dumps(dict(zip(names, each, strict=True))).decode() for each in points],
+            cell=self._labels.cells(found),
+            band=self._labels.bands(found),
+            must=found.must.astype(int).tolist(),
+            excluded=self._labels.exclusions(found),
+            surge=found.surge.astype(int).tolist(),
+            next_change_at=[None if at == NEVER else at for at in due.tolist()],
         )
 
     def _claimed(self, name: str, owner: str) -> bool:

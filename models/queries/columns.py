@@ -65,12 +65,10 @@ def _is_dense(ids: Sequence[int]) -> bool:
 
 def _among(connection: Connection, ids: Sequence[int], column: str) -> tuple[str, tuple[Any, ...]]:
     """A condition on `column` for being one of the ids, and its parameters; a dense list is asked for as its range."""
-    mark = "?" if staging.is_sqlite(connection) else "%s"
     if _is_dense(ids):
+        mark = staging.mark(connection)
         return f"{column} BETWEEN {mark} AND {mark}", (ids[0], ids[-1])
-    if staging.is_sqlite(connection):
-        return f"{column} IN (SELECT value FROM json_each(?))", (orjson.dumps(list(ids)).decode(),)
-    return f"{column} = ANY(%s::bigint[])", (list(ids),)
+    return staging.among(connection, column, ids)
 
 
 def _activities(connection: Connection, ids: Sequence[int]) -> tuple[Ints, Ints, Ints]:
@@ -123,7 +121,7 @@ def _leads(connection: Connection, ids: Sequence[int], wanted: Collection[str]) 
     if ids:
         among, parameters = _among(connection, ids, "id")
         statement = f"SELECT {', '.join(asked)} FROM leads WHERE {among} ORDER BY id"
-        rows = list(_raw(connection, statement, parameters))
+        rows = list(staging.rows(connection, statement, parameters))
         if _is_dense(ids) and len(rows) > len(ids):
             kept = set(ids)
             rows = [row for row in rows if row[0] in kept]
@@ -140,13 +138,6 @@ def _leads(connection: Connection, ids: Sequence[int], wanted: Collection[str]) 
     )
 
 
-def _raw(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> Sequence[Any]:
-    """The rows by the driver itself: SQLAlchemy's row objects would cost more than the query."""
-    driver: Any = connection.connection.driver_connection
-    rows: Sequence[Any] = driver.execute(statement, parameters).fetchall()
-    return rows
-
-
 def _objects(texts: Sequence[str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = orjson.loads("[" + ",".join(texts) + "]")  # one call: half the time of many
     return found
@@ -161,6 +152,6 @@ def _accounts(connection: Connection, ids: Sequence[int | None]) -> list[Mapping
     statement = f"SELECT id, name, domain, owner, attributes FROM accounts WHERE {among}"
     found = {
         row[0]: {**orjson.loads(row[4]), "name": row[1], "domain": row[2], "owner": row[3]}
-        for row in _raw(connection, statement, parameters)
+        for row in staging.rows(connection, statement, parameters)
     }
     return [None if key is None else found.get(key) for key in ids]

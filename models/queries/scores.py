@@ -6,14 +6,15 @@ revision that its writer must have read. Decides nothing about points.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import compress
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from models.queries import queue, staging
-from models.tables import Score, ScoreChange
+from models.tables import Score
 
 
 class Known(NamedTuple):
@@ -29,18 +30,30 @@ class Known(NamedTuple):
     next_change_at: int | None
 
 
-class NewScore(NamedTuple):
-    """A score to be written; the fields are columns of `scores`."""
+@dataclass(frozen=True)
+class NewScores:
+    """Scores to be written, ascending by lead, as columns of equal length that are named like the table's."""
 
-    lead_id: int
-    total: float
-    dimensions: str
-    cell: str | None
-    band: str | None
-    must: int
-    excluded: str | None
-    surge: int
-    next_change_at: int | None
+    lead_id: Sequence[int]
+    total: Sequence[float]
+    dimensions: Sequence[str]
+    cell: Sequence[str | None]
+    band: Sequence[str | None]
+    must: Sequence[int]
+    excluded: Sequence[str | None]
+    surge: Sequence[int]
+    next_change_at: Sequence[int | None]
+
+    def __len__(self) -> int:
+        return len(self.lead_id)
+
+    def part(self, start: int, end: int) -> NewScores:
+        """Those from `start` to before `end`."""
+        return NewScores(*(column[start:end] for column in self.columns().values()))
+
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """By name."""
+        return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -55,80 +68,84 @@ class Need:
 
 
 _QUEUED = "SELECT lead_id FROM work_queue WHERE queue = 'score'"
-_DUE = "SELECT lead_id FROM scores WHERE model = :model AND next_change_at <= :due_at"
+_DUE = "SELECT lead_id FROM scores WHERE model = {mark} AND next_change_at <= {mark}"
 _STALE = """
     SELECT l.id AS lead_id FROM leads l
-    WHERE NOT EXISTS (SELECT 1 FROM scores s WHERE s.lead_id = l.id AND s.model = :model AND s.version_id = :version_id)
+    WHERE NOT EXISTS
+        (SELECT 1 FROM scores s WHERE s.lead_id = l.id AND s.model = {mark} AND s.version_id = {mark})
 """
+
+
+def _asked(connection: Connection, need: Need) -> list[tuple[str, str, tuple[Any, ...]]]:
+    """(statement, its column of leads, parameters) for each reason that is asked for."""
+    mark = staging.mark(connection)
+    found: list[tuple[str, str, tuple[Any, ...]]] = []
+    if need.queued:
+        found.append((_QUEUED, "lead_id", ()))
+    if need.due_at is not None:
+        found.append((_DUE.format(mark=mark), "lead_id", (need.model, need.due_at)))
+    if need.stale:
+        found.append((_STALE.format(mark=mark), "l.id", (need.model, need.version_id)))
+    return found
 
 
 def needed(connection: Connection, need: Need, first: int, last: int, limit: int) -> list[int]:
     """The leads with first ≤ id ≤ last that need a score, ascending, at most `limit`."""
-    parts = []
-    if need.queued:
-        parts.append(f"SELECT * FROM ({_bounded(_QUEUED, 'lead_id')}) q")
-    if need.due_at is not None:
-        parts.append(f"SELECT * FROM ({_bounded(_DUE, 'lead_id')}) d")
-    if need.stale:
-        parts.append(f"SELECT * FROM ({_bounded(_STALE, 'l.id')}) s")
-    if not parts:
-        return []
-    query = text(" UNION ".join(parts) + " ORDER BY 1 LIMIT :limit")
-    given = {"model": need.model, "version_id": need.version_id, "due_at": need.due_at}
-    given |= {"first": first, "last": last, "limit": limit}
-    return [row[0] for row in connection.execute(query, given)]
-
-
-def _bounded(statement: str, column: str) -> str:
-    # Each part is cut off on its own, so that no part sorts more than is asked for.
-    return f"{statement} AND {column} BETWEEN :first AND :last ORDER BY {column} LIMIT :limit"
+    mark, found = staging.mark(connection), set[int]()
+    for statement, column, parameters in _asked(connection, need):
+        # Each part is cut off on its own, so that none sorts more than is asked for.
+        bounded = f"{statement} AND {column} BETWEEN {mark} AND {mark} ORDER BY {column} LIMIT {int(limit)}"
+        found.update([row[0] for row in staging.rows(connection, bounded, (*parameters, first, last))])
+    return sorted(found)[:limit]
 
 
 def extent(connection: Connection, need: Need) -> tuple[int, int, int] | None:
-    """(first, last, number) of the leads that need a score; None without any. Of stale ones the number is a bound."""
+    """(first, last, number) of the leads that need a score, None without any. The number is an estimate."""
     found: list[tuple[int, int, int]] = []
-    given = {"model": need.model, "version_id": need.version_id, "due_at": need.due_at}
-    if need.queued:
-        found += _extent(connection, _QUEUED, given)
-    if need.due_at is not None:
-        found += _extent(connection, _DUE, given)
-    if need.stale and connection.execute(text(f"{_STALE} LIMIT 1"), given).first() is not None:
-        found += _extent(connection, "SELECT id AS lead_id FROM leads", given)
+    for statement, column, parameters in _asked(connection, need):
+        if column == "l.id":  # one that is stale is enough: then all are looked at
+            if not staging.rows(connection, f"{statement} LIMIT 1", parameters):
+                continue
+            statement, parameters = "SELECT id AS lead_id FROM leads", ()
+        counted = f"SELECT min(lead_id), max(lead_id), count(*) FROM ({statement}) n"
+        first, last, number = staging.rows(connection, counted, parameters)[0]
+        found += [(first, last, number)] if number else []
     if not found:
         return None
-    return min(f[0] for f in found), max(f[1] for f in found), sum(f[2] for f in found)
-
-
-def _extent(connection: Connection, statement: str, given: dict[str, Any]) -> list[tuple[int, int, int]]:
-    query = text(f"SELECT min(lead_id), max(lead_id), count(*) FROM ({statement}) n")
-    row = connection.execute(query, given).one()
-    return [(row[0], row[1], row[2])] if row[2] else []
+    return min(f[0] for f in found), max(f[1] for f in found), max(f[2] for f in found)
 
 
 def known(connection: Connection, model: str, ids: Sequence[int]) -> dict[int, Known]:
     """The stored scores of these leads under the model."""
+    if not ids:
+        return {}
+    among, parameters = staging.among(connection, "lead_id", ids)
     columns = ", ".join(Known._fields)
-    statement = f"SELECT lead_id, {columns} FROM scores WHERE model = ? AND lead_id {{among}}"
-    return {row[0]: Known(*row[1:]) for row in staging.select_among(connection, statement, ids, "bigint", model)}
+    statement = f"SELECT lead_id, {columns} FROM scores WHERE model = {staging.mark(connection)} AND {among}"
+    return {row[0]: Known(*row[1:]) for row in staging.rows(connection, statement, (model, *parameters))}
 
 
-def revisions(connection: Connection, ids: Sequence[int]) -> list[tuple[int, int]]:
-    """(lead, revision) of those of the leads that are queued for scoring."""
-    statement = "SELECT lead_id, revision FROM work_queue WHERE queue = 'score' AND lead_id {among}"
-    return [(row[0], row[1]) for row in staging.select_among(connection, statement, ids, "bigint")]
+def queued(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """The revision of those of the leads that are queued for scoring."""
+    if not ids:
+        return {}
+    among, parameters = staging.among(connection, "lead_id", ids)
+    statement = f"SELECT lead_id, revision FROM work_queue WHERE queue = 'score' AND {among}"
+    return {row[0]: row[1] for row in staging.rows(connection, statement, parameters)}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one transaction writes: new scores (ascending by lead), and what was read before they were computed."""
+    """What one transaction writes: new scores, and what was read before they were computed."""
 
     model: str
     version_id: int
     as_of: int
-    scores: Sequence[NewScore]
-    known: dict[int, Known]
-    queued: Sequence[tuple[int, int]]
-    gone: Sequence[tuple[int, int]] = ()
+    scores: NewScores
+    known: Mapping[int, Known]
+    queued: Mapping[int, int]
+    """Revision by lead, of those that are queued."""
+    gone: Sequence[int] = ()
     """Queued leads that are not there any more."""
 
 
@@ -138,58 +155,72 @@ def write(connection: Connection, batch: Batch) -> tuple[int, int]:
     A lead that somebody else scored since it was read is left alone, and stays queued. Gives back (written, changed).
     """
     written = _upsert(connection, batch)
-    changed = [score for score in batch.scores if score.lead_id in written and _is_change(batch, score)]
-    staging.insert(
-        connection,
-        ScoreChange,
-        ("lead_id", "version_id", "at", "total", "cell", "band", "must", "excluded"),
-        [(s.lead_id, batch.version_id, batch.as_of, s.total, s.cell, s.band, s.must, s.excluded) for s in changed],
-        conflict="ON CONFLICT DO NOTHING",
-    )
-    routed = {score.lead_id for score in changed} | _were_due(batch, written)
-    queue.enqueue(connection, "route", sorted(routed))
-    queue.done(connection, "score", [*(row for row in batch.queued if row[0] in written), *batch.gone])
+    changed = [lead for lead in _changes(batch) if lead in written] if batch.known else sorted(written)
+    _remember(connection, batch.model, changed)
+    queue.enqueue(connection, "route", sorted({*changed, *_were_due(batch, written)}))
+    finished = [lead for lead in batch.queued if lead in written]
+    queue.done(connection, "score", [(lead, batch.queued[lead]) for lead in (*finished, *batch.gone)])
     return len(written), len(changed)
 
 
-def _were_due(batch: Batch, written: set[int]) -> set[int]:
+def _changes(batch: Batch) -> list[int]:
+    """The leads whose score is new or not what it was."""
+    new, known = batch.scores, batch.known
+    rows = zip(new.lead_id, new.total, new.cell, new.band, new.must, new.excluded, strict=True)
+    return [row[0] for row in rows if (before := known.get(row[0])) is None or row[1:] != before[2:7]]
+
+
+def _were_due(batch: Batch, written: Collection[int]) -> list[int]:
     # Their stage may ask for what is no part of the score (a condition on age): routing has to look.
-    return {
+    return [
         lead
-        for lead, score in batch.known.items()
-        if lead in written and score.next_change_at is not None and score.next_change_at <= batch.as_of
-    }
+        for lead, before in batch.known.items()
+        if before.next_change_at is not None and before.next_change_at <= batch.as_of and lead in written
+    ]
 
 
-def _is_change(batch: Batch, score: NewScore) -> bool:
-    before = batch.known.get(score.lead_id)
-    if before is None:
-        return True
-    now = (score.total, score.cell, score.band, score.must, score.excluded)
-    return now != (before.total, before.cell, before.band, before.must, before.excluded)
+def _remember(connection: Connection, model: str, changed: Sequence[int]) -> None:
+    if changed:
+        names = "total, cell, band, must, excluded"
+        among, parameters = staging.among(connection, "lead_id", changed)
+        connection.exec_driver_sql(
+            f"INSERT INTO score_changes (lead_id, version_id, at, {names})"
+            f" SELECT lead_id, version_id, as_of, {names} FROM scores"
+            f" WHERE model = {staging.mark(connection)} AND {among} ON CONFLICT DO NOTHING",
+            (model, *parameters),
+        )
 
 
-_COLUMNS = (*NewScore._fields, "model", "version_id", "as_of", "revision")
-_CONFLICT = (
-    "ON CONFLICT (lead_id, model) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("lead_id", "model"))
-    + " WHERE scores.revision = excluded.revision - 1"
-)
-
-
-def _upsert(connection: Connection, batch: Batch) -> set[int]:
+def _upsert(connection: Connection, batch: Batch) -> Collection[int]:
     """The leads whose score was written: those whose revision is still the one read."""
-    read = {lead: score.revision for lead, score in batch.known.items()}
-    scores: Sequence[NewScore] = batch.scores
-    if staging.is_sqlite(connection):  # this transaction is the only writer: what is seen now stays
-        now = dict(_revisions(connection, batch.model, [score.lead_id for score in scores]))
-        scores = [score for score in scores if now.get(score.lead_id, 0) == read.get(score.lead_id, 0)]
-    fixed = (batch.model, batch.version_id, batch.as_of)
-    rows = [(*score, *fixed, read.get(score.lead_id, 0) + 1) for score in scores]
-    returned = staging.insert(connection, Score, _COLUMNS, rows, conflict=_CONFLICT, returning="lead_id")
-    return {score.lead_id for score in scores} if staging.is_sqlite(connection) else {row[0] for row in returned}
+    read = [batch.known[lead].revision if lead in batch.known else 0 for lead in batch.scores.lead_id]
+    values: dict[str, Sequence[Any]] = {
+        **batch.scores.columns(),
+        "model": [batch.model] * len(read),
+        "version_id": [batch.version_id] * len(read),
+        "as_of": [batch.as_of] * len(read),
+        "revision": [revision + 1 for revision in read],
+    }
+    if not staging.is_sqlite(connection):
+        returned = staging.insert_columns(connection, Score, values, conflict=_conflict(values), returning="lead_id")
+        return {row[0] for row in returned}
+    # This transaction is the only writer: what is seen now stays.
+    now = _revisions(connection, batch.model, batch.scores.lead_id)
+    same = [now.get(lead, 0) == seen for lead, seen in zip(batch.scores.lead_id, read, strict=True)]
+    if not all(same):
+        values = {name: list(compress(column, same)) for name, column in values.items()}
+    staging.insert_columns(connection, Score, values, conflict=_conflict(values) if now else "")
+    return set(values["lead_id"])
 
 
-def _revisions(connection: Connection, model: str, ids: Sequence[int]) -> list[tuple[int, int]]:
-    statement = "SELECT lead_id, revision FROM scores WHERE model = ? AND lead_id {among}"
-    return [(row[0], row[1]) for row in staging.select_among(connection, statement, ids, "bigint", model)]
+def _conflict(names: Iterable[str]) -> str:
+    settings = ", ".join(f"{name} = excluded.{name}" for name in names if name not in ("lead_id", "model"))
+    return f"ON CONFLICT (lead_id, model) DO UPDATE SET {settings} WHERE scores.revision = excluded.revision - 1"
+
+
+def _revisions(connection: Connection, model: str, ids: Sequence[int]) -> dict[int, int]:
+    if not ids:
+        return {}
+    among, parameters = staging.among(connection, "lead_id", ids)
+    statement = f"SELECT lead_id, revision FROM scores WHERE model = ? AND {among}"
+    return dict(staging.rows(connection, statement, (model, *parameters)))

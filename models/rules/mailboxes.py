@@ -7,8 +7,6 @@ domains itself (`email_domain: {in_list: …}`).
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 DISPOSABLE = frozenset(
     """10minutemail.com 33mail.com anonaddy.me burnermail.io discard.email discardmail.com dispostable.com dropmail.me
     emailondeck.com fakeinbox.com getairmail.com getnada.com grr.la guerrillamail.biz guerrillamail.com
@@ -52,22 +50,23 @@ def domain_of(email: str) -> str | None:
     return domain.strip().casefold() if found else None
 
 
-@lru_cache(maxsize=65_536)
 def _provider(domain: str) -> str | None:
     """disposable or free, by the domain or a parent of it (mail.mailinator.com)."""
-    labels = domain.split(".")
-    parents = [".".join(labels[start:]) for start in range(len(labels) - 1)]
-    if any(parent in DISPOSABLE for parent in parents):
-        return "disposable"
-    return "free" if domain in FREE else None
+    if domain in FREE and domain not in DISPOSABLE:
+        return "free"
+    parent = domain
+    while parent:
+        if parent in DISPOSABLE:
+            return "disposable"
+        parent = parent.partition(".")[2]
+    return None
 
 
 def mailbox_kind(email: str) -> str | None:
     """disposable, free, role or business, the first that applies; None for what is no address."""
-    domain = domain_of(email)
-    if not domain:
+    local, found, domain = email.strip().casefold().rpartition("@")
+    if not found or not domain:
         return None
     if (provider := _provider(domain)) is not None:
         return provider
-    local = email.rpartition("@")[0].strip().casefold().partition("+")[0]
-    return "role" if local in ROLES else "business"
+    return "role" if local.partition("+")[0] in ROLES else "business"

@@ -110,7 +110,15 @@ class Condition:
             return False
         if self.negated is not None and self.negated.matches(value):
             return False
-        return not self.tests or any(all(test.holds(one) for test in self.tests) for one in elements(value))
+        if isinstance(value, list | tuple):
+            return not self.tests or any(self._passes(one) for one in elements(value))
+        return not self.tests or (not is_missing(value) and self._passes(value))
+
+    def _passes(self, one: Any) -> bool:
+        for test in self.tests:  # noqa: SIM110 — a generator would cost as much as the test
+            if not test.holds(one):
+                return False
+        return True
 
     def describe(self) -> str:
         words = [test.describe() for test in self.tests]

@@ -22,9 +22,11 @@ LONGEST_NUMBER = 300
 
 def is_missing(value: Any) -> bool:
     """True for null, a text of white space, and a list without a present element."""
+    if isinstance(value, str):
+        return not value or value.isspace()
     if isinstance(value, list | tuple):
         return all(is_missing(element) for element in value)
-    return value is None or (isinstance(value, str) and not value.strip())
+    return value is None
 
 
 def elements(value: Any) -> list[Any]:
@@ -74,7 +76,7 @@ def as_text(value: Any) -> str | None:
 
 def folded(value: Any) -> str | None:
     """The text of a scalar, trimmed and case-folded."""
-    text = as_text(value)
+    text = value if isinstance(value, str) else as_text(value)
     return None if text is None else text.strip().casefold()
 
 

@@ -33,6 +33,7 @@ class Score(SQLModel, table=True):
             sqlite_where=text("next_change_at IS NOT NULL"),
             postgresql_where=text("next_change_at IS NOT NULL"),
         ),
+        {"sqlite_with_rowid": False},  # the natural key is the row's place: half the writing of a key beside a rowid
     )
 
     lead_id: int = columns.id_part()
@@ -54,6 +55,7 @@ class ScoreChange(SQLModel, table=True):
     """Append-only: a score as it became. One row for a lead, version and instant, however often it is computed."""
 
     __tablename__ = "score_changes"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
     lead_id: int = columns.id_part()
     version_id: int = columns.id_part()
@@ -73,6 +75,7 @@ class QueuedWork(SQLModel, table=True):
     """
 
     __tablename__ = "work_queue"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
     queue: str = columns.text_part()
     lead_id: int = columns.id_part()

@@ -95,7 +95,8 @@ def upgrade() -> None:
     sa.Column('band', sa.Text(), nullable=True),
     sa.Column('must', sa.SmallInteger(), nullable=False),
     sa.Column('excluded', sa.Text(), nullable=True),
-    sa.PrimaryKeyConstraint('lead_id', 'version_id', 'at')
+    sa.PrimaryKeyConstraint('lead_id', 'version_id', 'at'),
+    sqlite_with_rowid=False
     )
     op.create_table('scores',
     sa.Column('lead_id', sa.BigInteger(), autoincrement=False, nullable=False),
@@ -111,7 +112,8 @@ def upgrade() -> None:
     sa.Column('surge', sa.SmallInteger(), nullable=False),
     sa.Column('next_change_at', sa.BigInteger(), nullable=True),
     sa.Column('revision', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('lead_id', 'model')
+    sa.PrimaryKeyConstraint('lead_id', 'model'),
+    sqlite_with_rowid=False
     )
     with op.batch_alter_table('scores', schema=None) as batch_op:
         batch_op.create_index('ix_scores_due', ['model', 'next_change_at'], unique=False, sqlite_where=sa.text('next_change_at IS NOT NULL'), postgresql_where=sa.text('next_change_at IS NOT NULL'))
@@ -145,7 +147,8 @@ def upgrade() -> None:
     sa.Column('queue', sa.Text(), nullable=False),
     sa.Column('lead_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('revision', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('queue', 'lead_id')
+    sa.PrimaryKeyConstraint('queue', 'lead_id'),
+    sqlite_with_rowid=False
     )
     op.create_table('leads',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),

@@ -6,6 +6,7 @@ owner). What depends on time is computed at the instant asked for and never kept
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,15 +17,23 @@ from numpy.typing import NDArray
 from models.rules.instants import DAY
 from models.rules.instants import instant as datetime_of
 from models.rules.mailboxes import domain_of, mailbox_kind
-from models.rules.predicates import All, Leaf, Node, Not
+from models.rules.predicates import All, Condition, Leaf, Node, Not, Range
 from models.rules.scoring.calendar import age_at
 from models.rules.scoring.columns import Chunk, Ints, Truths
-from models.rules.values import as_instant
+from models.rules.values import as_instant, as_text
 
 TIMED = frozenset(("days_since_created", "age"))
 """Attributes whose value changes with time alone."""
 MOST_VALUES = 200_000
 """Distinct values of an attribute that are remembered; beyond it the memory starts afresh (peak memory stays flat)."""
+_NUMERIC = {int, float, type(None)}
+_EXACT = 2.0**53
+_COMPARE: dict[str, Callable[[Any, Any], NDArray[np.bool_]]] = {
+    "from": np.greater_equal,
+    "to": np.less_equal,
+    "above": np.greater,
+    "below": np.less,
+}
 First = Callable[[str, Chunk, int], Sequence[Any]]
 """(touchpoint field, chunk, instant) → for each lead the value of its earliest activity that carries one, else None."""
 
@@ -43,7 +52,7 @@ class _Codes(dict[Any, int]):
 
 
 class _Key:
-    """A value that cannot be a key as it is: a list or object (not hashable), a boolean (equals 1 or 0)."""
+    """A value that cannot be a key as it is: a list or an object."""
 
     __slots__ = ("text", "value")
 
@@ -69,8 +78,11 @@ class Vocabulary:
         """The code of each value."""
         if len(self._codes) > MOST_VALUES:
             self.__init__()  # type: ignore[misc]
-        if set(map(type, values)) & {bool, list, dict, tuple}:
-            values = [_Key(v) if isinstance(v, bool | list | dict | tuple) else v for v in values]
+        kinds = set(map(type, values))
+        if bool in kinds:  # as keys they would equal 1 and 0; to predicates they are the texts true and false
+            values = [as_text(v) if v is True or v is False else v for v in values]
+        if kinds & {list, dict, tuple}:
+            values = [_Key(v) if isinstance(v, list | dict | tuple) else v for v in values]
         return np.fromiter(map(self._codes.__getitem__, values), np.int64, len(values))
 
     def truths(self, leaf: Leaf) -> NDArray[np.bool_]:
@@ -79,10 +91,20 @@ class Vocabulary:
         start = 0 if known is None else len(known)
         values = self._codes.values_seen
         if known is None or start < len(values):
-            matches = leaf.condition.matches
-            new = np.fromiter((matches(value) for value in values[start:]), np.bool_, len(values) - start)
+            new = _evaluated(leaf.condition, values[start:])
             known = self._truths[leaf] = new if known is None else np.concatenate((known, new))
         return known
+
+
+def _evaluated(condition: Condition, values: list[Any]) -> NDArray[np.bool_]:
+    """Whether the condition holds for each value."""
+    tests = condition.tests
+    if tests and condition.present is None and condition.negated is None and set(map(type, values)) <= _NUMERIC:
+        ranges = [test for test in tests if isinstance(test, Range) and not test.is_instant]
+        numbers = np.array([math.nan if value is None else value for value in values], np.float64)
+        if len(ranges) == len(tests) and not (np.abs(numbers) > _EXACT).any():
+            return np.logical_and.reduce([_COMPARE[test.operator](numbers, test.bound) for test in ranges])  # type: ignore[no-any-return]
+    return np.fromiter(map(condition.matches, values), np.bool_, len(values))
 
 
 class Attributes:
@@ -94,22 +116,20 @@ class Attributes:
 
     def at(self, chunk: Chunk, instant: int) -> Facts:
         """The attributes of a chunk at an instant."""
-        return Facts(self._vocabularies, self._first, chunk, instant)
+        return Facts(self._vocabularies, lambda name: values_of(name, chunk, instant, self._first))
 
 
 class Facts:
-    """The attributes of a chunk's leads at one instant; columns are made when a predicate first asks for them."""
+    """Attributes of leads (or fields of touchpoints) as columns, made when a predicate first asks for them."""
 
-    def __init__(self, vocabularies: dict[str, Vocabulary], first: First, chunk: Chunk, instant: int) -> None:
+    def __init__(self, vocabularies: dict[str, Vocabulary], values: Callable[[str], Sequence[Any]]) -> None:
         self._vocabularies = vocabularies
-        self._first = first
-        self._chunk = chunk
-        self._instant = instant
+        self.values = values
         self._columns: dict[str, Ints] = {}
         self._known: dict[Leaf, Truths] = {}
 
     def holds(self, node: Node) -> Truths:
-        """For each lead whether the predicate holds."""
+        """For each of them whether the predicate holds."""
         if isinstance(node, Leaf):
             if node not in self._known:
                 self._known[node] = self._leaf(node)
@@ -119,10 +139,6 @@ class Facts:
         parts = [self.holds(part) for part in node.parts]
         joined: Truths = np.logical_and.reduce(parts) if isinstance(node, All) else np.logical_or.reduce(parts)
         return joined
-
-    def values(self, name: str) -> Sequence[Any]:
-        """The attribute of each lead (None = missing)."""
-        return values_of(name, self._chunk, self._instant, self._first)
 
     def _leaf(self, leaf: Leaf) -> Truths:
         name = leaf.attribute

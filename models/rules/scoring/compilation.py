@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from models.rules.predicates import All, Leaf, Node, Not, Predicate
-from models.rules.scoring.attributes import TIMED, Attributes
+from models.rules.predicates import Predicate
+from models.rules.scoring.attributes import TIMED, Attributes, Facts
 from models.rules.scoring.calendar import Calendar
 from models.rules.scoring.coherence import FIRST, TOUCHPOINT_FIELDS
 from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints
@@ -84,15 +84,16 @@ class CompiledModel:
         self._touchpoints.update(new)
         wider = np.zeros((len(self.rules), max(new) + 1), np.bool_)
         wider[:, : self._matches.shape[1]] = self._matches
-        by_type: dict[str, list[int]] = {}
-        for key, touchpoint in new.items():
-            by_type.setdefault(touchpoint.type, []).append(key)
-        seen: dict[tuple[int, Any], bool] = {}
+        ids, points = np.array(list(new)), list(new.values())
+        types = np.array([point.type for point in points], object)
+        facts = Facts({}, lambda name: _fields(name, points))
         for compiled in self.rules:
+            counted = np.zeros(len(points), np.bool_)
             for kind in compiled.rule.on or ():
-                ids = by_type.get(kind, [])
-                where = compiled.rule.where
-                wider[compiled.index, ids] = True if where is None else [self._holds(where, new[i], seen) for i in ids]
+                counted |= types == kind
+            if compiled.rule.where is not None:
+                counted &= facts.holds(compiled.rule.where.root)
+            wider[compiled.index, ids[counted]] = True
         self._matches = wider
         self._ranks.clear()
 
@@ -129,9 +130,6 @@ class CompiledModel:
         for name in self.wanted & set(FIRST):
             found = found | (self._ranked(name.removeprefix("first."))[0] > 0)
         return found
-
-    def _holds(self, where: Predicate, touchpoint: Touchpoint, seen: dict[tuple[int, Any], bool]) -> bool:
-        return _evaluate(where.root, touchpoint, dict(touchpoint.facets), seen)
 
     def _ranked(self, field: str) -> tuple[Ints, list[str]]:
         """By touchpoint id the rank (1 …) of its field's text among all, 0 without one; and the texts in order."""
@@ -186,16 +184,8 @@ def _limited(points: float, limit: float | None) -> float:
     return points if limit is None else min(max(points, -limit), limit)
 
 
-def _evaluate(node: Node, touchpoint: Touchpoint, facets: dict[str, str], seen: dict[tuple[int, Any], bool]) -> bool:
-    """The predicate on one touchpoint; a leaf is evaluated once per distinct value."""
-    if isinstance(node, Leaf):
-        name = node.attribute
-        value = getattr(touchpoint, name) if name in TOUCHPOINT_FIELDS else facets.get(name)
-        key = (id(node), value)
-        if key not in seen:
-            seen[key] = node.condition.matches(value)
-        return seen[key]
-    if isinstance(node, Not):
-        return not _evaluate(node.part, touchpoint, facets, seen)
-    truths = (_evaluate(part, touchpoint, facets, seen) for part in node.parts)
-    return all(truths) if isinstance(node, All) else any(truths)
+def _fields(name: str, points: Sequence[Touchpoint]) -> list[str | None]:
+    """One field, or one facet, of each touchpoint."""
+    if name in TOUCHPOINT_FIELDS:
+        return [getattr(point, name) for point in points]
+    return [dict(point.facets).get(name) for point in points]
