@@ -6,8 +6,8 @@ Decides nothing. The current score of one model, the lead with its account, and 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -21,8 +21,7 @@ from models.rules.scoring.coherence import FIRST
 from models.rules.scoring.columns import Chunk, Leads
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """A lead as of an instant. Scores are None where the lead was never scored under the model."""
 
     lead_id: int
@@ -108,12 +107,12 @@ def read(connection: Connection, lead_ids: Sequence[int], model: str, now: int) 
     statement = _DEALS.format(now=int(now), among=among)
     for lead_id, won, opened, lost_at in staging.rows(connection, statement, ids):
         deal = "won" if won else "open" if opened else "lost" if lost_at is not None else "none"
-        found[lead_id] = replace(found[lead_id], deal=deal, lost_at=lost_at)
+        found[lead_id] = found[lead_id]._replace(deal=deal, lost_at=lost_at)
         if lost_at is not None:
             lost.append(lead_id)
     if lost:
         for lead_id, active_at in connection.execute(_ACTIVE, {"ids": lost, "now": now}).all():
-            found[lead_id] = replace(found[lead_id], active_at=active_at)
+            found[lead_id] = found[lead_id]._replace(active_at=active_at)
     return found
 
 
