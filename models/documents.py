@@ -8,6 +8,7 @@ Never looks at what the data means; the pydantic models of `models.rules` do.
 from __future__ import annotations
 
 import difflib
+import functools
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -75,10 +76,8 @@ class Document:
     @classmethod
     def parse(cls, text: str, file: str) -> Document:
         """Read YAML 1.2 (or JSON, which is a part of it). Raises ConfigurationError with the parser's line."""
-        yaml = YAML(typ="rt")
-        yaml.allow_duplicate_keys = False
         try:
-            root = yaml.load(io.StringIO(text))
+            root = _parsed(text)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else None
@@ -129,6 +128,14 @@ class Document:
     def _stands(self, part: str | int) -> bool:
         # Union members and validators put their own names into pydantic's location; they stand in no file.
         return isinstance(part, int) or not any(mark in part for mark in "[](")
+
+
+@functools.lru_cache(maxsize=128)  # 80 ms for a scoring model, and each task of a flow opens the workspace anew
+def _parsed(text: str) -> Any:
+    """The document with its positions; shared, so never to be changed (`Document.data` is a copy)."""
+    yaml = YAML(typ="rt")
+    yaml.allow_duplicate_keys = False
+    return yaml.load(io.StringIO(text))
 
 
 def _plain(node: Any) -> Any:
