@@ -1,4 +1,4 @@
-"""`kill -9` at any point loses and doubles nothing: the chain, started again until done, ends as if nobody had killed it.
+"""`kill -9` at any point loses and doubles nothing: the chain, started again until done, ends as if it had never been.
 
 The instants are drawn evenly over the chain's progress (rows written, stage by stage), not over time, so that every
 stage is hit however fast the machine is. Both runs have the same two programme times.
