@@ -1,0 +1,248 @@
+"""Why a lead has its score: every rule with its points and activities, every clamp, and what did not match.
+
+Decides nothing that the kernel has not decided: the parts listed here add up to the score, always. Also says what
+would bring the lead to its next threshold at the least effort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.rules.scoring.columns import Floats
+from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule
+from models.rules.scoring.kernel import Scores, dimension_units, group_units, point_units, total_units
+from models.rules.scoring.labels import Labels
+from models.rules.touchpoints import Touchpoint
+
+
+@dataclass(frozen=True)
+class Act:
+    """An activity that a rule counts, and what of the rule's points it gives (None where they are not its own)."""
+
+    at: int
+    touchpoint: Touchpoint
+    points: float | None
+
+
+@dataclass(frozen=True)
+class RulePart:
+    """One rule. `why`: what it asks for, in words; `note`: which of its bounds was at work, or why it gives nothing."""
+
+    name: str
+    dimension: str
+    group: str
+    points: float
+    why: str
+    note: str
+    acts: list[Act]
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """A group or dimension (`place`, such as engagement or engagement/interest) whose sum was cut to its bound."""
+
+    place: str
+    bound: str
+    sum: float
+    points: float
+
+    @property
+    def effect(self) -> float:
+        """What the clamp adds (a floor) or takes away (a limit, negative)."""
+        return round(self.points - self.sum, 4)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A must or an exclusion, and whether it holds."""
+
+    kind: str
+    name: str
+    holds: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Move:
+    """What one more activity of a rule now, or its attribute, would add to the total."""
+
+    rule: str
+    gain: float
+    what: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A score with everything that it is made of. The points of the rules plus the clamps' effects are the total."""
+
+    lead_id: int
+    model: str
+    version: str
+    as_of: int
+    total: float
+    cell: str | None
+    band: str | None
+    must: bool
+    excluded: str | None
+    surge: bool
+    shown: int | None
+    dimensions: dict[str, float]
+    groups: dict[str, float]
+    totalled: list[str]
+    rules: list[RulePart]
+    unmatched: list[RulePart]
+    clamps: list[Clamp]
+    gates: list[Gate]
+    next_threshold: float | None
+    """The least threshold of the total above it; None at the top."""
+    moves: list[Move]
+    """The cheapest first: the largest gain."""
+
+    def parts(self) -> list[tuple[str, float]]:
+        """(what, points) of everything that makes the total: their sum, rounded to 4 decimals, is the total."""
+        found = [(rule.name, rule.points) for rule in self.rules if rule.dimension in self.totalled]
+        clamps = [clamp for clamp in self.clamps if clamp.place.partition("/")[0] in self.totalled]
+        return found + [(f"{clamp.bound} of {clamp.place}", clamp.effect) for clamp in clamps]
+
+
+def explain(compiled: CompiledModel, scores: Scores, position: int, thresholds: Iterable[float] = ()) -> Explanation:
+    """The score of the lead at `position` of the chunk. `thresholds`: the lifecycle's, beside those of the bands."""
+    model, labels = compiled.model, Labels(compiled.model)
+    parts = [_rule_part(compiled, scores, rule, position) for rule in compiled.rules]
+    total = float(scores.total[position])
+    edges = [*thresholds, *(edge for _, edge in (model.bands.edges if model.bands else ()))]
+    return Explanation(
+        lead_id=int(scores.chunk.leads.ids[position]),
+        model=model.name,
+        version=model.version,
+        as_of=scores.as_of,
+        total=total,
+        cell=labels.cells(scores)[position],
+        band=labels.bands(scores)[position],
+        must=bool(scores.must[position]),
+        excluded=labels.exclusions(scores)[position],
+        surge=bool(scores.surge[position]),
+        shown=None if scores.shown is None else int(scores.shown[position]),
+        dimensions={
+            name: float(row[position]) for (name, _), row in zip(compiled.dimensions, scores.dimensions, strict=True)
+        },
+        groups={
+            f"{dimension}/{group}": float(row[position]) / UNIT
+            for (dimension, group, _), row in zip(compiled.groups, scores.groups, strict=True)
+        },
+        totalled=model.totalled,
+        rules=[part for part in parts if part.points],
+        unmatched=[part for part in parts if not part.points],
+        clamps=list(_clamps(compiled, scores, position)),
+        gates=list(_gates(compiled, scores, position)),
+        next_threshold=min((edge for edge in edges if edge > total), default=None),
+        moves=_moves(compiled, scores, position),
+    )
+
+
+def _rule_part(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> RulePart:
+    dimension, group, _ = compiled.groups[rule.group]
+    points = float(scores.rules[rule.index][position]) / UNIT + 0.0
+    acts = list(_acts(compiled, scores, rule, position))
+    return RulePart(rule.rule.name, dimension, group, points, _why(rule), _note(scores, rule, position, acts), acts)
+
+
+def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> Iterable[Act]:
+    kept = scores.kept[rule.index]
+    if kept is None:
+        return
+    for place in reversed(kept.position[kept.lead == position].tolist()):
+        at = int(scores.chunk.activities.occurred_at[place])
+        points = None
+        if rule.rule.kind == "points":
+            weight = 2.0 ** ((at - scores.as_of) / rule.half_life) if rule.half_life else 1.0
+            points = round((rule.rule.points or 0.0) * weight, 4)
+        yield Act(at, compiled.touchpoint(int(scores.chunk.activities.touchpoint[place])), points)
+
+
+def _why(rule: CompiledRule) -> str:
+    asked = rule.rule
+    words = [" or ".join(asked.on)] if asked.on else []
+    words += [f"where {asked.where.describe()}"] if asked.where else []
+    words += [f"if {asked.condition.describe()}"] if asked.condition else []
+    return " ".join(words)
+
+
+def _note(scores: Scores, rule: CompiledRule, position: int, acts: list[Act]) -> str:
+    asked = rule.rule
+    if asked.condition is not None and not scores.facts.holds(asked.condition.root)[position]:
+        value = ", ".join(
+            f"{name} = {scores.facts.values(name)[position]!r}" for name in sorted(asked.condition.attributes())
+        )
+        return f"does not hold: {value}"
+    if asked.on is None:
+        return ""
+    if not acts:
+        return "no such activity" + (" in its window" if asked.within else "")
+    raw = sum(act.points or 0.0 for act in acts)
+    if asked.limit is not None and asked.kind == "points" and abs(raw) > asked.limit:
+        return f"{raw:g} points, cut to the rule's limit {asked.limit:g}"
+    if asked.at_most is not None and len(acts) == asked.at_most:
+        return f"the newest {asked.at_most} count"
+    return f"{len(acts)} activities" if asked.kind == "tiers" else ""
+
+
+def _clamps(compiled: CompiledModel, scores: Scores, position: int) -> Iterable[Clamp]:
+    for index, (dimension, name, _) in enumerate(compiled.groups):
+        summed = sum(scores.rules[rule.index][position] for rule in compiled.rules if rule.group == index)
+        yield from _clamp(f"{dimension}/{name}", float(summed), float(scores.groups[index][position]))
+    for index, (name, _) in enumerate(compiled.dimensions):
+        rows = [row for row, (dimension, _, _) in enumerate(compiled.groups) if dimension == name]
+        summed = scores.groups[rows, position].sum()
+        yield from _clamp(name, float(summed), float(np.rint(scores.dimensions[index][position] * UNIT)))
+
+
+def _clamp(place: str, summed: float, clamped: float) -> Iterable[Clamp]:
+    if summed != clamped:
+        yield Clamp(place, "limit" if clamped < summed else "floor", summed / UNIT, clamped / UNIT)
+
+
+def _gates(compiled: CompiledModel, scores: Scores, position: int) -> Iterable[Gate]:
+    for kind, parts in (("must", compiled.model.must), ("exclude", compiled.model.exclude)):
+        for part in parts:
+            holds = bool(scores.facts.holds(part.condition.root)[position])
+            yield Gate(kind, part.name, holds, part.condition.describe())
+
+
+def _moves(compiled: CompiledModel, scores: Scores, position: int) -> list[Move]:
+    """For each rule what the total would gain if it matched once more now; only gains, the largest first."""
+    rules = scores.rules[:, [position]]
+    found = []
+    for rule in compiled.rules:
+        better = _once_more(scores, rule, position)
+        if better is None or better <= rules[rule.index, 0]:
+            continue
+        changed = rules.copy()
+        changed[rule.index] = better
+        gain = float(_total(compiled, changed)[0]) / UNIT - float(scores.total[position])
+        if gain > 0:
+            found.append(Move(rule.rule.name, round(gain, 4), _why(rule)))
+    return sorted(found, key=lambda move: -move.gain)
+
+
+def _once_more(scores: Scores, rule: CompiledRule, position: int) -> float | None:
+    """The rule's ten-thousandths with its attribute, or with one more activity now; None where its `if` forbids it."""
+    asked, kept = rule.rule, scores.kept[rule.index]
+    if kept is None:
+        return float(point_units(rule, np.ones(1))[0])
+    if asked.condition is not None and not scores.facts.holds(asked.condition.root)[position]:
+        return None
+    times = np.sort(kept.occurred_at[kept.lead == position])[::-1][: (asked.at_most or len(kept.lead) + 1) - 1]
+    if asked.kind == "recency":
+        return float(rule.values[0])
+    if asked.kind == "tiers":
+        return float(rule.values[np.searchsorted(rule.steps, len(times) + 1, side="right")])
+    weights = np.exp2((times - scores.as_of) / rule.half_life) if rule.half_life else np.ones(len(times))
+    return float(point_units(rule, np.array([1.0 + weights.sum()]))[0])
+
+
+def _total(compiled: CompiledModel, rules: Floats) -> Floats:
+    return total_units(compiled, dimension_units(compiled, group_units(compiled, rules)))
