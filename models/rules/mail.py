@@ -99,10 +99,13 @@ def address(value: str) -> Address | Refused:
 
 def idna_domain(domain: str) -> str | None:
     """The domain as DNS knows it: lower case, IDNA 2003; None if it is no domain name."""
+    encoded = domain.rstrip(".")
     try:
-        encoded = domain.rstrip(".").encode("idna").decode("ascii").lower()
+        if not encoded.isascii():  # the codec is slow, and changes nothing in ASCII
+            encoded = encoded.encode("idna").decode("ascii")
     except UnicodeError:
         return None
+    encoded = encoded.lower()
     if not encoded or len(encoded) > MAX_DOMAIN or not all(_LABEL.fullmatch(label) for label in encoded.split(".")):
         return None
     return encoded

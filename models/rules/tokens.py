@@ -75,8 +75,10 @@ def suppression_digest(secret: bytes, address: str) -> bytes:
     Written alike, hashed alike: spaces around it and case do not matter, nor whether the domain is in IDNA or not.
     """
     local, _, domain = address.strip().casefold().rpartition("@")
-    with contextlib.suppress(UnicodeError):  # no domain: hashed as written, so that a broken address can be suppressed
-        domain = domain.rstrip(".").encode("idna").decode("ascii")
+    domain = domain.rstrip(".")
+    if not domain.isascii():
+        with contextlib.suppress(UnicodeError):  # hashed as written, so that a broken address can be suppressed
+            domain = domain.encode("idna").decode("ascii")
     content = f"suppression\0{local}@{domain}".encode("utf-8", "surrogatepass")
     return hmac.digest(secret, content, hashlib.sha256)[:SUPPRESSION_BYTES]
 
