@@ -7,6 +7,7 @@ again, or twice at once, it changes nothing twice. Next: tasks.nurture and tasks
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from models.queries.enrolments import NewEnrolment
 from models.queries.messages import NewMessage
 from models.queries.stages import StageMove
 from models.queries.standings import Standing
-from models.rules.assignment import Assigned, Request, after, assign
+from models.rules.assignment import Assigned, Hold, Request, after, assign
 from models.rules.instants import Micros, instant, micros
 from models.rules.lifecycle import Move, Stage
 from models.rules.notification import SALES_NOTIFICATION, SALES_RECALL
@@ -35,6 +36,7 @@ from models.workspace import Workspace
 from tasks import handover
 from tasks.reasons import reasons
 
+log = logging.getLogger(__name__)
 BATCH = 500
 """Leads per transaction: about 50 ms on SQLite, which has one writer for everybody."""
 ACTS_READ = 40
@@ -98,6 +100,9 @@ class Router:
         messages.intend(connection, batch.mail, message_ids=self.workspace.message_ids, now=self.now)
         queue.done(connection, "route", [row for row in rows if row[0] not in batch.overtaken])
         batch.counts["seen"] = len(rows) - len(batch.overtaken)
+        if batch.held is not None:
+            why = "; ".join(f"{one.rep}: {one.why}" for one in batch.held.passed_over)
+            log.warning("%d leads wait for a rep: %s (%s)", batch.counts["held"], batch.held.reason, why)
         return batch.counts
 
     def sequence(self, connection: Connection, version_id: int) -> Sequence:
@@ -160,6 +165,8 @@ class _Batch:
     """The stage after the moves."""
     causes: dict[int, str] = field(default_factory=dict)
     changes: dict[int, int] = field(default_factory=dict)
+    held: Hold | None = None
+    """Why a lead found no rep, for the newest that did not."""
 
     def move(self) -> None:
         lifecycle = self.router.workspace.lifecycle
@@ -234,6 +241,8 @@ class _Batch:
             if isinstance(outcome, Assigned):
                 chosen[lead_id] = outcome
                 loads = after(loads, outcome.rep.email, router.now)
+            else:
+                self.held = outcome
         self.counts.update(assigned=len(chosen), held=len(wanting) - len(chosen))
         rows = [
             NewAssignment(

@@ -16,6 +16,7 @@ from models.queries.stages import StageMove
 from models.rules.instants import DAY, HOUR, Micros
 from models.rules.lifecycle import IllegalMoveError, Stage
 from models.workspace import Workspace
+from tasks.rendering import Rendered, Templates
 from tasks.routing import Router, route
 from tasks.scoring import score_leads
 from tests.integration.programme_world import NOW, World
@@ -225,6 +226,30 @@ def test_the_points_told_to_sales_are_those_of_the_score(world: World) -> None:
     assert why["decision maker"] == "job title: VP Sales"
     assert why["demo"] == "Asked for a demo: demo form, Fri 4 Oct, 13:00"
     assert why["visits"].endswith("2 in all")
+
+
+def test_both_mails_to_sales_render_whatever_a_lead_is_called(world: World) -> None:
+    hostile = {"first_name": "<b>Zoë</b>", "last_name": "x\r\nBcc: all@x.example", "job_title": "=?UTF-8?Q?=0A?="}
+    world.lead(ALICE, 70, attributes=hostile)
+    world.lead(BOB, 70, email=False)
+    route(world.workspace, NOW)
+    world.score([ALICE, BOB], 40)
+    route(world.workspace, LATER)
+    templates = Templates(world.workspace.emails)
+    mails = world.rows("SELECT template, payload FROM messages ORDER BY id")
+    assert [template for template, _ in mails] == [*["sales_notification"] * 2, *["sales_recall"] * 2]
+    for template, payload in mails:
+        done = templates.render(template, {**orjson.loads(payload), "sender": {"name": "Us", "postal_address": ""}})
+        assert isinstance(done, Rendered), done
+        assert "<b>Zoë" not in done.html and "\n" not in done.subject and "=?" not in done.subject
+        assert "None" not in done.text
+
+
+def test_who_waits_for_a_rep_is_told_with_the_reason(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    (world.workspace.root / "team.yaml").write_text("reps: [{name: Ann, email: a@x.example, capacity: {open: 0}}]")
+    world.leads([ALICE, BOB], 70)
+    route(world.workspace, NOW)
+    assert "2 leads wait for a rep: no rep of 1 can take it (Ann: has 0 of 0 open leads)" in caplog.text
 
 
 def test_a_lead_moved_meanwhile_is_left_alone_and_stays_in_the_queue(world: World) -> None:
