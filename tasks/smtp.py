@@ -13,7 +13,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import aiosmtplib
 
@@ -185,9 +185,9 @@ class SmtpConnection:
         except asyncio.CancelledError:
             client.close()
             raise
-        transport = client.transport
-        if not isinstance(transport, asyncio.Transport):
+        if client.transport is None:
             raise unreachable(settings, ConnectionError("the connection ended at once"))
+        transport = cast(asyncio.Transport, client.transport)
         connection = cls(client, transport, settings)
         transport.set_protocol(connection._replies)
         # `drained` shall mean: handed over. Not high=0: asyncio's TLS transport would pause with an empty buffer.
