@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import demo, deploy, doctor, ingest, init, messages, rejected, review, run, serve, session, sink
+from cli import demo, deploy, doctor, explain, ingest, init, messages, rejected, review, run, serve, session, sink
 from models.errors import WarmlineError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command()(doctor.doctor)
 app.command()(ingest.ingest)
 app.command()(rejected.rejected)
 app.command()(run.run)
+app.command()(explain.explain)
 app.command()(review.review)
 app.command()(serve.serve)
 app.command()(deploy.deploy)

@@ -73,7 +73,7 @@ def test_acts_notes_and_clamps_are_told() -> None:
     assert found.rules[0].note == "8 points, cut to the rule's limit 6"
     assert [(act.at, act.points) for act in found.rules[0].acts] == [(NOW - 1, 4), (NOW - 2, 4)]
     assert {part.name: part.note for part in found.unmatched} == {
-        "big": "does not hold: employees = 20",
+        "big": "employees is 20",
         "open": "no such activity in its window",
     }
     assert [(c.place, c.bound, c.effect) for c in found.clamps] == [("d/g", "limit", -0.5), ("d", "limit", -3)]

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.documents import shown
 from models.rules.scoring.columns import Floats
 from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule
 from models.rules.scoring.kernel import Scores, dimension_units, group_units, point_units, total_units
 from models.rules.scoring.labels import Labels
 from models.rules.touchpoints import Touchpoint
+from models.rules.values import is_missing
 
 
 @dataclass(frozen=True)
@@ -174,10 +176,8 @@ def _why(rule: CompiledRule) -> str:
 def _note(scores: Scores, rule: CompiledRule, position: int, acts: list[Act]) -> str:
     asked = rule.rule
     if asked.condition is not None and not scores.facts.holds(asked.condition.root)[position]:
-        value = ", ".join(
-            f"{name} = {scores.facts.values(name)[position]!r}" for name in sorted(asked.condition.attributes())
-        )
-        return f"does not hold: {value}"
+        names = sorted(asked.condition.attributes())
+        return "; ".join(_said(name, scores.facts.values(name)[position]) for name in names)
     if asked.on is None:
         return ""
     if not acts:
@@ -188,6 +188,10 @@ def _note(scores: Scores, rule: CompiledRule, position: int, acts: list[Act]) ->
     if asked.at_most is not None and len(acts) == asked.at_most:
         return f"the newest {asked.at_most} count"
     return f"{len(acts)} activities" if asked.kind == "tiers" else ""
+
+
+def _said(name: str, value: object) -> str:
+    return f"{name} is missing" if is_missing(value) else f"{name} is {shown(value)}"
 
 
 def _clamps(compiled: CompiledModel, scores: Scores, position: int) -> Iterable[Clamp]:

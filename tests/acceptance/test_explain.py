@@ -1,0 +1,73 @@
+"""`warmline explain`: the parts add up to the score, for people and for machines, without starting Prefect."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "warmline"
+ACTS = [
+    {"type": "demo_request", "occurred_at": "2026-03-01T10:00:00Z", "url": "https://x.example/demo"},
+    {"type": "page_view", "occurred_at": "2026-03-02T09:00:00Z", "url": "https://x.example/pricing?utm_medium=cpc"},
+    {"type": "page_view", "occurred_at": "2026-03-03T09:00:00Z", "url": "https://x.example/blog/[bold]one"},
+]
+
+
+def warmline(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("explain") / "programme"
+    assert warmline("init", str(folder), "--playbook", "mql-sql").returncode == 0
+    lines = [{"message_id": str(i), "email": "Ana@acme.example", **act} for i, act in enumerate(ACTS)]
+    (folder / "acts.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = warmline("-w", str(folder), "ingest", "activities", str(folder / "acts.jsonl"))
+    assert done.returncode == 0, done.stderr
+    return str(folder)
+
+
+@pytest.mark.feature("S14")
+def test_the_parts_add_up_to_the_score(workspace: str) -> None:
+    done = warmline("-w", workspace, "explain", "ana@acme.example", "--as-of", "2026-03-03T10:00:00Z", "--json")
+    told = json.loads(done.stdout)
+    assert told["total"] > 30
+    assert sum(part["points"] for part in told["parts"]) == pytest.approx(told["total"], abs=1e-6)
+    demo = next(rule for rule in told["rules"] if rule["name"] == "demo")
+    assert demo["acts"][0]["at"] == "2026-03-01T10:00:00+00:00"
+    assert demo["points"] == demo["acts"][0]["points"]
+    assert any(rule["name"] == "industry" for rule in told["unmatched"])
+
+
+def test_a_person_can_read_it(workspace: str) -> None:
+    done = warmline("-w", workspace, "explain", "1", "--as-of", "2026-03-03T10:00:00Z")
+    assert done.returncode == 0, done.stderr
+    assert "demo: demo_request" in done.stdout
+    assert "/blog/[bold]one" in done.stdout  # what came from outside is never read as markup
+    assert "industry is missing" in " ".join(done.stdout.split())
+
+
+def test_before_anything_happened_there_are_no_points(workspace: str) -> None:
+    told = json.loads(warmline("-w", workspace, "explain", "1", "--as-of", "2026-02-01", "--json").stdout)
+    assert (told["total"], told["rules"]) == (0, [])
+
+
+def test_an_unknown_lead_is_a_usage_error(workspace: str) -> None:
+    done = warmline("-w", workspace, "explain", "nobody@x.example")
+    assert done.returncode == 2
+    assert "no lead is called 'nobody@x.example'" in done.stderr
+
+
+def test_explaining_starts_without_prefect(workspace: str) -> None:
+    code = (
+        "import sys; from pathlib import Path; from cli import explain, session;"
+        "session.begin(Path(sys.argv[1]), []); explain.explained('1', 0);"
+        "print([name for name in ('prefect', 'tasks', 'flows') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, workspace], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
