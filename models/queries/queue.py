@@ -36,6 +36,10 @@ def read(connection: Connection, queue: str, limit: int) -> list[tuple[int, int]
 
 def done(connection: Connection, queue: str, rows: Sequence[tuple[int, int]]) -> None:
     """Take out what was done, unless it was touched since it was read."""
+    if rows and not staging.is_sqlite(connection):  # locked in the order in which `enqueue` locks: no deadlock
+        among, ids = staging.among(connection, "lead_id", [lead for lead, _ in rows])
+        locking = f"SELECT 1 FROM work_queue WHERE queue = %s AND {among} ORDER BY lead_id FOR UPDATE"
+        staging.rows(connection, locking, (queue, *ids))
     by_revision: dict[int, list[int]] = {}
     for lead, revision in rows:
         by_revision.setdefault(revision, []).append(lead)

@@ -83,3 +83,24 @@ def test_doctor_tells_where_files_contradict_each_other(workspace: Path) -> None
     messages = [problem["message"] for problem in json.loads(checked.stdout)["problems"]]
     assert any("did you mean 'hot'" in message for message in messages)
     assert any("did you mean 'fit'" in message for message in messages)
+
+
+def test_review_tells_when_there_is_nothing_to_compare(workspace: Path) -> None:
+    reviewed = warmline("-w", workspace, "review", "--json")
+    assert reviewed.returncode == 0, reviewed.stderr
+    told = json.loads(reviewed.stdout)
+    assert told["conclusions"] == ["No deal was won in the last 30 days: nothing to compare."]
+    assert (told["low_below"], told["high_from"]) == (35, 65)
+
+
+def test_commands_that_only_read_start_without_prefect(workspace: Path) -> None:
+    script = (
+        "import sys; from cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('prefect' in sys.modules, file=sys.stderr)"
+    )
+    for command in ("review", "doctor"):
+        words = [sys.executable, "-c", script, "-w", str(workspace), command]
+        run = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert run.stderr.splitlines()[-1] == "False"

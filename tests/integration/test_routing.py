@@ -298,6 +298,37 @@ def test_two_workers_at_once_assign_each_lead_once_and_keep_every_capacity(world
     assert world.rows("SELECT count(*) FROM messages") == [(360,)]
 
 
+def test_scores_that_change_while_routing_goes_on_are_all_routed_in_the_end(world: World) -> None:
+    ids = list(range(1, 601))
+    world.leads(ids, 20)
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def keep_routing() -> None:
+        mine = Workspace.open(world.workspace.root)
+        mine.__dict__["database"] = Database(world.database.url.render_as_string(hide_password=False))
+        try:
+            while not done.is_set():
+                route(mine, NOW)
+        except BaseException as error:  # noqa: BLE001 shown by the test
+            failures.append(error)
+        finally:
+            mine.database.close()
+
+    worker = threading.Thread(target=keep_routing)
+    worker.start()
+    for total in (40, 10, 70, 40):
+        for start in range(0, len(ids), 150):
+            world.score(ids[start : start + 150], total)
+    done.set()
+    worker.join()
+    route(world.workspace, NOW)
+    assert failures == []
+    assert world.rows("SELECT stage, count(*) FROM leads GROUP BY stage") == [("marketing_qualified", 600)]
+    assert world.rows("SELECT count(*) FROM work_queue") == [(0,)]
+    assert world.rows("SELECT count(*) FROM assignments WHERE state = 'open'") == [(0,)]
+
+
 def test_a_touch_during_routing_is_not_lost(world: World) -> None:
     world.lead(ALICE, 70)
     router = Router(world.workspace, NOW)
