@@ -124,7 +124,9 @@ def _driver_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise StorageError("database_url is not a URL; allowed: sqlite:///FILE or postgresql://USER@HOST/NAME") from error
+        raise StorageError(
+            "database_url is not a URL; allowed: sqlite:///FILE or postgresql://USER@HOST/NAME"
+        ) from error
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
@@ -144,7 +146,9 @@ def _engine(url: URL) -> Engine:
 
 def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions on its own: _begin_sqlite does
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY", "mmap_size=1073741824"):
+    # A checkpoint each 32 MB instead of 4: bulk loads dirty the same index pages again and again (half the wall time).
+    pragmas = ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY", "mmap_size=1073741824")
+    for pragma in (*pragmas, "wal_autocheckpoint=8000"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from models.database import Database
     from models.workspace import Workspace
 
-LARGEST_CHUNK, SMALLEST_CHUNK = 5_000, 125
+LARGEST_CHUNK, SMALLEST_CHUNK = 5_000, 500
 FIRST_CHUNK = 1_000
-LONG_SECONDS, SHORT_SECONDS = 0.1, 0.05
+LONG_SECONDS, SHORT_SECONDS = 0.15, 0.075
 """A SQLite write beyond the first halves the chunk, below the second doubles it: no writer waits 0.2 s for us."""
 RETRIES = 5
 _TRY_AGAIN = {"40001", "40P01"}
@@ -141,7 +141,6 @@ class _Intake:
         if not chunk:
             return
         for attempt in range(RETRIES + 1):
-            started = time.perf_counter()
             try:
                 self._write(chunk, place)
             except StorageError as error:
@@ -150,12 +149,12 @@ class _Intake:
                     raise
             else:
                 self._touchpoints.settle()
-                self._pace(time.perf_counter() - started)
                 return
 
     def _write(self, chunk: Sequence[Intake | Rejected], place: int) -> None:
         own = Counts()
         with self._database.write() as connection:
+            started = time.perf_counter()
             stands_at = imports.claim(connection, self._import)
             left = chunk[max(0, stands_at - place) :]
             if left:
@@ -165,6 +164,7 @@ class _Intake:
                 imports.reject(connection, self._import.id, self._reader.kind, self._reader.source, refused, self._now)
                 own = Counts(len(left), accepted, len(taken) - accepted, len(refused))
                 imports.advance(connection, self._import, own)
+            self._pace(time.perf_counter() - started)
         self._own += own
 
     def _pace(self, seconds: float) -> None:

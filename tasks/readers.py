@@ -187,13 +187,10 @@ def lines_of(file: BinaryIO, encoding: str) -> Iterator[Line]:
 
 def json_lines(file: BinaryIO, encoding: str) -> Iterator[Raw]:
     """One JSON object a line; blank lines are no records."""
-    if encoding not in ("utf-8",):
-        pieces = (
-            (line.number, line.text.encode() if line.text is not None else line.kept, line.reason)
-            for line in lines_of(file, encoding)
-        )
+    if encoding == "utf-8":
+        pieces = _byte_lines(file)
     else:
-        pieces = _byte_lines(file)  # type: ignore[assignment]
+        pieces = ((line.number, _utf8(line), line.reason) for line in lines_of(file, encoding))
     loads = orjson.loads
     for number, text, reason in pieces:
         if reason is not None:
@@ -211,6 +208,12 @@ def json_lines(file: BinaryIO, encoding: str) -> Iterator[Raw]:
             yield Raw(number, None, text, "a NUL character")
         else:
             yield Raw(number, data, text)
+
+
+def _utf8(line: Line) -> bytes:
+    if line.text is not None:
+        return line.text.encode()
+    return line.kept if isinstance(line.kept, bytes) else line.kept.encode("utf-8", "replace")
 
 
 def _holds_nul(data: Any) -> bool:

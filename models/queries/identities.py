@@ -44,7 +44,9 @@ def resolve(connection: Connection, records: Sequence[tuple[Identity, ...]]) -> 
     held = _kinds_held(connection, records, known)
     waiting: list[int] = []  # stand-ins for new leads: −1, −2 …
     for index, identities in enumerate(records):
-        if identities:
+        if len(identities) == 1 and (lead := known.get(identities[0])) is not None:
+            resolution.lead_of[index] = lead
+        elif identities:
             resolution.lead_of[index] = _settle(index, identities, known, held, resolution, waiting)
     _give_ids(connection, resolution, waiting)
     return resolution
@@ -90,8 +92,6 @@ def _settle(
     resolution: Resolution,
     waiting: list[int],
 ) -> int:
-    if len(identities) == 1 and (lead := known.get(identities[0])) is not None:
-        return lead
     ranked = sorted(identities, key=lambda identity: RANK.index(identity[0]))
     lead = next(
         (known[i] for i in ranked if i in known and (i[0] in PERSONAL or _may_take(known[i], ranked, held))), None

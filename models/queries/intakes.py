@@ -66,6 +66,8 @@ def _what_may_be_new(connection: Connection, intakes: Sequence[Intake]) -> Chunk
             if facts.dedupe not in first:
                 first[facts.dedupe] = (index, facts)
     known = activities.known_among(connection, sorted(first))
+    if not known and len(first) == sum(len(intake.activities) for intake in intakes):
+        return Chunk(intakes, first)
     bearers = {index for key, (index, _) in first.items() if key not in known}
     kept = [
         index

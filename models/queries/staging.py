@@ -34,12 +34,20 @@ def select_among(
         return
     if not is_sqlite(connection):
         worded = statement.replace("?", "%s").format(among=f"= ANY(%s::{kind}[])")
-        yield from map(tuple, connection.exec_driver_sql(worded, (*parameters, list(values))))
+        yield from _fetched(connection, worded, (*parameters, list(values)))
         return
     for start in range(0, len(values), MAX_PARAMETERS):
         part = values[start : start + MAX_PARAMETERS]
         worded = statement.format(among=f"IN ({','.join('?' * len(part))})")
-        yield from map(tuple, connection.exec_driver_sql(worded, (*parameters, *part)))
+        yield from _fetched(connection, worded, (*parameters, *part))
+
+
+def _fetched(connection: Connection, statement: str, parameters: Row) -> list[Row]:
+    # The driver's own tuples: SQLAlchemy's rows cost more than the query.
+    result = connection.exec_driver_sql(statement, parameters)
+    rows = list(result.cursor.fetchall()) if result.cursor is not None else []
+    result.close()
+    return rows
 
 
 def mark(connection: Connection) -> str:

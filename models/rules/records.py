@@ -281,7 +281,10 @@ def generic_activities(source: str, facets: Sequence[str], ordinal: Ordinal) -> 
             identities = only_email(email)
         else:
             identities = who(record)
-        at = required_time(get("occurred_at"), "occurred_at")
+        try:
+            at = read_instant(get("occurred_at"))
+        except (ValueError, OverflowError):
+            at = required_time(get("occurred_at"), "occurred_at")  # says what is wrong
         message = get("message_id")
         if type(message) is str and 0 < len(message) <= MAX_TEXT:
             dedupe = blake2b((message_prefix + message).encode(), digest_size=16).digest()

@@ -20,7 +20,7 @@ LATEST = Micros(4_102_444_800 * SECOND)
 """2100-01-01T00:00Z. Outside of 1970–2099 a time is taken for a mistake of the source."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_NAIVE = _EPOCH.replace(tzinfo=None)
+_from_iso = datetime.fromisoformat
 _DAY_MICROS = 86_400 * SECOND
 _SCALES = ((10**11, SECOND), (10**14, 1_000))
 """A bare number below 1e11 counts seconds (to the year 5138), below 1e14 milliseconds, else microseconds."""
@@ -45,6 +45,13 @@ def read_instant(value: Any, formats: Sequence[str] = (), zone: tzinfo = UTC) ->
     spellings. ValueError with the reason in words if it is no time, or outside of 1970–2099.
     """
     if type(value) is str:
+        if not formats:  # what nearly all sources send; the rest of this module is for the others
+            try:
+                at = _since_epoch(_from_iso(value), zone)
+                if EARLIEST <= at < LATEST:
+                    return Micros(at)
+            except ValueError:
+                pass
         text = value.strip()
         return _believed(_formatted(text, formats, zone) if formats else _written(text, zone), value)
     if isinstance(value, datetime):
@@ -56,8 +63,7 @@ def read_instant(value: Any, formats: Sequence[str] = (), zone: tzinfo = UTC) ->
 
 def _written(text: str, zone: tzinfo) -> int:
     try:
-        if not text.isdigit() or len(text) == 8:  # 20240131 is a date, not the 23rd of August 1970
-            return _since_epoch(datetime.fromisoformat(text), zone)
+        return _since_epoch(_from_iso(text), zone)  # of digits alone only YYYYMMDD: never an epoch number
     except ValueError:
         pass
     if _NUMBER.fullmatch(text) and text.isascii():
@@ -86,9 +92,6 @@ def _formatted(text: str, formats: Sequence[str], zone: tzinfo, also_mail: bool 
 
 def _since_epoch(moment: datetime, zone: tzinfo) -> int:
     if moment.tzinfo is None:
-        if zone is UTC:
-            gap = moment - _EPOCH_NAIVE
-            return gap.days * _DAY_MICROS + gap.seconds * SECOND + gap.microseconds
         moment = moment.replace(tzinfo=zone)
     gap = moment - _EPOCH
     return gap.days * _DAY_MICROS + gap.seconds * SECOND + gap.microseconds
