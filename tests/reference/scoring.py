@@ -182,7 +182,7 @@ def kept(rule: dict[str, Any], person: Person, t: int, world: World) -> list[int
     types = rule["on"] if isinstance(rule["on"], list) else [rule["on"]]
     found = [
         at
-        for at, point in person.activities
+        for at, point in [*person.activities, *visits(person, t)]
         if at <= t and point["type"] in types and ("where" not in rule or holds(rule["where"], point, world))
     ]
     if "within" in rule:
@@ -198,6 +198,28 @@ def kept(rule: dict[str, Any], person: Person, t: int, world: World) -> list[int
                 of_day.append(at)
         found = of_day
     return found[: rule["at_most"]] if "at_most" in rule else found
+
+
+def visits(person: Person, t: int) -> list[tuple[int, dict[str, Any]]]:
+    """Visits of a lead whose sources send none: page views with no gap of 30 minutes are one, as of the first."""
+    past = [(at, point) for at, point in person.activities if at <= t]
+    if any(point["type"] == "site_visit" for _, point in past):
+        return []
+    found: list[tuple[int, dict[str, Any]]] = []
+    last = None
+    for at, point in sorted((a for a in past if a[1]["type"] == "page_view"), key=instant_then_text):
+        if last is None or at - last >= 30 * UNIT["m"]:
+            found.append((at, {**point, "type": "site_visit"}))
+        last = at
+    return found
+
+
+def instant_then_text(activity: tuple[int, dict[str, Any]]) -> tuple[int, str]:
+    """Of several page views at the same instant the first in the order of their fields begins the visit."""
+    at, point = activity
+    fields = "type name host path campaign source medium term content referrer_host".split()
+    facets = tuple((name, value) for name, value in sorted(point.items()) if name not in fields and value is not None)
+    return at, repr((*(point.get(name) or "" for name in fields), facets or ""))
 
 
 def earned(rule: dict[str, Any], model: dict[str, Any], person: Person, t: int, world: World) -> float:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.reference.scoring import DAY, Person
 
 NOW = 1_780_000_000_000_000
-TYPES = ("page_view", "email_open", "demo_request")
+TYPES = ("page_view", "email_open", "demo_request", "site_visit")
+DONE = ("page_view", "page_view", "page_view", "email_open", "demo_request", "demo_request", "site_visit")
 PATHS = ("/", "/pricing", "/Pricing/faq", "/blog/a", "/blog/b", None)
 COUNTRIES = ("US", "us ", "GB", "NO", "", None)
 SPANS = ("1h", "12h", "1d", "3d", "7d", "30d", "90d")
@@ -148,10 +149,19 @@ def age(r: Random) -> int:
 
 def touchpoint(r: Random) -> dict[str, Any]:
     """What an activity was about."""
-    made: dict[str, Any] = {"type": r.choice(TYPES)}
+    made: dict[str, Any] = {"type": r.choice(DONE)}
     made |= {"path": r.choice(PATHS)} if sometimes(r, 0.7) else {}
     made |= {"campaign": r.choice(("spring", "Autumn", None))} if sometimes(r) else {}
     return made | ({"plan": r.choice(("5", "gold"))} if sometimes(r) else {})
+
+
+def acts(r: Random) -> list[tuple[int, dict[str, Any]]]:
+    """Activities, some of them minutes after another; half of the people have no visits sent."""
+    found = [(NOW - age(r), touchpoint(r)) for _ in range(r.choice((0, 1, 5, 15, 30)))]
+    found += [(at + r.choice((1, 29, 30, 31)) * 60_000_000, touchpoint(r)) for at, _ in found if sometimes(r, 0.3)]
+    if sometimes(r):
+        found = [(at, point) for at, point in found if point["type"] != "site_visit"]
+    return found
 
 
 def person(r: Random) -> Person:
@@ -170,7 +180,7 @@ def person(r: Random) -> Person:
         stage=r.choice(("lead", "US")),
         owner=r.choice((None, "us")),
         created_at=NOW - age(r),
-        activities=[(NOW - age(r), touchpoint(r)) for _ in range(r.choice((0, 1, 5, 15, 30)))],
+        activities=acts(r),
     )
 
 

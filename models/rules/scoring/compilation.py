@@ -21,6 +21,7 @@ from models.rules.scoring.calendar import Calendar
 from models.rules.scoring.coherence import FIRST, TOUCHPOINT_FIELDS
 from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints
 from models.rules.scoring.model import Dimension, Group, Rule, ScoringModel
+from models.rules.scoring.visits import PAGE_VIEW, SITE_VISIT, visit_starts
 from models.rules.touchpoints import Touchpoint
 
 UNIT = 10_000
@@ -69,6 +70,9 @@ class CompiledModel:
         self.attributes = Attributes(self._first)
         self._touchpoints: dict[int, Touchpoint] = {}
         self._matches: NDArray[np.bool_] = np.zeros((len(self.rules), 1), np.bool_)
+        self._visits: NDArray[np.bool_] = np.zeros((len(self.rules), 1), np.bool_)
+        self._of_type = {kind: np.zeros((1, 1), np.bool_) for kind in (PAGE_VIEW, SITE_VISIT)}
+        self.counts_visits = any(SITE_VISIT in (rule.rule.on or ()) for rule in self.rules)
         self._ranks: dict[str, tuple[Ints, list[str]]] = {}
 
     @property
@@ -82,20 +86,49 @@ class CompiledModel:
         if not new:
             return
         self._touchpoints.update(new)
-        wider = np.zeros((len(self.rules), max(new) + 1), np.bool_)
-        wider[:, : self._matches.shape[1]] = self._matches
         ids, points = np.array(list(new)), list(new.values())
+        self._matches = _wider(self._matches, max(new))
+        self._visits = _wider(self._visits, max(new))
+        self._matches[:, ids] = self._counted(points)
+        as_visits = [point._replace(type=SITE_VISIT) for point in points]
+        views = np.array([point.type == PAGE_VIEW for point in points])
+        self._visits[:, ids] = self._counted(as_visits) & views
+        for kind, known in ((PAGE_VIEW, self._of_type[PAGE_VIEW]), (SITE_VISIT, self._of_type[SITE_VISIT])):
+            wider = self._of_type[kind] = _wider(known, max(new))
+            wider[0, ids] = [point.type == kind for point in points]
+        self._ranks.clear()
+
+    def _counted(self, points: list[Touchpoint]) -> NDArray[np.bool_]:
+        """For each rule (rows) which of these touchpoints it counts."""
+        counted = np.zeros((len(self.rules), len(points)), np.bool_)
         types = np.array([point.type for point in points], object)
         facts = Facts({}, lambda name: _fields(name, points))
         for compiled in self.rules:
-            counted = np.zeros(len(points), np.bool_)
             for kind in compiled.rule.on or ():
-                counted |= types == kind
-            if compiled.rule.where is not None:
-                counted &= facts.holds(compiled.rule.where.root)
-            wider[compiled.index, ids[counted]] = True
-        self._matches = wider
-        self._ranks.clear()
+                counted[compiled.index] |= types == kind
+            if compiled.rule.where is not None and counted[compiled.index].any():
+                counted[compiled.index] &= facts.holds(compiled.rule.where.root)
+        return counted
+
+    def visits(self, rule: int) -> NDArray[np.bool_]:
+        """By touchpoint id: whether the rule counts a visit that begins with a page view there."""
+        row: NDArray[np.bool_] = self._visits[rule]
+        return row
+
+    def starts(self, chunk: Chunk) -> NDArray[np.bool_]:
+        """For each activity whether it begins a visit that no source sent."""
+        views, visits = self._of_type[PAGE_VIEW][0], self._of_type[SITE_VISIT][0]
+        return visit_starts(chunk.activities, views, visits, self._order, len(chunk))
+
+    def _order(self) -> Ints:
+        """By touchpoint id its place among all in the order of their fields."""
+        if "" not in self._ranks:
+            texts = {key: repr(tuple(field or "" for field in t)) for key, t in self._touchpoints.items()}
+            place = np.zeros(self._matches.shape[1], np.int64)
+            for index, key in enumerate(sorted(texts, key=texts.__getitem__)):
+                place[key] = index
+            self._ranks[""] = place, []
+        return self._ranks[""][0]
 
     def touchpoint(self, key: int) -> Touchpoint:
         """The touchpoint of an id that was learnt."""
@@ -127,6 +160,8 @@ class CompiledModel:
     def scored(self) -> NDArray[np.bool_]:
         """By touchpoint id: whether an activity there can change a score."""
         found: NDArray[np.bool_] = np.logical_or.reduce(self._matches, axis=0)
+        if self.counts_visits:  # each page view may continue a visit
+            found = found | self._of_type[PAGE_VIEW][0] | self._of_type[SITE_VISIT][0]
         for name in self.wanted & set(FIRST):
             found = found | (self._ranked(name.removeprefix("first."))[0] > 0)
         return found
@@ -182,6 +217,13 @@ def _compiled(model: ScoringModel) -> Iterable[CompiledRule]:
 
 def _limited(points: float, limit: float | None) -> float:
     return points if limit is None else min(max(points, -limit), limit)
+
+
+def _wider(table: NDArray[np.bool_], last: int) -> NDArray[np.bool_]:
+    """The table with columns up to `last`, the new ones False."""
+    wider = np.zeros((len(table), max(last + 1, table.shape[1])), np.bool_)
+    wider[:, : table.shape[1]] = table
+    return wider
 
 
 def _fields(name: str, points: Sequence[Touchpoint]) -> list[str | None]:

@@ -16,6 +16,7 @@ from models.rules.scoring.attributes import Facts
 from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints, Truths
 from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule, units
 from models.rules.scoring.model import Dimension, Group
+from models.rules.scoring.visits import SITE_VISIT
 
 
 class Kept(NamedTuple):
@@ -170,12 +171,13 @@ def _rule_points(
     compiled: CompiledModel, rules: list[CompiledRule], chunk: Chunk, at: int, facts: Facts
 ) -> tuple[Floats, list[Kept | None]]:
     table = np.zeros((len(compiled.rules), len(chunk)))
+    starts = compiled.starts(chunk) if compiled.counts_visits else None
     kept: list[Kept | None] = [None] * len(compiled.rules)
     for rule in rules:
         if rule.rule.kind == "attribute":
             table[rule.index] = units(limited(rule, rule.rule.points or 0.0))
         else:
-            found = kept[rule.index] = _kept(compiled, rule, chunk, at)
+            found = kept[rule.index] = _kept(compiled, rule, chunk, at, starts)
             table[rule.index] = _earned(rule, found, len(chunk), at)
         if rule.rule.condition is not None:
             table[rule.index] *= facts.holds(rule.rule.condition.root)
@@ -188,9 +190,12 @@ def limited(rule: CompiledRule, points: float) -> float:
     return points if limit is None else min(max(points, -limit), limit)
 
 
-def _kept(compiled: CompiledModel, rule: CompiledRule, chunk: Chunk, at: int) -> Kept:
+def _kept(compiled: CompiledModel, rule: CompiledRule, chunk: Chunk, at: int, starts: Truths | None) -> Kept:
     activities, asked = chunk.activities, rule.rule
     position = np.flatnonzero(compiled.matches(rule.index)[activities.touchpoint])
+    if starts is not None and SITE_VISIT in (asked.on or ()):
+        begun = np.flatnonzero(starts & compiled.visits(rule.index)[activities.touchpoint])
+        position = np.sort(np.concatenate((position, begun)))  # a page view and the visit that it begins are two
     kept = Kept(position, activities.lead[position], activities.occurred_at[position])
     if asked.within is not None:
         kept = _only(kept, kept.occurred_at > at - asked.within)
