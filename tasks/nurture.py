@@ -44,12 +44,13 @@ def nurture(workspace: Workspace, now: Micros) -> Counter[str]:
     counts = Counter[str](due=0, intended=0, finished=0, exited=0, held=0, released=0)
     nurse = Nurture(workspace, now)
     counts["released"] = nurse.release()
-    while True:
+    while nurse.is_due():
         with workspace.database.write(durable=True) as connection:
             done = nurse.batch(connection)
         if not done:
-            return counts
+            break  # another worker has locked all that is due
         counts.update(done)
+    return counts
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Nurture:
     workspace: Workspace
     now: Micros
     _sequences: dict[int, Sequence] = field(default_factory=dict)
+
+    def is_due(self) -> bool:
+        """True if a step is due: asked in a read, so that an idle run never takes SQLite's one write lock."""
+        with self.workspace.database.read() as connection:
+            return enrolments.is_due(connection, self.now)
 
     def release(self) -> int:
         """Let those go on who were held for want of an address and have one now."""

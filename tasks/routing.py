@@ -19,6 +19,7 @@ from typing import Any
 from prefect import task
 from sqlalchemy import Connection
 
+from models.database import Database
 from models.queries import assignments, enrolments, messages, queue, stages, standings, versions
 from models.queries.assignments import Given, NewAssignment
 from models.queries.enrolments import NewEnrolment
@@ -68,12 +69,16 @@ def route(workspace: Workspace, now: Micros) -> Counter[str]:
     if waiting:
         with database.write() as connection:
             queue.enqueue(connection, "route", waiting)
-    while True:
+    while _is_waiting(database):
         with database.write(durable=True) as connection:
-            done = router.batch(connection)
-        if not done:
-            return counts
-        counts.update(done)
+            counts.update(router.batch(connection))
+    return counts
+
+
+def _is_waiting(database: Database) -> bool:
+    """True if the queue holds anything: asked in a read, so that an idle run never takes SQLite's one write lock."""
+    with database.read() as connection:
+        return bool(queue.read(connection, "route", 1))
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,12 @@ _DUE = """
 """
 
 
+def is_due(connection: Connection, now: int) -> bool:
+    """True if any enrolment is due."""
+    query = text("SELECT 1 FROM enrolments WHERE state = 'active' AND due_at <= :now LIMIT 1")
+    return connection.execute(query, {"now": now}).first() is not None
+
+
 def due(connection: Connection, now: int, limit: int) -> list[Due]:
     """The next enrolments that are due, at most `limit`; on PostgreSQL locked, and those of other workers left out."""
     locked = " FOR UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
