@@ -39,6 +39,11 @@ _ALWAYS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     # In memory, a slot held by a run that died together with the server is never given back.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # After a night's rest a hundred runs a flow would be late, and marking them locks SQLite for minutes; a new start
+    # drops them anyway (flows.deployments.tidy).
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "20",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "2",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 86400),
     "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",
@@ -51,7 +56,6 @@ _ONE_SHOT = dict.fromkeys(
     (
         "PREFECT_SERVER_UI_ENABLED",
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED",
-        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED",
         "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED",
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED",
         "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED",
@@ -178,17 +182,24 @@ def _server_environment(folder: Path, database: Path, host: str, is_one_shot: bo
 
 
 def become_client(folder: Path, api_url: str, *, level: str = "WARNING", console: str = "CRITICAL") -> None:
-    """Point this process's Prefect at the server; to be called before Prefect is imported, which reads it then.
-
-    `level` is what goes to the server's log, `console` what people see: a failure is told once, by the command itself.
-    """
+    """Point this process's Prefect at our server; to be called before Prefect is imported, which reads it then."""
     os.environ.update(
-        PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=console,
-        DO_NOT_TRACK="1",
         PREFECT_HOME=str(folder),
         PREFECT_PROFILES_PATH=str(folder / "profiles.toml"),
         PREFECT_API_URL=api_url,
+    )
+    speak(level, console)
+
+
+def speak(level: str, console: str) -> None:
+    """How much of its own Prefect tells: `level` to its server's log, `console` to people.
+
+    A command tells a failure once, by itself, and not as Prefect's traceback.
+    """
+    os.environ.update(
+        DO_NOT_TRACK="1",
         PREFECT_LOGGING_LEVEL=level,
+        PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=console,
         PREFECT_RESULTS_PERSIST_BY_DEFAULT="false",
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY="30",
     )
@@ -200,6 +211,7 @@ def server_for_a_run(root: Path) -> Iterator[Server]:
     else one of our own that ends with the block. Started only; `ready()` waits for it."""
     given = os.environ.get("PREFECT_API_URL", "").rstrip("/")
     if given and answers(given):
+        speak("WARNING", "CRITICAL")
         yield Server(given)
         return
     folder = home(root)

@@ -43,6 +43,7 @@ def no_given_server(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("PREFECT_"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(server, "become_client", lambda *_, **__: None)
+    monkeypatch.setattr(server, "speak", lambda *_: None)
 
 
 def test_a_run_gets_a_server_that_ends_with_it(tmp_path: Path) -> None:
