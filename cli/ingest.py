@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from cli import session
+from models.errors import InputError
 
 
 class Kind(StrEnum):
@@ -41,10 +42,10 @@ def ingest(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from models.queries.imports import Counts
-    from tasks.intake import Summary, ingest_file
+    from tasks.intake import ingest_file
 
     workspace, now = session.workspace(), time.time_ns() // 1_000
-    total = Counts()
+    total, unreadable = Counts(), list[str]()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -58,7 +59,11 @@ def ingest(
             def advance(done: int, size: int, counts: Counts, shown: object = shown) -> None:
                 bar.update(shown, completed=done, total=size, records=counts.received)  # type: ignore[arg-type]
 
-            summary: Summary = ingest_file(workspace, kind.value, file, mapping, now, recorded_at.value, advance)
+            try:
+                summary = ingest_file(workspace, kind.value, file, mapping, now, recorded_at.value, advance)
+            except InputError as error:
+                unreadable.append(str(error))  # the other files are read all the same
+                continue
             total += summary.counts
             _tell(summary)
     if as_json:
@@ -66,6 +71,8 @@ def ingest(
     else:
         said = total.as_dict()
         session.out.print("  ".join(f"{name} {said[name]:,}" for name in said))
+    if unreadable:
+        raise InputError("\n".join(unreadable))
 
 
 def _tell(summary: object) -> None:

@@ -132,7 +132,8 @@ def test_counts_go_to_stdout_and_reasons_to_stderr_without_personal_data(program
 def test_exit_codes(programme: Path, tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("email\na@x.example\n")
-    assert "No such file" in warmline(programme, "ingest", "leads", tmp_path / "missing.csv", code=4).stderr
+    done = warmline(programme, "ingest", "leads", tmp_path / "missing.csv", file, code=4)
+    assert "No such file" in done.stderr and "accepted 1" in done.stdout  # the other file was read
     assert "allowed: " in warmline(programme, "ingest", "leads", file, "--mapping", "hubspot-contact", code=2).stderr
     assert "says nothing about deals" in warmline(
         programme, "ingest", "deals", file, "--mapping", "hubspot-contacts", code=2

@@ -15,6 +15,8 @@ from models.workspace import Workspace
 from tasks.inbox import pending_files
 from tests.ingest_world import NOW, counted, facts, ingest, lines, whole_tables, workspace_on
 
+SPAWN = get_context("forkserver")
+SPAWN.set_forkserver_preload(["tests.ingest_world"])  # the children start at once, with everything imported
 ACT = {"type": "page_view", "occurred_at": "2025-06-01T10:00:00Z"}
 
 
@@ -243,7 +245,7 @@ def test_several_processes_may_ingest_at_once(database_url: str, workspace: Work
     files[0].write_text(lines(*records))
     files[1].write_text(lines(*reversed(records)))
     assert workspace.database  # migrated before the processes start
-    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(3, SPAWN) as pool:
         waiting = [
             pool.submit(_ingest_in_process, database_url, str(tmp_path / f"w{n}"), str(file))
             for n, file in enumerate(files)

@@ -20,7 +20,7 @@ from tasks.intake import ingest_file
 from tests.ingest_world import NOW, counted, facts, ingest, lines, whole_tables, workspace_on
 
 SPAWN = get_context("forkserver")
-SPAWN.set_forkserver_preload([__name__])  # the children start at once, with everything imported
+SPAWN.set_forkserver_preload(["tests.ingest_world"])  # the children start at once, with everything imported
 
 junk = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.integers(), max_size=2)
@@ -117,7 +117,7 @@ def torn(url: str, root: Path, kind: str, file: Path, kills: int) -> list[int]:
         process = SPAWN.Process(target=read_in_process, args=(root, kind, file))
         process.start()
         while process.is_alive() and received(database) <= before:
-            time.sleep(0.005)
+            time.sleep(0.01)
         time.sleep(chance.random() * 0.03)
         process.kill()
         process.join()
