@@ -75,7 +75,6 @@ class Sender(_Part):
     email: str = "hello@warmline.example"
     reply_to: str | None = None
     postal_address: str = ""
-    bounce_domain: str | None = None
 
 
 class Prefect(_Part):
