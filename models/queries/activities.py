@@ -80,9 +80,7 @@ def insert(
     ]
     rows.sort()  # the unique index is filled in order: fewer pages touched, and no circles of waiting processes
     columns = ("dedupe", "lead_id", "touchpoint_id", "occurred_at", "recorded_at", "machine", "properties")
-    inserted = staging.insert(
-        connection, Activity, columns, rows, conflict="ON CONFLICT (dedupe) DO NOTHING", returning="dedupe"
-    )
+    inserted = staging.copy_insert(connection, Activity, columns, rows, "dedupe")
     if staging.is_sqlite(connection) or len(inserted) == len(rows):
         return set()
     return {row[0] for row in rows} - {bytes(row[0]) for row in inserted}
