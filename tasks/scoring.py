@@ -146,7 +146,7 @@ class Scorer:
         if not ids:
             return ids
         new = self._scores(score(self._compiled, chunk, self._now))
-        gone = sorted(set(queued).difference(new.lead_id))
+        gone = sorted(set(ids).difference(new.lead_id).intersection(queued))
         for start in range(0, max(len(new), 1), ROWS):
             part = new.part(start, start + ROWS)
             batch = Batch(

@@ -21,8 +21,6 @@ from models.rules.touchpoints import Touchpoint
 
 CHUNK = 16_384
 """Leads in one call of the kernel: some 60 MB at ten activities a lead, and no faster with more (measured)."""
-DENSE = 0.5
-"""From this share of an id range on, the range is read whole and the others are dropped."""
 _LOW = (1 << 32) - 1
 _ARRAY_HEADER = 20
 """Bytes before the first element of PostgreSQL's binary one-dimensional array without nulls (array_send)."""
@@ -59,22 +57,10 @@ def read_touchpoints(connection: Connection, above: int = 0) -> Iterable[tuple[i
     ]
 
 
-def _is_dense(ids: Sequence[int]) -> bool:
-    return len(ids) >= DENSE * (ids[-1] - ids[0] + 1)
-
-
-def _among(connection: Connection, ids: Sequence[int], column: str) -> tuple[str, tuple[Any, ...]]:
-    """A condition on `column` for being one of the ids, and its parameters; a dense list is asked for as its range."""
-    if _is_dense(ids):
-        mark = staging.mark(connection)
-        return f"{column} BETWEEN {mark} AND {mark}", (ids[0], ids[-1])
-    return staging.among(connection, column, ids)
-
-
 def _activities(connection: Connection, ids: Sequence[int]) -> tuple[Ints, Ints, Ints]:
     """(lead id, touchpoint id, occurred_at) of the leads' scored activities, and perhaps of others in their range."""
     driver: Any = connection.connection.driver_connection
-    among, parameters = _among(connection, ids, "lead_id")
+    among, parameters = staging.near(connection, "lead_id", ids)
     if staging.is_sqlite(connection):
         packed, times = driver.execute(
             f"SELECT group_concat(((lead_id - ?) << 32) | touchpoint_id, ' '), group_concat(occurred_at, ' ')"
@@ -119,10 +105,10 @@ def _leads(connection: Connection, ids: Sequence[int], wanted: Collection[str]) 
     asked = ["id", *sorted(columns)]
     rows: list[Any] = []
     if ids:
-        among, parameters = _among(connection, ids, "id")
+        among, parameters = staging.near(connection, "id", ids)
         statement = f"SELECT {', '.join(asked)} FROM leads WHERE {among} ORDER BY id"
         rows = list(staging.rows(connection, statement, parameters))
-        if _is_dense(ids) and len(rows) > len(ids):
+        if len(rows) > len(ids):
             kept = set(ids)
             rows = [row for row in rows if row[0] in kept]
     column = dict(zip(asked, zip(*rows, strict=True), strict=True)) if rows else {}
@@ -148,7 +134,7 @@ def _accounts(connection: Connection, ids: Sequence[int | None]) -> list[Mapping
     distinct = sorted({key for key in ids if key is not None})
     if not distinct:
         return [None] * len(ids)
-    among, parameters = _among(connection, distinct, "id")
+    among, parameters = staging.near(connection, "id", distinct)
     statement = f"SELECT id, name, domain, owner, attributes FROM accounts WHERE {among}"
     found = {
         row[0]: {**orjson.loads(row[4]), "name": row[1], "domain": row[2], "owner": row[3]}

@@ -116,20 +116,20 @@ def extent(connection: Connection, need: Need) -> tuple[int, int, int] | None:
 
 
 def known(connection: Connection, model: str, ids: Sequence[int]) -> dict[int, Known]:
-    """The stored scores of these leads under the model."""
+    """The stored scores of these leads (ascending) under the model, perhaps of others in between."""
     if not ids:
         return {}
-    among, parameters = staging.among(connection, "lead_id", ids)
+    among, parameters = staging.near(connection, "lead_id", ids)
     columns = ", ".join(Known._fields)
     statement = f"SELECT lead_id, {columns} FROM scores WHERE model = {staging.mark(connection)} AND {among}"
     return {row[0]: Known(*row[1:]) for row in staging.rows(connection, statement, (model, *parameters))}
 
 
 def queued(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
-    """The revision of those of the leads that are queued for scoring."""
+    """The revision of those of the leads (ascending) that are queued for scoring, perhaps of others in between."""
     if not ids:
         return {}
-    among, parameters = staging.among(connection, "lead_id", ids)
+    among, parameters = staging.near(connection, "lead_id", ids)
     statement = f"SELECT lead_id, revision FROM work_queue WHERE queue = 'score' AND {among}"
     return {row[0]: row[1] for row in staging.rows(connection, statement, parameters)}
 
@@ -221,6 +221,6 @@ def _conflict(names: Iterable[str]) -> str:
 def _revisions(connection: Connection, model: str, ids: Sequence[int]) -> dict[int, int]:
     if not ids:
         return {}
-    among, parameters = staging.among(connection, "lead_id", ids)
+    among, parameters = staging.near(connection, "lead_id", ids)
     statement = f"SELECT lead_id, revision FROM scores WHERE model = ? AND {among}"
     return dict(staging.rows(connection, statement, (model, *parameters)))

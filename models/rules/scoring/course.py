@@ -50,8 +50,10 @@ class Course:
         self._count = len(leads)
         self._still = np.zeros((len(compiled.groups), len(leads)))
         self._moving: list[tuple[int, Reach]] = []
-        place = np.full(rules.shape[1], -1)
-        place[leads] = np.arange(len(leads))
+        place = None
+        if len(leads) < rules.shape[1]:
+            place = np.full(rules.shape[1], -1)
+            place[leads] = np.arange(len(leads))
         for rule in compiled.rules:
             now = rules[rule.index][leads]
             reach = self._reach(rule, now, kept[rule.index], place) if rule.moves else None
@@ -76,14 +78,16 @@ class Course:
         low, high = dimension_units(self._compiled, low), dimension_units(self._compiled, high)
         return Bounds(low, high, total_units(self._compiled, low), total_units(self._compiled, high))
 
-    def _reach(self, rule: CompiledRule, now: Floats, kept: Kept | None, place: Ints) -> Reach | None:
+    def _reach(self, rule: CompiledRule, now: Floats, kept: Kept | None, place: Ints | None) -> Reach | None:
         if kept is None:
             return None
-        lead = place[kept.lead]
-        here = lead >= 0
-        if not here.any():
+        lead, occurred_at = kept.lead, kept.occurred_at
+        if place is not None:
+            lead = place[lead]
+            here = lead >= 0
+            lead, occurred_at = lead[here], occurred_at[here]
+        if not len(lead):
             return None
-        lead, occurred_at = lead[here], kept.occurred_at[here]
         if rule.rule.kind == "points":
             return self._points(rule, now, lead, occurred_at)
         if rule.rule.kind == "tiers":
@@ -94,12 +98,15 @@ class Course:
         """Its absolute value never grows: weights decay, and windows only let go."""
         life, within, count = rule.half_life, rule.rule.within, self._count
         zero = np.zeros(count)
-        sums = np.bincount(lead, np.exp2((occurred_at - self._at) / life), count) if life else zero
+        sums: Floats | None = None
 
         def reach(until: Ints | None) -> tuple[Low, High]:
+            nonlocal sums
             if until is None:
                 then = zero
             elif within is None:
+                if sums is None:
+                    sums = np.bincount(lead, np.exp2((occurred_at - self._at) / life), count).astype(np.float64)
                 then = point_units(rule, sums * np.exp2((self._at - until) / life))
             else:
                 end = until[lead]

@@ -218,17 +218,20 @@ def _gates(compiled: CompiledModel, scores: Scores, position: int) -> Iterable[G
 
 def _moves(compiled: CompiledModel, scores: Scores, position: int) -> list[Move]:
     """For each rule what the total would gain if it matched once more now; only gains, the largest first."""
-    rules = scores.rules[:, [position]]
-    found = []
-    for rule in compiled.rules:
-        better = _once_more(scores, rule, position)
-        if better is None or better <= rules[rule.index, 0]:
-            continue
-        changed = rules.copy()
-        changed[rule.index] = better
-        gain = float(_total(compiled, changed)[0]) / UNIT - float(scores.total[position])
-        if gain > 0:
-            found.append(Move(rule.rule.name, round(gain, 4), _why(rule)))
+    better = {
+        rule.index: points
+        for rule in compiled.rules
+        if (points := _once_more(scores, rule, position)) is not None and points > scores.rules[rule.index, position]
+    }
+    tried = np.repeat(scores.rules[:, [position]], len(better), axis=1)  # a column for each rule that could give more
+    for column, (row, points) in enumerate(better.items()):
+        tried[row, column] = points
+    gains = _total(compiled, tried) / UNIT - scores.total[position]
+    found = [
+        Move(compiled.rules[row].rule.name, round(gain, 4), _why(compiled.rules[row]))
+        for row, gain in zip(better, gains.tolist(), strict=True)
+        if gain > 0
+    ]
     return sorted(found, key=lambda move: -move.gain)
 
 
