@@ -1,8 +1,9 @@
-"""`warmline serve`: everything on one machine, until Ctrl-C or SIGTERM: Prefect's server, its UI, and the schedules."""
+"""`warmline serve`: all on one machine, until Ctrl-C or SIGTERM: Prefect's server and UI, schedules, web pages."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,12 +20,19 @@ def serve(
     """Run the flows on their schedules and show them in Prefect's UI."""
     from flows.schedules import schedules
     from flows.server import server_to_stay
+    from models.rules.instants import Micros
+    from web.app import application
+    from web.service import serving
 
     workspace = session.programme()
     table = schedules(workspace)
     settings = workspace.settings.prefect
     session.err.print("starting Prefect …", style="dim")
-    with server_to_stay(workspace.root, settings.host, port or settings.port) as server:
+    app = application(workspace, clock=lambda: Micros(time.time_ns() // 1000))
+    with (
+        serving(app, workspace.settings.web.host, workspace.settings.web.port) as pages,
+        server_to_stay(workspace.root, settings.host, port or settings.port) as server,
+    ):
         from flows.service import serve_schedules
 
         def started(crashed: int, late: int) -> None:
@@ -33,6 +41,7 @@ def serve(
                     f"left by an earlier service: {crashed} runs marked Crashed, {late} late runs dropped"
                 )
             _print_table(table)
+            session.out.print(f"web pages (unsubscribe): {pages}")
             session.out.print(f"UI: {server.api_url.removesuffix('/api')}   (Ctrl-C stops)")
 
         asyncio.run(serve_schedules(workspace, table, server, started))

@@ -88,7 +88,8 @@ class Web(_Part):
     """Where `warmline serve` answers people from outside; `base_url` is how they see it."""
 
     host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=1, le=65535)
+    port: int = Field(default=8080, ge=0, le=65535)
+    """0 takes any free one."""
 
 
 class Settings(BaseSettings):

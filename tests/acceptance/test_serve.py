@@ -59,7 +59,7 @@ def shop(tmp_path: Path) -> Path:
 def serving(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """`warmline serve`, its output in serve.log; told to stop at the end of the block."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "WARMLINE_"))}
-    command = [WARMLINE, "-w", root, "serve", "--port", str(port)]
+    command = [WARMLINE, "-w", root, "--set", "web.port=0", "serve", "--port", str(port)]
     with (
         (root / "serve.log").open("ab") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
@@ -112,7 +112,7 @@ def test_a_scheduled_run_starts_and_a_killed_service_comes_back(shop: Path) -> N
     with serving(shop, port) as service:
         until(lambda: states(shop).get("Completed", 0) >= 1)
         assert (
-            httpx.get(f"http://127.0.0.1:{port}/runs", trust_env=False).headers["content-type"].startswith("text/html")
+            httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).headers["content-type"].startswith("text/html")
         )
         left = children(service.pid)
         assert left

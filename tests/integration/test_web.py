@@ -8,9 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from models.errors import UsageError
 from models.rules.tokens import Tokens, Unsubscription, suppression_digest
 from models.workspace import Workspace
 from web.app import application
+from web.service import serving
 
 SECRET = "a secret of the tests"
 ADDRESS = "bob@northwind.example"
@@ -63,3 +65,20 @@ async def test_clicking_twice_is_harmless(workspace: Workspace, client: httpx.As
 async def test_a_forged_link_opens_nothing(workspace: Workspace, client: httpx.AsyncClient, token: str) -> None:
     assert (await client.post(f"/unsubscribe/{token}")).status_code in (404, 422)
     assert suppressed(workspace) == []
+
+
+def test_the_service_answers_at_its_port_and_ends(workspace: Workspace) -> None:
+    with serving(application(workspace, clock=lambda: 42), "127.0.0.1", 0) as address:
+        assert httpx.get(f"{address}/healthz").text == "ok\n"
+        assert httpx.post(f"{address}{link()}", data={"List-Unsubscribe": "One-Click"}).status_code == 200
+    assert len(suppressed(workspace)) == 1
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{address}/healthz")
+
+
+def test_a_taken_port_is_told_with_its_setting(workspace: Workspace) -> None:
+    app = application(workspace, clock=lambda: 42)
+    with serving(app, "127.0.0.1", 0) as address:
+        second = serving(app, "127.0.0.1", int(address.rpartition(":")[2]))
+        with pytest.raises(UsageError, match=r"web\.port"):
+            second.__enter__()
