@@ -14,7 +14,8 @@ from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, Smal
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
-MAX_PARAMETERS = 8_000
+STEP = 512
+MAX_PARAMETERS = 16 * STEP
 """Values in one IN (…) of SQLite: its own limit is 32,766, and a statement is parsed anew for each number of them."""
 DENSE = 0.5
 """From this share of their range on, ids are asked for as a range."""
@@ -43,9 +44,16 @@ def select_among(
         yield from _fetched(connection, worded, (*parameters, list(values)))
         return
     for start in range(0, len(values), MAX_PARAMETERS):
-        part = values[start : start + MAX_PARAMETERS]
+        part = _padded(values[start : start + MAX_PARAMETERS])
         worded = statement.format(among=f"IN ({','.join('?' * len(part))})")
         yield from _fetched(connection, worded, (*parameters, *part))
+
+
+def _padded(values: Sequence[Any]) -> Row:
+    # Few lengths, so that few statements are parsed and kept: each of 5,000 parameters takes half a megabyte.
+    number = len(values)
+    width = 1 << (number - 1).bit_length() if number <= STEP else -(-number // STEP) * STEP
+    return (*values, *([values[-1]] * (width - number)))
 
 
 def _fetched(connection: Connection, statement: str, parameters: Row) -> list[Row]:
