@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 5_000, 500
 FIRST_CHUNK = 1_000
-LONG_SECONDS, SHORT_SECONDS = 0.15, 0.075
-"""A SQLite write beyond the first halves the chunk, below the second doubles it: no writer waits 0.2 s for us."""
+LONG_SECONDS, SHORT_SECONDS = 0.12, 0.06
+"""CPU of a SQLite write: beyond the first the next chunk is halved, below the second doubled, so that on a machine that is
+not overrun the one writer is never held for 0.2 s. On one that is, small chunks would only make it worse."""
+STALL_SECONDS = 0.6
+"""Wall time from which a chunk is halved all the same: a slow disk."""
 RETRIES = 5
 _TRY_AGAIN = {"40001", "40P01"}
 """PostgreSQL: serialization failure and deadlock; the transaction is gone, and can simply be done again."""
@@ -154,7 +157,7 @@ class _Intake:
     def _write(self, chunk: Sequence[Intake | Rejected], place: int) -> None:
         own = Counts()
         with self._database.write() as connection:
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.thread_time()
             stands_at = imports.claim(connection, self._import)
             left = chunk[max(0, stands_at - place) :]
             if left:
@@ -164,15 +167,15 @@ class _Intake:
                 imports.reject(connection, self._import.id, self._reader.kind, self._reader.source, refused, self._now)
                 own = Counts(len(left), accepted, len(taken) - accepted, len(refused))
                 imports.advance(connection, self._import, own)
-            self._pace(time.perf_counter() - started)
+            self._pace(time.thread_time() - worked, time.perf_counter() - started)
         self._own += own
 
-    def _pace(self, seconds: float) -> None:
+    def _pace(self, worked: float, passed: float) -> None:
         if not self._database.is_sqlite:
             self._size = LARGEST_CHUNK
-        elif seconds > LONG_SECONDS:
+        elif worked > LONG_SECONDS or passed > STALL_SECONDS:
             self._size = max(SMALLEST_CHUNK, self._size // 2)
-        elif seconds < SHORT_SECONDS:
+        elif worked < SHORT_SECONDS:
             self._size = min(LARGEST_CHUNK, self._size * 2)
 
 
