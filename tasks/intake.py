@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 LARGEST_CHUNK, SMALLEST_CHUNK = 5_000, 500
 FIRST_CHUNK = 1_000
 LONG_SECONDS, SHORT_SECONDS = 0.12, 0.06
-"""CPU of a SQLite write: beyond the first the next chunk is halved, below the second doubled, so that on a machine that is
-not overrun the one writer is never held for 0.2 s. On one that is, small chunks would only make it worse."""
+"""CPU of a SQLite write: beyond the first the next chunk is halved, below the second doubled, so that on a machine
+that is not overrun the one writer is never held for 0.2 s. On one that is, small chunks would only make it worse."""
 STALL_SECONDS = 0.6
 """Wall time from which a chunk is halved all the same: a slow disk."""
 RETRIES = 5
