@@ -6,10 +6,13 @@ inbox, the same flows run by Prefect. Then cli.demo_story tells what happened.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import multiprocessing
 import os
 import shutil
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,13 +43,13 @@ def demo(
     from cli import demo_story, demo_world
 
     make_workspace(folder)
-    pieces = list(demo_world.slices(seed))
-    with sink.start_sink(folder=folder / "sink") as running:
-        os.environ["WARMLINE_SMTP__PORT"] = str(running.port)
+    with sink_process(folder / "sink") as port:
+        os.environ["WARMLINE_SMTP__PORT"] = str(port)
         session.begin(folder, [])
         workspace = session.programme()
+        pieces = list(demo_world.slices(seed))
         play(workspace, pieces)
-        demo_story.tell(workspace, running.received, pieces[-1].at)
+    demo_story.tell(workspace, folder / "sink", pieces[-1].at)
 
 
 def make_workspace(folder: Path) -> None:
@@ -62,6 +65,28 @@ def make_workspace(folder: Path) -> None:
     init.make(folder, "mql-sql")
 
 
+@contextlib.contextmanager
+def sink_process(store: Path) -> Iterator[int]:
+    """A mail sink in a process of its own, as a real relay would be; its port. It ends with this process, always."""
+    context = multiprocessing.get_context("spawn")
+    ours, its = context.Pipe()
+    process = context.Process(target=_keep_mail, args=(store, its), name="mail sink")
+    process.start()
+    its.close()
+    try:
+        yield ours.recv()
+    finally:
+        ours.close()
+        process.join()
+
+
+def _keep_mail(store: Path, pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the sender ends first
+    with sink.start_sink(folder=store) as running:
+        pipe.send(running.port)
+        pipe.poll(None)  # until the other end is closed, by hand or by the kernel
+
+
 def play(workspace: Workspace, pieces: Sequence[Slice]) -> None:
     """Drop each slice of the world into the inbox and run the chain as of its instant, with a progress bar."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -71,7 +96,7 @@ def play(workspace: Workspace, pieces: Sequence[Slice]) -> None:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=session.err) as progress, server_for_a_run(workspace.root) as server:
         bar = progress.add_task("starting Prefect", total=None)
-        from flows.chain import run_chain, settle
+        from flows.chain import ServerLostError, complete, run_chain, settle
         from flows.schedules import CHAIN
 
         api_url = server.ready()
@@ -87,9 +112,14 @@ def play(workspace: Workspace, pieces: Sequence[Slice]) -> None:
 
                     await run_chain(workspace.root, api_url, now=piece.at, begun=begun)
             finally:
-                await settle()
+                if not await settle():
+                    session.leave_at_once()
 
-        asyncio.run(work())
+        try:
+            complete(server, work())
+        except ServerLostError:
+            session.leave_at_once()
+            raise
 
 
 def drop(inbox: Path, piece: Slice) -> None:

@@ -6,6 +6,7 @@ those functions, so that `warmline --help` starts at once (a test looks at sys.m
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -53,9 +54,17 @@ app.command()(sink.sink)
 
 def main() -> None:
     """The entry point: runs the command; a WarmlineError becomes its message on stderr and its exit code."""
+    code: object
     try:
         app()
+        code = 0
+    except SystemExit as end:
+        code = end.code
     except WarmlineError as error:
         session.err.print(f"[bold red]error:[/] {type(error).__name__}", highlight=False)
         session.err.print(str(error), markup=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        code = error.exit_code
+    if session.must_leave_at_once():
+        sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else 1)
+    sys.exit(code if isinstance(code, int | str) else 0)

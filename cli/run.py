@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +37,8 @@ def run_once(workspace: Workspace, now: datetime | None, flows: Sequence[str]) -
     from flows.server import server_for_a_run
 
     with server_for_a_run(workspace.root) as server, session.err.status("starting Prefect") as status:
-        from flows.chain import run_chain, settle  # imports Prefect, while the server starts in its own process
+        # imports Prefect, while the server starts in its own process
+        from flows.chain import ServerLostError, complete, run_chain, settle
 
         api_url = server.ready()
 
@@ -52,9 +52,14 @@ def run_once(workspace: Workspace, now: datetime | None, flows: Sequence[str]) -
                     begun=lambda flow: status.update(flow.replace("_", " ")),
                 )
             finally:
-                await settle()
+                if not await settle():
+                    session.leave_at_once()
 
-        return asyncio.run(work())
+        try:
+            return complete(server, work())
+        except ServerLostError:
+            session.leave_at_once()
+            raise
 
 
 def read_instant(text: str | None) -> datetime | None:

@@ -24,6 +24,7 @@ PREFIX = "WARMLINE_"
 
 _root = Path()
 _overrides: dict[str, Any] = {}
+_leaving: list[bool] = []
 
 
 def begin(root: Path, settings: list[str]) -> None:
@@ -75,3 +76,12 @@ def _export(settings: dict[str, Any], prefix: str) -> None:
             _export(value, f"{prefix}{name.upper()}__")
         else:
             os.environ[f"{prefix}{name.upper()}"] = value
+
+
+def leave_at_once() -> None:
+    """The Prefect server is lost: end the process without waiting for it, which Prefect would do for minutes."""
+    _leaving.append(True)
+
+
+def must_leave_at_once() -> bool:
+    return bool(_leaving)

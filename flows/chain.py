@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
 from prefect import Flow
@@ -22,9 +23,15 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.reports import Report
 from flows.schedules import CHAIN, TABLE
+from flows.server import Server
 from models.errors import DeliveryError, InputError, OrchestrationError, WarmlineError
 
 SETTLE_SECONDS = 10
+Result = TypeVar("Result")
+
+
+class ServerLostError(OrchestrationError):
+    """The Prefect server ended in mid-run; what was done is kept: run the command again."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,27 @@ async def _run_flow(name: str, workspace: Path, now: datetime | None) -> Outcome
         ) from error
     assert isinstance(report, Report)
     return report
+
+
+def complete(server: Server, work: Coroutine[Any, Any, Result]) -> Result:
+    """Run `work` in an event loop of its own while `server` lives.
+
+    Raises ServerLostError as soon as it does not: the engine would go on asking it for minutes. The process has to end then
+    without waiting for its threads.
+    """
+    runner = asyncio.Runner()
+    result = runner.run(_watched(server, work))
+    runner.close()  # only now: closing waits for what is still at work
+    return result
+
+
+async def _watched(server: Server, work: Coroutine[Any, Any, Result]) -> Result:
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        await asyncio.wait({task}, timeout=0.2)
+        if server.has_ended and not task.done():
+            raise ServerLostError
+    return task.result()
 
 
 async def settle() -> bool:

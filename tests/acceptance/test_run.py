@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from cli.sink import start_sink
-from tests.chain_world import NOW, make_chain
+from tests.chain_world import NOW, Progress, children, make_chain
 
 pytestmark = pytest.mark.prefect
 
@@ -96,3 +99,22 @@ def test_a_database_that_cannot_be_used_stops_the_chain(tmp_path: Path, prefect_
     code, _, err = chain.run(NOW)
     assert code == 5
     assert "not a SQLite database" in err and "Traceback" not in err
+
+
+def test_a_server_that_dies_in_mid_run_is_told_without_waiting_for_it(tmp_path: Path) -> None:
+    root = tmp_path / "shop"
+    with start_sink() as sink:
+        chain = make_chain(root, f"sqlite:///{root}/warmline.db", sink.port, api_url=None, leads=2_000, thinned=3)
+        process = chain.start(NOW)
+        progress = Progress(chain)
+        while process.poll() is None and progress.counts()[0] == 0:
+            time.sleep(0.02)
+        (server,) = children(process.pid)
+        os.kill(server, signal.SIGKILL)
+        killed_at = time.monotonic()
+        _, err = process.communicate(timeout=120)
+        progress.close()
+    assert process.returncode == 7, err
+    assert "error: ServerLostError" in err and "run the command again" in err
+    assert "Traceback" not in err
+    assert time.monotonic() - killed_at < 60  # minutes, if Prefect's engine had its way

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from cli import init
-from tests.chain_world import WARMLINE
+from tests.chain_world import WARMLINE, children
 
 pytestmark = pytest.mark.prefect
 PATIENCE = 150
@@ -90,18 +90,6 @@ def mark_running(root: Path) -> None:
         connection.commit()
 
 
-def children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it ended while we looked
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
 def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
@@ -111,9 +99,7 @@ def test_a_scheduled_run_starts_and_a_killed_service_comes_back(shop: Path) -> N
     port = free_port()
     with serving(shop, port) as service:
         until(lambda: states(shop).get("Completed", 0) >= 1)
-        assert (
-            httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).headers["content-type"].startswith("text/html")
-        )
+        assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).headers["content-type"].startswith("text/html")
         left = children(service.pid)
         assert left
         os.kill(service.pid, signal.SIGKILL)
