@@ -92,8 +92,8 @@ async def _run_flow(name: str, workspace: Path, now: datetime | None) -> Outcome
 def complete(server: Server, work: Coroutine[Any, Any, Result]) -> Result:
     """Run `work` in an event loop of its own while `server` lives.
 
-    Raises ServerLostError as soon as it does not: the engine would go on asking it for minutes. The process has to end then
-    without waiting for its threads.
+    Raises ServerLostError as soon as it does not: the engine would go on asking it for minutes. The process has to end
+    then without waiting for its threads.
     """
     runner = asyncio.Runner()
     result = runner.run(_watched(server, work))
