@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.parser import BytesHeaderParser
+from email.policy import default
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -16,7 +21,6 @@ from rich.table import Table
 from cli import session
 
 if TYPE_CHECKING:
-    from cli.sink import Received
     from models.queries.funnel import Handed, Sending, StageCount
     from models.workspace import Workspace
 
@@ -25,8 +29,9 @@ BAR = 34
 LONGEST_MAIL = 32
 
 
-def tell(workspace: Workspace, received: Sequence[Received], at: datetime) -> None:
-    """Print the whole story as of `at`."""
+def tell(workspace: Workspace, store: Path, at: datetime) -> None:
+    """Print the whole story as of `at`; `store`: the folder in which the sink kept the mail."""
+    mails = sorted(store.glob("*.eml"), reverse=True)
     from models.queries import funnel
 
     with workspace.database.read() as connection:
@@ -36,9 +41,9 @@ def tell(workspace: Workspace, received: Sequence[Received], at: datetime) -> No
     session.out.rule(f"[bold]after 90 days, {at:%d %B %Y}")
     session.out.print(_funnel(stages))
     session.out.print(_handed(handed))
-    session.out.print(_sendings(sendings, len(received)))
+    session.out.print(_sendings(sendings, len(mails)))
     for title, wanted in (("A nurture mail", False), ("A sales notification", True)):
-        _show(title, _newest(received, automatic=wanted))
+        _show(title, _newest(mails, automatic=wanted))
     _where_next(workspace, handed)
 
 
@@ -74,21 +79,25 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _newest(received: Sequence[Received], *, automatic: bool) -> Received | None:
-    fitting = (mail for mail in reversed(received) if bool(mail.message.get("Auto-Submitted")) == automatic)
-    return next(fitting, None)
+def _newest(mails: Sequence[Path], *, automatic: bool) -> Path | None:
+    for file in mails:
+        headers = BytesHeaderParser().parsebytes(file.read_bytes())
+        if bool(headers.get("Auto-Submitted")) == automatic:
+            return file
+    return None
 
 
-def _show(title: str, mail: Received | None) -> None:
-    if mail is None:
+def _show(title: str, file: Path | None) -> None:
+    if file is None:
         return
-    message = mail.message
+    message = message_from_bytes(file.read_bytes(), policy=default)
+    assert isinstance(message, EmailMessage)
     part = message.get_body(("plain",))
     lines = (part.get_content() if part else "").strip().splitlines()
     shown = "\n".join([*lines[:LONGEST_MAIL], "…"] if len(lines) > LONGEST_MAIL else lines)
     head = "\n".join(f"[dim]{name}:[/] {escape(str(message[name]))}" for name in ("From", "To", "Subject"))
-    where = f"the HTML part: {mail.file}" if mail.file else None
-    session.out.print(Panel(f"{head}\n\n{escape(shown)}", title=f"[bold]{title}", subtitle=where, width=100))
+    title = f"[bold]{title}"
+    session.out.print(Panel(f"{head}\n\n{escape(shown)}", title=title, subtitle=f"whole: {file}", width=100))
 
 
 def _where_next(workspace: Workspace, handed: Sequence[Handed]) -> None:

@@ -50,7 +50,7 @@ class Smtp(_Part):
     tls: Literal["none", "starttls", "implicit"] = "none"
     username: str | None = None
     password: SecretStr | None = None
-    connections: int = Field(default=4, ge=1, le=64)
+    connections: int = Field(default=10, ge=1, le=64)
     local_hostname: str = "localhost"
     timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
     """For connecting (with TLS and AUTH), for each answer and for the body to leave."""
