@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--size s|m] [--only NAME]`: runs the bars and prints the table; exit code 1 if one is missed."""
+"""`python -m benchmarks [--size s|m] [--only NAME]`: prints the table of bars; exit code 1 if one is missed."""
 
 from __future__ import annotations
 
