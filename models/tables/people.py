@@ -22,7 +22,7 @@ class Account(SQLModel, table=True):
 
 
 class Lead(SQLModel, table=True):
-    """A person. `stage` moves only by compare-and-set (models.queries.stages); `attributes`: the JSON object as it is now."""
+    """A person. `stage` moves only by compare-and-set (models.queries.stages); `attributes`: its JSON object today."""
 
     __tablename__ = "leads"
     __table_args__ = (Index("ix_leads_stage", "stage", "id"),)
