@@ -136,7 +136,12 @@ def make_chain(
         path = root / "inbox" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = content.splitlines(keepends=True)
-        path.write_bytes(b"".join(lines[::thinned] if name.startswith("activities/") else lines))
+        if name.startswith("activities/"):
+            lines = lines[::thinned]
+        elif name.startswith("leads/"):
+            # A mail costs what ten leads cost elsewhere: four of five have not consented, and get none.
+            lines = [line if number % 5 == 1 else line.replace(b",yes,", b",no,") for number, line in enumerate(lines)]
+        path.write_bytes(b"".join(lines))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "WARMLINE_"))},
         "WARMLINE_DATABASE_URL": database_url,
