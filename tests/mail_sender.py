@@ -7,10 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from mail_world import rows, send_all
-
 from models.errors import DeliveryError
 from models.workspace import Workspace
+from tests.mail_world import rows, send_all
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import aiosmtplib
 import pytest
-from mail_world import alert, fill, make_workspace, nurture, send_all
 
 from cli.sink import start_sink
+from tests.mail_world import alert, fill, make_workspace, nurture, send_all
 
 WARMLINE = Path(sys.executable).parent / "warmline"
 NOW = 1_772_540_000_000_000

@@ -8,8 +8,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faulty_smtp import FaultyServer
-from mail_world import FAST, alert, delivery, fill, make_workspace, nurture, rows, send_all, states, wall
 from sqlalchemy import text
 
 from cli.sink import start_sink
@@ -20,6 +18,8 @@ from models.rules.outbox import Backoff
 from models.rules.tokens import Tokens, Unsubscription, suppression_digest
 from models.workspace import Workspace
 from tasks.sending import RECYCLE, deliver
+from tests.faulty_smtp import FaultyServer
+from tests.mail_world import FAST, alert, delivery, fill, make_workspace, nurture, rows, send_all, states, wall
 
 NOW = 1_772_540_000_000_000  # 3 March 2026, 12:13 UTC
 

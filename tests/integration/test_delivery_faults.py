@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faulty_smtp import ALL_FAULTS, CONNECTION_FAULTS, Fault, FaultyServer, Plan
-from mail_world import alert, fill, make_workspace, nurture, rows, wall
 
 from models.workspace import Workspace
+from tests.faulty_smtp import ALL_FAULTS, CONNECTION_FAULTS, Fault, FaultyServer, Plan
+from tests.mail_world import alert, fill, make_workspace, nurture, rows, wall
 
 SENDER = Path(__file__).parent.parent / "mail_sender.py"
 PATIENCE_SECONDS = 120

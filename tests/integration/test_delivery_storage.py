@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_smtp import FaultyServer
-from mail_world import delivery, fill, make_workspace, nurture, rows
 from sqlalchemy import Connection
 
 from models.database import Database
@@ -19,6 +17,8 @@ from models.errors import StorageError
 from models.workspace import Workspace
 from tasks.processes import owner_name, surely_dead
 from tasks.sending import deliver
+from tests.faulty_smtp import FaultyServer
+from tests.mail_world import delivery, fill, make_workspace, nurture, rows
 
 NOW = 1_772_540_000_000_000
 

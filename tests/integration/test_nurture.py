@@ -16,7 +16,7 @@ from models.rules.tokens import suppression_digest
 from models.workspace import Workspace
 from tasks.nurture import nurture
 from tasks.routing import route
-from tests.integration.programme_world import NOW, World
+from tests.programme_world import NOW, World
 
 ALICE, BOB = 1, 2
 

@@ -12,7 +12,7 @@ from models.queries import outcomes
 from models.rules.instants import DAY
 from models.rules.lifecycle import Stage
 from models.rules.review import Review, conclusions
-from tests.integration.programme_world import NOW, World
+from tests.programme_world import NOW, World
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from models.workspace import Workspace
 from tasks.rendering import Rendered, Templates
 from tasks.routing import Router, route
 from tasks.scoring import score_leads
-from tests.integration.programme_world import NOW, World
+from tests.programme_world import NOW, World
 
 ALICE, BOB, CAROL = 1, 2, 3
 LATER = Micros(NOW + DAY)

@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from faulty_smtp import Fault, FaultyServer
 
 from models.documents import ConfigurationError
 from models.errors import DeliveryError
 from models.rules.mail import Address
 from models.settings import Smtp, load_settings
 from tasks.smtp import Accepted, Broken, InDoubt, Outcome, Refused, SmtpConnection, Withdrawn
+from tests.faulty_smtp import Fault, FaultyServer
 
 SENDER, RECIPIENT = Address("hello@warmline.example"), Address("ann@example.net")
 CONTENT = b"Message-ID: <1@warmline.example>\r\nSubject: hi\r\n\r\nline\r\n.dot\r\n..two\r\nlast\r\n"
