@@ -186,6 +186,8 @@ def _understood(raw: Raw, extract: Extract) -> Intake | Rejected:
         return extract(raw.data, raw.line)
     except RecordError as refusal:
         return Rejected(raw.line, str(refusal), _kept(raw.text))
+    except (TypeError, RecursionError) as error:  # a value that no JSON can hold: this record's fault, not the file's
+        return Rejected(raw.line, f"a value that cannot be stored: {error}", _kept(raw.text))
 
 
 def _kept(text: str | bytes) -> str:

@@ -27,6 +27,8 @@ MAX_KEPT = 16 << 20
 """Bytes of a refused record that are kept."""
 MAX_DOCUMENT = 512 << 20
 """Bytes of a JSON document, which is read at once; JSON Lines has no such limit."""
+MAX_DEPTH = 64
+"""Objects and lists within each other in one record. No source nests so deep; walking down or writing it has limits."""
 MAX_LINES = 500
 """Lines of one CSV record. A quote that is never closed would swallow the rest of the file."""
 DELIMITERS = ",;\t|"
@@ -202,7 +204,9 @@ def json_lines(file: BinaryIO, encoding: str) -> Iterator[Raw]:
             if text.strip():
                 yield Raw(number, None, text, f"not JSON: {error}")
             continue
-        if type(data) is not dict:
+        if text.count(b"{") + text.count(b"[") > MAX_DEPTH and _is_too_deep(data):
+            yield Raw(number, None, text, TOO_DEEP)
+        elif type(data) is not dict:
             yield Raw(number, None, text, f"JSON that is not an object but {shown(data)}")
         elif b"\\u0000" in text and _holds_nul(data):
             yield Raw(number, None, text, "a NUL character")
@@ -214,6 +218,33 @@ def _utf8(line: Line) -> bytes:
     if line.text is not None:
         return line.text.encode()
     return line.kept if isinstance(line.kept, bytes) else line.kept.encode("utf-8", "replace")
+
+
+TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
+
+
+def _is_too_deep(data: Any) -> bool:
+    # Level by level, not by recursion: the parser takes what is nested deeper than the interpreter can call.
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return any(isinstance(inner, dict | list) for inner in level)
+
+
+def _cut(data: Any, depth: int = MAX_DEPTH) -> Any:
+    """The same, with "…" for whatever lies deeper than `depth`."""
+    if isinstance(data, dict):
+        return {key: _cut(value, depth - 1) for key, value in data.items()} if depth else "…"
+    if isinstance(data, list):
+        return [_cut(value, depth - 1) for value in data] if depth else "…"
+    return data
 
 
 def _holds_nul(data: Any) -> bool:
@@ -239,6 +270,9 @@ def json_document(looked: Survey, path: str | None) -> Iterator[Raw]:
     del content
     found = _walk(root, path) if path else (root if isinstance(root, list) else [root])
     for number, data in enumerate(found, start=1):
+        if _is_too_deep(data):
+            yield Raw(number, None, orjson.dumps(_cut(data))[:MAX_KEPT], TOO_DEEP)
+            continue
         text = orjson.dumps(data)
         if not isinstance(data, dict):
             yield Raw(number, None, text, f"JSON that is not an object but {shown(data)}")

@@ -132,6 +132,25 @@ def test_json_lines_that_are_not_objects_are_refused(tmp_path: Path) -> None:
     assert [line for line, _ in bad(raw)] == [2, 3, 4, 5, 7, 8, 9, 10]
 
 
+def nested(depth: int, innermost: str = "1") -> str:
+    return '{"email":"a@x.example","x":' + "[" * (depth - 1) + innermost + "]" * (depth - 1) + "}"
+
+
+@pytest.mark.parametrize("depth", [65, 254, 300, 1_000])
+@pytest.mark.parametrize("innermost", ["1", "{}", '"\\u0000"'])
+def test_a_record_that_is_nested_too_deep_is_refused_alone(tmp_path: Path, depth: int, innermost: str) -> None:
+    content = nested(depth, innermost) + "\n" + nested(64) + "\n"
+    raw = read(tmp_path, content, "f.jsonl", None)
+    assert len(good(raw)) == 1 and bad(raw) == [(1, "nested deeper than 64")]
+    document = read(tmp_path, f"[{nested(depth, innermost)},{nested(63)}]", "f.json", None)
+    assert len(good(document)) == 1 and bad(document) == [(1, "nested deeper than 64")]
+
+
+def test_many_objects_beside_each_other_are_not_deep(tmp_path: Path) -> None:
+    wide = '{"x":[' + ",".join(["{}"] * 500) + "]}"
+    assert len(good(read(tmp_path, wide + "\n" + wide + "\n", "f.jsonl", None))) == 2
+
+
 def test_records_of_a_json_document_are_found_by_path(tmp_path: Path) -> None:
     mapping = LEADS.model_copy(update={"records": "requests[].json.batch[]"})
     content = b'{"requests":[{"json":{"batch":[{"a":1},5]}},{"json":null},{},{"json":{"batch":[{"a":2}]}}]}'
