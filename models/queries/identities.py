@@ -68,14 +68,16 @@ def _known(connection: Connection, wanted: Iterable[Identity]) -> dict[Identity,
 def _kinds_held(
     connection: Connection, records: Sequence[tuple[Identity, ...]], known: Mapping[Identity, int]
 ) -> dict[int, set[str]]:
-    """Personal kinds that a lead has, for leads that a record may reach by its anonymous id alone."""
+    """Personal kinds that a lead has, for leads that a device leads to, or may once records of this batch are settled.
+
+    `_settle` adds what the batch brings, so that it does not matter how a file falls into batches.
+    """
     reached = {
-        known[identities[-1]]
+        known[identity]
         for identities in records
-        if len(identities) > 1
-        and identities[-1][0] == "anonymous_id"
-        and identities[-1] in known
-        and not any(identity in known for identity in identities[:-1])
+        if len(identities) > 1 and any(kind == "anonymous_id" for kind, _ in identities)
+        for identity in identities
+        if identity in known
     }
     held: dict[int, set[str]] = {}
     statement = "SELECT lead_id, kind FROM identities WHERE lead_id {among} AND kind <> 'anonymous_id'"
