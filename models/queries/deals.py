@@ -1,7 +1,7 @@
 """Deals: upserted by (source, external id), their changes kept.
 
-Decides that a blank never wipes what is known, and that a deal without an account takes its lead's. Moving the lead's
-stage is routing's work: models.queries.intakes queues the lead for it.
+Decides that a blank never wipes what is known, that a new deal is open unless told otherwise, and that a deal without
+an account takes its lead's. Moving the lead's stage is routing's work: models.queries.intakes queues the lead for it.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Book:
             self._deals[facts.external_id] = {
                 "external_id": facts.external_id,
                 **said,
+                "outcome": said["outcome"] or "open",
                 "recorded_at": self._first_recorded(said),
             }
             self._new.append(facts.external_id)
@@ -56,6 +57,11 @@ class Book:
         at = deal["closed_at"] if "outcome" in delta and deal["closed_at"] is not None else self._now
         self.changes.append((facts.external_id, min(at, self._now), {**delta, **more}))
         return True
+
+    def lead_of(self, external_id: str) -> int | None:
+        """The lead of the deal as it stands now; None if it has none, or is not known yet."""
+        deal = self._deals.get(external_id)
+        return deal["lead_id"] if deal else None
 
     def _first_recorded(self, said: dict[str, Any]) -> int:
         if self._recorded_at is not None:

@@ -196,9 +196,10 @@ def _store_deals(
     for index, deal in stated:
         lead, company = resolution.lead_of[index], deal.account or chunk.intakes[index].account
         account = companies.by_key[company.key].id if company else employers.get(lead) if lead is not None else None
+        before = book.lead_of(deal.external_id)
         if book.fold(deal, lead, account):
             chunk.news.add(index)
-            if lead is not None:
-                routed.add(lead)
+            # The record may name the deal alone, or hand it over: whose it was and whose it is are both concerned.
+            routed |= {one for one in (before, book.lead_of(deal.external_id)) if one is not None}
     attributes.append(connection, book.save(connection, terms.source))
     return routed

@@ -187,7 +187,10 @@ def _lead(section: LeadSection, scope: _Scope) -> Callable[[Row], LeadFacts | No
 
 def _named_account(value: Any) -> AccountFacts | None:
     name = records.text_of(value, "account")
-    return AccountFacts(" ".join(name.split()).casefold(), name) if name else None
+    if not name:
+        return None
+    key = records.key_text(" ".join(name.split()).casefold(), "account")
+    return AccountFacts(key, name) if key else None
 
 
 def _account(section: AccountSection, scope: _Scope) -> Callable[[Row], AccountFacts | None]:
@@ -206,7 +209,7 @@ def _account(section: AccountSection, scope: _Scope) -> Callable[[Row], AccountF
         named = _named_account(name(row))
         if named is None:
             return None
-        where = domain(row)
+        where = records.key_text(domain(row), "account domain")
         return named._replace(
             domain=where.lower() if where else None,
             owner=owner(row),
@@ -278,16 +281,19 @@ def _deal(section: DealSection, source: str, scope: _Scope) -> Callable[[Row], D
         fields: dict[str, Any] = {"source": source}
         fields.update((name, get(row)) for name, get in texts.items())
         fields.update((name, get(row)) for name, get in times.items())
-        fields["outcome"] = (outcome(row) or "open").lower()
-        if fields["outcome"] not in OUTCOMES:
-            raise RecordError(
-                f"outcome: found {shown(fields['outcome'])}; allowed: {', '.join(OUTCOMES)} (`map` can translate)"
-            )
+        fields["outcome"] = _outcome(outcome(row))
         fields["amount"] = _amount(amount(row)) if amount else None
         fields["attributes"] = attributes(row)
         return DealFacts(named, fields, _named_account(account(row)) if account else None)
 
     return read
+
+
+def _outcome(said: str | None) -> str | None:
+    """None where the record does not say: that leaves a deal which is known as it is."""
+    if said is not None and said.lower() not in OUTCOMES:
+        raise RecordError(f"outcome: found {shown(said)}; allowed: {', '.join(OUTCOMES)} (`map` can translate)")
+    return said and said.lower()
 
 
 def _amount(value: Any) -> float | None:

@@ -26,6 +26,8 @@ Identity = tuple[str, str]
 RANK = ("email", "user_id", "external", "anonymous_id")
 MAX_TEXT = 1_000
 """Characters of an identity, a type, a name, a campaign …: longer is a mistake of the source."""
+MAX_KEY = 1_000
+"""Bytes in UTF-8 of what is looked up by an index: an id, an account's name or domain. A B-tree holds no long keys."""
 MEMO_SIZE = 100_000
 """Entries of a memo before it starts anew: bounds the memory of a reading however long the file is."""
 
@@ -116,7 +118,14 @@ def identifier(value: Any, field: str) -> str | None:
     """An id as text. A number with a fraction or beyond 64 bits is refused: it would name somebody else."""
     if isinstance(value, float):
         raise RecordError(f"{field}: found {shown(value)}; allowed: a text or a whole number of 64 bits")
-    return text_of(value, field)
+    return key_text(text_of(value, field), field)
+
+
+def key_text(text: str | None, field: str) -> str | None:
+    """The text, if an index can hold it; RecordError if it is longer than MAX_KEY."""
+    if text is not None and len(text) * 4 > MAX_KEY and (size := len(text.encode())) > MAX_KEY:
+        raise RecordError(f"{field}: {size} bytes in UTF-8; allowed: {MAX_KEY}")
+    return text
 
 
 def address_of(value: Any) -> str | None:
