@@ -180,8 +180,14 @@ def reason_kind(reason: str) -> str:
 
 
 def reasons(connection: Connection, reading: Reading) -> Counter[str]:
-    """Why records of this import were refused, and how often; those that an earlier import kept are not among them."""
-    statement = text("SELECT reason, count(*) FROM rejected_records WHERE import_id = :id GROUP BY reason")
+    """Why records of these bytes were refused, and how often. A refused record is kept by the first import of them.
+
+    What an import of other bytes kept already (the same record in the same line) is not among them.
+    """
+    statement = text(
+        "SELECT reason, count(*) FROM rejected_records WHERE import_id IN (SELECT same.id FROM imports same"
+        " JOIN imports this ON this.digest = same.digest WHERE this.id = :id) GROUP BY reason"
+    )
     found: Counter[str] = Counter()
     for reason, number in connection.execute(statement, {"id": reading.id}):
         found[reason_kind(reason)] += number
