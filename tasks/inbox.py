@@ -6,10 +6,13 @@ those whose bytes no finished import has seen. Nothing is moved or deleted; put 
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from models.documents import ConfigurationError
+from models.errors import InputError, UsageError
 from models.queries import imports
 from tasks import readers, sources
 
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 
 ORDER = ("accounts", "leads", "activities", "deals")
 """Who first, then what they did, then what came of it: a deal finds its lead."""
+
+
+REFUSALS = (InputError, UsageError, ConfigurationError)
+"""What keeps one file out: its bytes, its folder's name, or the mapping of that name."""
 
 
 class PendingFile(NamedTuple):
@@ -29,25 +36,48 @@ class PendingFile(NamedTuple):
 
 
 def pending_files(workspace: Workspace) -> list[PendingFile]:
-    """The files of the inbox that are still to be read, in the order in which to read them."""
-    waiting = [(one, sources.choose(workspace, one.kind, one.mapping)) for one in _files(workspace)]
-    if not waiting:
+    """The files of the inbox that are still to be read, in the order in which to read them.
+
+    One that cannot be read, or whose folder names no mapping, is among them: reading it tells what is wrong with it.
+    """
+    digests = [(one, _digest(workspace, one)) for one in _files(workspace)]
+    if not digests:
         return []
-    digests = [reader.digest(readers.survey(one.path).digest) for one, reader in waiting]
     with workspace.database.read() as connection:
-        done = imports.finished_among(connection, digests)
-    return [one for (one, _), digest in zip(waiting, digests, strict=True) if digest not in done]
+        done = imports.finished_among(connection, [digest for _, digest in digests if digest is not None])
+    return [one for one, digest in digests if digest not in done]
+
+
+def _digest(workspace: Workspace, one: PendingFile) -> bytes | None:
+    """None if the file cannot be read."""
+    try:
+        reader = sources.choose(workspace, one.kind, one.mapping)
+        return reader.digest(readers.survey(one.path).digest)
+    except REFUSALS:
+        return None
 
 
 def _files(workspace: Workspace) -> Iterator[PendingFile]:
     inbox = workspace.root / workspace.settings.inbox
     for kind in ORDER:
         for path in sorted((inbox / kind).glob("*")):
-            if path.is_dir() and not path.name.startswith("."):
-                yield from (PendingFile(kind, path.name, file) for file in sorted(path.glob("*")) if _is_readable(file))
-            elif _is_readable(path):
+            if _is_folder(path) and not path.name.startswith("."):
+                yield from (PendingFile(kind, path.name, file) for file in sorted(path.glob("*")) if _is_wanted(file))
+            elif _is_wanted(path):
                 yield PendingFile(kind, None, path)
 
 
-def _is_readable(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in sources.SUFFIXES and not path.name.startswith(".")
+def _is_wanted(path: Path) -> bool:
+    if path.suffix.lower() not in sources.SUFFIXES or path.name.startswith("."):
+        return False
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True  # gone, or not ours to see: reading it says so
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

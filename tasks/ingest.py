@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from prefect import task
 
-from models.errors import InputError
 from models.workspace import Workspace
-from tasks.inbox import PendingFile, pending_files
+from tasks.inbox import REFUSALS, PendingFile, pending_files
 from tasks.intake import ingest_file
 
 __all__ = ["PendingFile", "ingest_files", "ingest_one_file", "list_pending", "pending_files"]
@@ -60,8 +59,8 @@ def ingest_files(workspace: str, files: list[PendingFile], now: int) -> dict[str
         for kind, mapping, path in files:
             try:
                 summary = ingest_file(opened, kind, path, mapping, now)
-            except InputError as error:
-                problems.append(str(error))
+            except REFUSALS as error:
+                problems.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             else:
                 counts.update({"files": 1, **summary.counts.as_dict()})
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -11,8 +12,13 @@ import orjson
 import pytest
 from sqlalchemy import text
 
+from models.queries import intakes
+from models.queries.activities import Touchpoints
+from models.rules.records import generic_activities
 from models.workspace import Workspace
 from tasks.inbox import pending_files
+from tasks.ingest import ingest_files
+from tasks.ordinals import Ordinals
 from tests.ingest_world import NOW, counted, facts, ingest, lines, whole_tables, workspace_on
 
 SPAWN = get_context("forkserver")
@@ -255,3 +261,114 @@ def test_several_processes_may_ingest_at_once(database_url: str, workspace: Work
     found = facts(workspace.database)
     assert len(found["activities"]) == 4_000 and len(found["leads"]) == 700 and len(found["touchpoints"]) == 90
     assert len(found["identities"]) == 1_400
+
+
+def test_a_record_nested_too_deep_keeps_only_itself_out(workspace: Workspace, tmp_path: Path) -> None:
+    deep = '{"email":"a@x.example","type":"x","occurred_at":1,"properties":{"a":' + "[" * 300 + "]" * 300 + "}}\n"
+    content = deep + lines({**ACT, "email": "bob@x.example"})
+    assert counted(summary := ingest(workspace, "activities", tmp_path / "a.jsonl", content)) == (2, 1, 0, 1)
+    assert summary.reasons == {"nested deeper than …": 1}
+
+
+def test_whose_a_record_is_does_not_depend_on_how_the_file_falls_into_chunks(workspace: Workspace) -> None:
+    def partition(size: int, seed: int) -> list[list[str]]:
+        chance, salt = random.Random(seed), f"{size}-{seed}-"
+        extract = generic_activities("t", [], Ordinals())
+        acts = []
+        for number in range(30):
+            who = {"email": f"{salt}e{chance.randrange(5)}@x.example", "user_id": f"{salt}u{chance.randrange(5)}",
+                   "anonymous_id": f"{salt}a{chance.randrange(4)}"}  # fmt: skip
+            named = chance.sample(sorted(who), chance.choice((1, 2, 2, 3)))
+            acts.append(extract({**ACT, "message_id": f"{salt}{number}", **{kind: who[kind] for kind in named}}, 1))
+        for start in range(0, len(acts), size):
+            with workspace.database.write() as connection:
+                intakes.store(connection, acts[start : start + size], intakes.Terms("t", NOW), Touchpoints())
+        of_lead: dict[object, list[str]] = {}
+        for value, lead in rows(workspace, "SELECT value, lead_id FROM identities ORDER BY value"):
+            if str(value).startswith(salt):
+                of_lead.setdefault(lead, []).append(str(value).removeprefix(salt))
+        return sorted(of_lead.values())
+
+    for seed in range(6):
+        assert partition(30, seed) == partition(1, seed) == partition(7, seed)
+
+
+def test_a_deal_that_is_not_said_to_be_open_stays_won_or_lost(workspace: Workspace, tmp_path: Path) -> None:
+    deals = "SELECT external_id, outcome, amount, closed_at FROM deals ORDER BY 1"
+    head = "id,email,outcome,closed_at,amount\n"
+    first = "7,a@x.example,won,2025-12-01,100\n8,b@x.example,Lost,2025-12-01,100\n9,c@x.example,,,100\n"
+    ingest(workspace, "deals", tmp_path / "1.csv", head + first)
+    told = 1764547200000000
+    assert rows(workspace, deals) == [("7", "won", 100, told), ("8", "lost", 100, told), ("9", "open", 100, None)]
+    ingest(workspace, "deals", tmp_path / "2.csv", "id,email,amount\n7,a@x.example,120\n8,b@x.example,120\n")
+    ingest(workspace, "deals", tmp_path / "3.csv", head + "7,a@x.example,,,130\n9,c@x.example, ,,130\n")
+    assert rows(workspace, deals) == [("7", "won", 130, told), ("8", "lost", 120, told), ("9", "open", 130, None)]
+    ingest(workspace, "deals", tmp_path / "4.csv", head + "7,a@x.example,open,,130\n")
+    assert rows(workspace, deals)[0] == ("7", "open", 130, told)
+
+
+def test_a_deal_told_by_its_id_alone_queues_its_lead(workspace: Workspace, tmp_path: Path) -> None:
+    def queued_by(name: str, content: str) -> list[tuple[object, ...]]:
+        with workspace.database.write() as connection:
+            connection.execute(text("DELETE FROM work_queue"))
+        ingest(workspace, "deals", tmp_path / name, content)
+        found = "SELECT queue, i.value FROM work_queue q JOIN identities i ON i.lead_id = q.lead_id ORDER BY 1, 2"
+        return rows(workspace, found)
+
+    ana, bob = (
+        [("route", "a@x.example"), ("score", "a@x.example")],
+        [("route", "b@x.example"), ("score", "b@x.example")],
+    )
+    assert queued_by("1.csv", "id,email,outcome\n7,a@x.example,open\n") == ana
+    assert queued_by("2.csv", "id,outcome,closed_at\n7,won,2025-12-01\n") == ana
+    assert queued_by("3.csv", "id,email\n7,b@x.example\n") == sorted(ana + bob)
+    assert queued_by("4.csv", "id,email\n7,b@x.example\n") == []
+
+
+def test_a_key_that_no_index_can_hold_is_refused_alone(workspace: Workspace, tmp_path: Path) -> None:
+    chance = random.Random(1)
+    long = "".join(chr(chance.randrange(0x4E00, 0x9FA5)) for _ in range(1_000))
+    fits = long[:333]
+    act = {"type": "x", "occurred_at": 1}
+    content = lines({**act, "user_id": long}, {**act, "user_id": fits}, {**act, "anonymous_id": long})
+    assert counted(ingest(workspace, "activities", tmp_path / "a.jsonl", content)) == (3, 1, 0, 2)
+    named = f"name,domain\n{long},x.example\nAcme,{long}\n{fits},y.example\n"
+    assert counted(ingest(workspace, "accounts", tmp_path / "a.csv", named)) == (3, 1, 0, 2)
+    deals = f"id,company\n{long},Acme\n{fits},Acme\n1,{long}\n"
+    assert counted(ingest(workspace, "deals", tmp_path / "d.csv", deals)) == (3, 1, 0, 2)
+    swollen = "name\n" + "\u0390" * 400 + "\n"  # 800 bytes, 2,400 once its case is folded
+    assert counted(ingest(workspace, "accounts", tmp_path / "b.csv", swollen)) == (1, 0, 0, 1)
+    reasons = [str(row[0]) for row in rows(workspace, "SELECT reason FROM rejected_records ORDER BY id")]
+    assert reasons[0] == "user_id: 3000 bytes in UTF-8; allowed: 1000" and len(reasons) == 7
+
+
+def test_every_reading_of_a_file_says_why_records_were_refused(workspace: Workspace, tmp_path: Path) -> None:
+    content = lines({**ACT, "email": "a@x.example"}, {**ACT, "email": "nobody"})
+    said = [ingest(workspace, "activities", tmp_path / "a.jsonl", content).reasons for _ in range(3)]
+    assert said[0] and said[0] == said[1] == said[2]
+
+
+def test_one_bad_file_of_the_inbox_keeps_only_itself_out(workspace: Workspace) -> None:
+    inbox = workspace.root / "inbox"
+    (workspace.root / "mappings").mkdir()
+    (workspace.root / "mappings" / "broken.yaml").write_text("source: x\nlead: {nonsense: 1}\n")
+    for name, content in (
+        ("activities/good.jsonl", lines({**ACT, "email": "a@x.example"}).encode()),
+        ("activities/zip.csv", b"PK\x03\x04...."),
+        ("activities/no-such-mapping/x.csv", b"email\n"),
+        ("activities/crm-maven-accounts/x.csv", b"email\n"),
+        ("leads/broken/x.csv", b"email\n"),
+        ("leads/good.csv", b"email\nb@x.example\n"),
+    ):
+        (inbox / name).parent.mkdir(parents=True, exist_ok=True)
+        (inbox / name).write_bytes(content)
+    (inbox / "leads" / "gone.csv").symlink_to(inbox / "nowhere.csv")
+    waiting = pending_files(workspace)
+    assert len(waiting) == 7
+    done = ingest_files.fn(str(workspace.root), waiting, NOW)
+    assert (done["files"], done["accepted"]) == (2, 2)
+    told = sorted(done["problems"])
+    for folder in ("leads/broken/x", "leads/gone", "no-such-mapping/x", "crm-maven-accounts/x", "activities/zip"):
+        assert sum(f"{inbox}/" in problem and f"{folder}.csv: " in problem for problem in told) == 1, told
+    left = sorted(one.path.name for one in pending_files(workspace))
+    assert left == ["gone.csv", "x.csv", "x.csv", "x.csv", "zip.csv"]
