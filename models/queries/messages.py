@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, Text, TextClause, bindparam, text
 
-from models.queries import suppressions
+from models.queries import permissions, suppressions
 from models.rules.mail import MessageIds
 from models.rules.outbox import MessageKind, MessageState, SendFacts, hold_reason
 
@@ -126,7 +126,9 @@ _LEASE = """
 _FACTS = text(
     """
     SELECT m.id, m.idempotency_key, m.kind, m.lead_id, m.recipient, m.template, m.payload, m.message_id, m.attempts,
-           m.lease_until, l.stage, l.stage_at, e.state, e.reason, COALESCE(e.entered_at, m.created_at)
+           m.lease_until, l.stage, l.stage_at, e.state, e.reason, COALESCE(e.entered_at, m.created_at),
+           (SELECT s.excluded FROM scores s WHERE s.lead_id = m.lead_id
+            ORDER BY s.as_of DESC, s.version_id DESC LIMIT 1)
     FROM messages m LEFT JOIN leads l ON l.id = m.lead_id LEFT JOIN enrolments e ON e.id = m.enrolment_id
     WHERE m.id IN :ids ORDER BY m.kind, m.next_attempt_at, m.id
     """
@@ -170,7 +172,8 @@ def lease(connection: Connection, *, owner: str, now: int, until: int, count: in
         return []
     rows = connection.execute(_FACTS, {"ids": ids}).all()
     suppressed = suppressions.reasons(connection, secret, {(row[4], row[2]) for row in rows})
-    return [_leased(row, suppressed.get((row[4], row[2]))) for row in rows]
+    left = permissions.refusals(connection, ids, now)
+    return [_leased(row, suppressed.get((row[4], row[2])), left.get(row[0], "")) for row in rows]
 
 
 def mark_sending(connection: Connection, ids: Sequence[int], *, owner: str, clock: int, until: int) -> set[int]:
@@ -238,9 +241,9 @@ def _is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
-def _leased(row: Row[Any], suppressed: str | None) -> Leased:
+def _leased(row: Row[Any], suppressed: str | None, left: str) -> Leased:
     message_id, key, kind, lead_id, recipient, template, payload, name, attempts, lease_until, *facts = row
-    hold = hold_reason(SendFacts(kind, suppressed, *facts))
+    hold = hold_reason(SendFacts(kind, suppressed, *facts, left))
     return Leased(
         message_id, key, MessageKind(kind), lead_id, recipient, template, payload, name, attempts, lease_until, hold
     )

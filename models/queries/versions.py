@@ -5,7 +5,9 @@ Decides nothing. A content that was seen before keeps its id; the newest `activa
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from collections.abc import Collection
+
+from sqlalchemy import Connection, bindparam, text
 
 _ACTIVATE = text(
     """
@@ -21,6 +23,9 @@ _IN_FORCE = text(
     """
 )
 _FIND = text("SELECT id FROM programme_versions WHERE kind = :kind AND name = :name AND digest = :digest")
+_CONTENTS = text("SELECT id, content FROM programme_versions WHERE id IN :ids").bindparams(
+    bindparam("ids", expanding=True)
+)
 _CONTENT = text("SELECT content FROM programme_versions WHERE id = :id")
 
 
@@ -45,3 +50,10 @@ def in_force(connection: Connection, kind: str, name: str, digest: bytes) -> int
 def content(connection: Connection, version_id: int) -> str:
     """The canonical JSON of a version."""
     return str(connection.execute(_CONTENT, {"id": version_id}).scalar_one())
+
+
+def contents(connection: Connection, version_ids: Collection[int]) -> dict[int, str]:
+    """The canonical JSON of each of these versions."""
+    if not version_ids:
+        return {}
+    return {row[0]: row[1] for row in connection.execute(_CONTENTS, {"ids": sorted(version_ids)}).all()}

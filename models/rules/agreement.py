@@ -69,9 +69,10 @@ def sequence_mistakes(file: str, sequence: Sequence, folders: Mapping[str, Itera
     stem = PurePosixPath(file).stem
     if sequence.name != stem:
         yield ("name",), f"found {sequence.name!r}; allowed: {stem!r}, the file's own name"
-    for part, predicate in (("enrol", sequence.enrol.if_), ("exit", sequence.exit.if_)):
+    asked = {("consent",): sequence.consent, ("enrol", "if"): sequence.enrol.if_, ("exit", "if"): sequence.exit.if_}
+    for place, predicate in asked.items():
         if predicate is not None:
-            yield from _unknown_first((part, "if"), predicate)
+            yield from _unknown_first(place, predicate)
     for index, step in enumerate(sequence.steps):
         if step.send is None:
             continue

@@ -90,6 +90,10 @@ class SendFacts:
     enrolment_reason: str | None
     entered_at: int
     """When the enrolment began; without one, when the message was made."""
+    excluded: str | None
+    """Why the lead's newest score excludes it, or None."""
+    left: str = ""
+    """Why the sequence, as it was when the lead entered, does not write to it now; empty if it does, or without one."""
 
 
 def hold_reason(facts: SendFacts) -> str | None:
@@ -105,7 +109,9 @@ def hold_reason(facts: SendFacts) -> str | None:
     # `finished` is no reason: the last step's message is made when the sequence ends.
     if facts.enrolment_state in {"exited", "held"}:
         return f"enrolment {facts.enrolment_state}: {facts.enrolment_reason or 'no reason given'}"
-    return None
+    if facts.excluded is not None:
+        return f"excluded: {facts.excluded}"
+    return facts.left or None
 
 
 LONGEST_REPLY = 500

@@ -99,6 +99,8 @@ class Sequence(_Part):
     version: int = Field(default=1, ge=1)
     description: str = ""
     priority: int = 0
+    consent: Predicate | None = None
+    """What must hold for a lead to be written to: asked on entering, at each step, and again when a mail is sent."""
     enrol: Enrol
     exit: Exit = Exit()
     again: Literal["never"] | Duration = "never"
@@ -142,12 +144,19 @@ class Sequence(_Part):
 
     def attributes(self) -> frozenset[str]:
         """The attributes that its predicates look at."""
-        asked = (self.enrol.if_, self.exit.if_)
+        asked = (self.consent, self.enrol.if_, self.exit.if_)
         return frozenset[str]().union(*(predicate.attributes() for predicate in asked if predicate is not None))
 
     def takes(self, stage: str, attributes: Mapping[str, Any]) -> bool:
         """True if it is meant for a lead of this stage with these attributes."""
-        return stage in self.enrol.stages and (self.enrol.if_ is None or self.enrol.if_.holds(attributes))
+        asked = (self.consent, self.enrol.if_)
+        return stage in self.enrol.stages and all(one is None or one.holds(attributes) for one in asked)
+
+    def why_silent(self, attributes: Mapping[str, Any]) -> str:
+        """Why a lead with these attributes must not be written to, in words; empty if it may be."""
+        if self.consent is None or self.consent.holds(attributes):
+            return ""
+        return f"no consent: needs {self.consent.describe()}"
 
     def may_enter_again(self, ended_at: int | None, now: int) -> bool:
         """True if a lead whose last way through ended at `ended_at` may begin once more."""
@@ -163,6 +172,8 @@ class Sequence(_Part):
         """Why the lead's way ends now, in words; empty if it goes on. `acts`: types of what it did since it entered."""
         if not self.keeps(stage):
             return f"stage {stage}"
+        if silent := self.why_silent(attributes):
+            return silent
         if done := sorted(acts & self.exit_acts):
             return f"did {done[0]}"
         if self.exit.if_ is not None and self.exit.if_.holds(attributes):

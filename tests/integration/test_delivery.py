@@ -119,6 +119,7 @@ async def test_who_unsubscribes_after_the_message_was_made_gets_nothing(tmp_path
     workspace.database.close()
 
 
+WELCOME = '{"name":"welcome","enrol":{"stages":["lead"]},"steps":[{"send":"welcome"}]}'
 LEADS = (
     (1, "lead", "active"),
     (2, "lead", "exited"),
@@ -133,9 +134,9 @@ def make_leads(workspace: Workspace) -> None:
         connection.execute(
             text(
                 "INSERT INTO programme_versions (id, kind, name, digest, content, recorded_at, activated_at) "
-                "VALUES (1, 'sequence', 'welcome', :digest, '{}', 0, 0)"
+                "VALUES (1, 'sequence', 'welcome', :digest, :content, 0, 0)"
             ),
-            {"digest": b"x"},
+            {"digest": b"x", "content": WELCOME},
         )
         for lead, stage, state in LEADS:
             given = {"id": lead, "stage": stage, "state": state, "at": NOW}

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from models.database import Database
+from models.queries import messages
 from models.queries.suppressions import NewSuppression, suppress
 from models.rules.instants import DAY, HOUR, Micros
 from models.rules.lifecycle import Stage
@@ -101,6 +102,67 @@ def test_a_suppressed_address_gets_nothing(enrolled: World) -> None:
         suppress(connection, [NewSuppression(digest, "unsubscribed", NOW)])
     assert nurture(workspace, at(1))["intended"] == 0
     assert enrolled.rows("SELECT state, reason FROM enrolments") == [("exited", "suppressed: unsubscribed")]
+
+
+def held(world: World, hours: int) -> list[str | None]:
+    """Why each message that is due may not go out, as a sender is told that leases them."""
+    with world.database.write(durable=True) as connection:
+        leased = messages.lease(
+            connection, owner="me", now=at(hours), until=at(hours), count=10, secret=world.workspace.secret_key
+        )
+    return [one.hold for one in leased]
+
+
+WITHDRAWN = """UPDATE leads SET attributes = '{"marketing_consent": "No"}'"""
+
+
+def test_consent_that_is_withdrawn_ends_it_at_the_next_step(enrolled: World) -> None:
+    nurture(enrolled.workspace, at(0))
+    enrolled.write(WITHDRAWN)
+    counts = nurture(enrolled.workspace, at(1))
+    assert (counts["exited"], counts["intended"]) == (1, 0)
+    ((state, reason),) = enrolled.rows("SELECT state, reason FROM enrolments")
+    assert (state, reason.split(":")[0]) == ("exited", "no consent")
+
+
+def test_consent_that_is_withdrawn_after_the_mail_was_made_holds_it(enrolled: World) -> None:
+    enrolled.lead(BOB, 20)
+    route(enrolled.workspace, NOW)
+    for hours in (0, 1):
+        nurture(enrolled.workspace, at(hours))
+    enrolled.write(f"{WITHDRAWN} WHERE id = {ALICE}")
+    alice, bob = held(enrolled, 1)
+    assert str(alice).startswith("no consent: needs marketing_consent not (is no") and bob is None
+
+
+@pytest.mark.parametrize("stage", ["lead", "sales_qualified", "opportunity", "marketing_qualified"])
+def test_the_last_mail_is_held_for_who_has_moved_on(enrolled: World, stage: str) -> None:
+    for hours in (0, 1, 73, 217):
+        nurture(enrolled.workspace, at(hours))
+    assert enrolled.rows("SELECT state FROM enrolments") == [("finished",)]
+    enrolled.write("UPDATE leads SET stage = :stage", {"stage": stage})
+    assert held(enrolled, 217) == [None if stage == "lead" else f"stage {stage}"] * 3
+
+
+def test_the_last_mail_is_held_for_who_is_excluded_by_now(enrolled: World) -> None:
+    for hours in (0, 1, 73, 217):
+        nurture(enrolled.workspace, at(hours))
+    enrolled.score([ALICE], 20, excluded="competitor")
+    assert held(enrolled, 217) == ["excluded: competitor"] * 3
+
+
+def test_a_mail_is_held_by_the_version_its_lead_entered_under(enrolled: World) -> None:
+    path = enrolled.workspace.root / "sequences" / "welcome.yaml"
+    path.write_text(path.read_text().replace("consent: {", "consent: {newsletter: {is: present}, "))
+    changed = Workspace.open(enrolled.workspace.root)
+    changed.__dict__["database"] = enrolled.database
+    enrolled.lead(BOB, 20, attributes={"newsletter": "weekly"})
+    route(changed, NOW)
+    for hours in (0, 1):
+        nurture(changed, at(hours))
+    enrolled.write("UPDATE leads SET attributes = '{}'")
+    alice, bob = held(enrolled, 1)
+    assert alice is None and str(bob).startswith("no consent: needs newsletter is present")
 
 
 def test_a_stage_change_by_hand_ends_it_too(enrolled: World) -> None:

@@ -124,6 +124,7 @@ def facts(**given: object) -> SendFacts:
         "enrolment_state": "active",
         "enrolment_reason": None,
         "entered_at": 10,
+        "excluded": None,
     }
     return SendFacts(**(fields | given))  # type: ignore[arg-type]
 
@@ -134,6 +135,8 @@ def test_nurture_is_held_for_who_left_or_bought_or_is_suppressed() -> None:
     assert hold_reason(facts(stage="disqualified")) == "the lead is disqualified"
     assert "customer" in str(hold_reason(facts(stage="customer", stage_at=11)))
     assert hold_reason(facts(enrolment_state="exited", enrolment_reason="replied")) == "enrolment exited: replied"
+    assert hold_reason(facts(enrolment_state="finished", excluded="competitor")) == "excluded: competitor"
+    assert hold_reason(facts(enrolment_state="finished", left="stage opportunity")) == "stage opportunity"
 
 
 def test_nurture_is_not_held_for_customers_in_a_sequence_for_customers_nor_after_the_last_step() -> None:
@@ -142,7 +145,7 @@ def test_nurture_is_not_held_for_customers_in_a_sequence_for_customers_nor_after
 
 
 def test_an_alert_is_held_by_a_suppression_alone() -> None:
-    assert hold_reason(facts(kind="alert", stage="disqualified", enrolment_state=None)) is None
+    assert hold_reason(facts(kind="alert", stage="disqualified", enrolment_state=None, excluded="student")) is None
     assert hold_reason(facts(kind="alert", suppressed="left us")) == "suppressed: left us"
 
 

@@ -64,6 +64,18 @@ def test_it_lets_go_for_the_stage_an_act_or_an_attribute() -> None:
     assert WELCOME.why_exit("lead", {"industry": "Education"}, NONE) == "industry is education"
 
 
+def test_without_consent_it_takes_nobody_and_lets_go_of_everybody() -> None:
+    asking = load(
+        TEXT.replace("enrol: {stages: [lead], if:", "enrol: {stages: [lead]}\nconsent:").replace("]}}}", "]}}")
+    )
+    assert "marketing_consent" in asking.attributes()
+    assert asking.takes("lead", {}) and not asking.takes("lead", {"marketing_consent": "no"})
+    assert asking.why_silent({"marketing_consent": "yes"}) == ""
+    assert asking.why_exit("lead", {"marketing_consent": "no"}, NONE).startswith("no consent: needs marketing_consent")
+    assert Sequence.from_content(asking.content()) == asking
+    assert WELCOME.why_exit("lead", {"marketing_consent": "no"}, NONE) == ""  # `enrol.if` is asked on entering alone
+
+
 def test_with_exit_stages_it_goes_on_through_others_but_never_beside_sales() -> None:
     long = load(TEXT.replace("exit: {", "exit: {stages: [marketing_qualified], "))
     assert long.keeps("subscriber") and not long.keeps("marketing_qualified")
