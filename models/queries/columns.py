@@ -44,16 +44,29 @@ def read_chunk(connection: Connection, compiled: CompiledModel, ids: Sequence[in
         position, touchpoint, occurred_at = position[known], touchpoint[known], occurred_at[known]
     if len(touchpoint) and int(touchpoint.max()) > compiled.known_touchpoints:
         compiled.learn(read_touchpoints(connection, compiled.known_touchpoints))
+    if len(missing := compiled.missing(touchpoint)):  # on PostgreSQL a lower id may be committed after a higher one
+        compiled.learn(_touchpoints_of(connection, missing.tolist()))
     return Chunk(leads, Activities.ordered(position, touchpoint, occurred_at))
 
 
 def read_touchpoints(connection: Connection, above: int = 0) -> Iterable[tuple[int, Touchpoint]]:
     """(id, touchpoint) of all interned touchpoints with an id above `above`."""
+    return _read_touchpoints(connection, f"id > {int(above)}")
+
+
+def _touchpoints_of(connection: Connection, ids: Sequence[int]) -> Iterable[tuple[int, Touchpoint]]:
+    among, parameters = staging.among(connection, "id", ids)
+    return _read_touchpoints(connection, among, parameters)
+
+
+def _read_touchpoints(
+    connection: Connection, condition: str, parameters: tuple[Any, ...] = ()
+) -> Iterable[tuple[int, Touchpoint]]:
     names = [name for name in Touchpoint._fields if name != "facets"]
-    statement = f"SELECT id, {', '.join(names)}, facets FROM touchpoints WHERE id > {int(above)} ORDER BY id"
+    statement = f"SELECT id, {', '.join(names)}, facets FROM touchpoints WHERE {condition} ORDER BY id"
     return [
         (row[0], Touchpoint._make((*row[1:-1], tuple(sorted(orjson.loads(row[-1]).items())))))
-        for row in connection.exec_driver_sql(statement)
+        for row in staging.rows(connection, statement, parameters)
     ]
 
 

@@ -28,6 +28,8 @@ class Known(NamedTuple):
     must: int
     excluded: str | None
     next_change_at: int | None
+    dimensions: str
+    surge: int
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,15 @@ def write(connection: Connection, batch: Batch) -> tuple[int, int]:
     """Write the scores, their changes, the queue `route`, and take what was done out of the queue `score`.
 
     A lead that somebody else scored since it was read is left alone, and stays queued. Gives back (written, changed).
+    Routing decides by more than points (attributes, activities, the time): it looks at every lead that was touched or
+    due, and at those of whose score anything is new.
     """
     written = _upsert(connection, batch)
     changed = [lead for lead in _changes(batch) if lead in written] if batch.known else sorted(written)
     _remember(connection, batch.model, changed)
-    queue.enqueue(connection, "route", sorted({*changed, *_were_due(batch, written)}))
     finished = [lead for lead in batch.queued if lead in written]
+    moved = [lead for lead in (*_shifts(batch), *_due(batch)) if lead in written]
+    queue.enqueue(connection, "route", sorted({*changed, *moved, *finished}) if batch.known else changed)
     queue.done(connection, "score", [(lead, batch.queued[lead]) for lead in (*finished, *batch.gone)])
     return len(written), len(changed)
 
@@ -170,23 +175,33 @@ def _changes(batch: Batch) -> list[int]:
     return [row[0] for row in rows if (before := known.get(row[0])) is None or row[1:] != before[2:7]]
 
 
-def _were_due(batch: Batch, written: Collection[int]) -> list[int]:
+def _shifts(batch: Batch) -> list[int]:
+    """The leads with other points in a dimension, or another surge, than before; the total may be the same."""
+    new, known = batch.scores, batch.known
+    rows = zip(new.lead_id, new.dimensions, new.surge, strict=True)
+    return [row[0] for row in rows if (before := known.get(row[0])) is not None and row[1:] != before[8:10]]
+
+
+def _due(batch: Batch) -> list[int]:
     # Their stage may ask for what is no part of the score (a condition on age): routing has to look.
     return [
         lead
         for lead, before in batch.known.items()
-        if before.next_change_at is not None and before.next_change_at <= batch.as_of and lead in written
+        if before.next_change_at is not None and before.next_change_at <= batch.as_of
     ]
 
 
 def _remember(connection: Connection, model: str, changed: Sequence[int]) -> None:
     if changed:
         names = "total, cell, band, must, excluded"
+        settings = ", ".join(f"{name} = excluded.{name}" for name in names.split(", "))
         among, parameters = staging.among(connection, "lead_id", changed)
         connection.exec_driver_sql(
             f"INSERT INTO score_changes (lead_id, version_id, at, {names})"
             f" SELECT lead_id, version_id, as_of, {names} FROM scores"
-            f" WHERE model = {staging.mark(connection)} AND {among} ON CONFLICT DO NOTHING",
+            f" WHERE model = {staging.mark(connection)} AND {among}"
+            # Scored twice at one instant: the history keeps what the score became.
+            f" ON CONFLICT (lead_id, version_id, at) DO UPDATE SET {settings}",
             (model, *parameters),
         )
 

@@ -13,7 +13,9 @@ from sqlalchemy import text
 
 import tasks.scoring
 from models.database import Database
-from models.queries import queue, scores
+from models.queries import columns, queue, scores
+from models.rules.scoring.compilation import CompiledModel
+from models.rules.scoring.kernel import score
 from models.workspace import Workspace
 from tasks.scoring import score_leads
 from tests.reference import scoring as reference
@@ -280,3 +282,61 @@ def test_a_range_that_another_worker_holds_is_left_to_it(house: Workspace) -> No
     with house.database.write() as connection:
         leases.release(connection, "score:m:1-5", "somebody")
     assert score_leads(house, NOW)["scored"] == 5
+
+
+def test_a_second_score_at_the_same_instant_is_what_the_history_tells(house: Workspace) -> None:
+    with house.database.write() as connection:
+        storage.store(connection, [Person(attributes={"country": "US"})])
+    score_leads(house, NOW)
+    with house.database.write() as connection:
+        storage.act(connection, 1, [(NOW - DAY, {"type": "demo_request"})])
+    score_leads(house, NOW)
+    told = "lead_id, version_id, total, cell, band, must, excluded"
+    assert table(house.database, "score_changes", told, "at") == stored(house, told)
+
+
+def test_every_lead_that_was_touched_goes_to_routing_even_if_its_score_stays(house: Workspace) -> None:
+    with house.database.write() as connection:
+        storage.store(connection, cast(11, 3))
+    score_leads(house, NOW)
+    with house.database.write() as connection:
+        queue.done(connection, "route", queue.read(connection, "route", 10))
+        queue.enqueue(connection, "score", [2])
+    assert score_leads(house, NOW) == {"scored": 1, "changed": 0, "skipped": 0}
+    assert queued(house, "route") == [2]
+
+
+@pytest.mark.parametrize(("dimensions", "surge"), [('{"fit":40.0,"engagement":10.0}', 0), ('{"fit":25.0}', 1)])
+def test_other_dimensions_or_a_surge_go_to_routing_although_the_total_is_equal(
+    house: Workspace, dimensions: str, surge: int
+) -> None:
+    old = scores.NewScores([1], [50.0], ['{"fit":25.0}'], [None], ["hot"], [1], [None], [0], [None])
+    new = scores.NewScores([1], [50.0], [dimensions], [None], ["hot"], [1], [None], [surge], [None])
+    for given in (old, new):
+        with house.database.write() as connection:
+            known = scores.known(connection, "m", [1])
+            scores.write(connection, scores.Batch("m", 1, NOW, given, known, {}))
+            expected = queue.read(connection, "route", 10)
+            queue.done(connection, "route", expected)
+    assert [lead for lead, _ in expected] == [1]
+
+
+def test_a_touchpoint_that_is_committed_after_a_higher_one_counts(house: Workspace) -> None:
+    with house.database.write() as connection:
+        storage.store(connection, [Person(attributes={"country": "US"}) for _ in range(2)])
+        storage.act(connection, 1, [(NOW - DAY, {"type": "page_view"})])
+        connection.execute(text("UPDATE touchpoints SET id = id + 1000"))
+        connection.execute(text("UPDATE activities SET touchpoint_id = touchpoint_id + 1000"))
+    compiled = CompiledModel(house.scoring, house.zone)
+    with house.database.read() as connection:
+        columns.read_chunk(connection, compiled, [1], compiled.wanted)
+    with house.database.write() as connection:  # its writer took the lower id first
+        storage.act(connection, 2, [(NOW - DAY, {"type": "demo_request"})])
+        connection.execute(text("UPDATE activities SET touchpoint_id = 7 WHERE lead_id = 2"))
+        connection.execute(text("UPDATE touchpoints SET id = 7 WHERE type = 'demo_request'"))
+    with house.database.read() as connection:
+        chunk = columns.read_chunk(connection, compiled, [2], compiled.wanted)
+    again = CompiledModel(house.scoring, house.zone)
+    with house.database.read() as connection:
+        fresh = columns.read_chunk(connection, again, [2], again.wanted)
+    assert score(compiled, chunk, NOW).total.tolist() == score(again, fresh, NOW).total.tolist() != [0.0]

@@ -71,6 +71,7 @@ class CompiledModel:
         self._touchpoints: dict[int, Touchpoint] = {}
         self._matches: NDArray[np.bool_] = np.zeros((len(self.rules), 1), np.bool_)
         self._visits: NDArray[np.bool_] = np.zeros((len(self.rules), 1), np.bool_)
+        self._learnt: NDArray[np.bool_] = np.zeros((1, 1), np.bool_)
         self._of_type = {kind: np.zeros((1, 1), np.bool_) for kind in (PAGE_VIEW, SITE_VISIT)}
         self.counts_visits = any(SITE_VISIT in (rule.rule.on or ()) for rule in self.rules)
         self._ranks: dict[str, tuple[Ints, list[str]]] = {}
@@ -80,8 +81,16 @@ class CompiledModel:
         """The highest id that `learn` was given; 0 before."""
         return int(self._matches.shape[1]) - 1
 
+    def missing(self, touchpoints: Ints) -> Ints:
+        """Which of these ids were never learnt, each once."""
+        here = touchpoints[touchpoints <= self.known_touchpoints]
+        learnt = self._learnt[0, here]
+        if learnt.all() and len(here) == len(touchpoints):
+            return here[:0]
+        return np.union1d(here[~learnt], touchpoints[touchpoints > self.known_touchpoints])
+
     def learn(self, touchpoints: Iterable[tuple[int, Touchpoint]]) -> None:
-        """Take in further touchpoints by id (ids above `known_touchpoints`)."""
+        """Take in further touchpoints by id."""
         new = dict(touchpoints)
         if not new:
             return
@@ -89,6 +98,8 @@ class CompiledModel:
         ids, points = np.array(list(new)), list(new.values())
         self._matches = _wider(self._matches, max(new))
         self._visits = _wider(self._visits, max(new))
+        self._learnt = _wider(self._learnt, max(new))
+        self._learnt[0, ids] = True
         self._matches[:, ids] = self._counted(points)
         as_visits = [point._replace(type=SITE_VISIT) for point in points]
         views = np.array([point.type == PAGE_VIEW for point in points])
