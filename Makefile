@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most of a test's time is waiting (for processes, servers, commits): more workers than a small machine has cores.
+WORKERS ?= 4
 export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := copy
@@ -24,7 +26,7 @@ demo: $(STAMP)  ## a seeded world through the whole chain, then stop
 	@$(BIN)/warmline demo
 
 test: $(STAMP)  ## every test, on SQLite and on a PostgreSQL that the tests start
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(STAMP)  ## lint, format, types, contracts between the packages
 	@$(BIN)/ruff check .
