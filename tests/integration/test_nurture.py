@@ -153,7 +153,7 @@ def test_the_last_mail_is_held_for_who_is_excluded_by_now(enrolled: World) -> No
 
 def test_a_mail_is_held_by_the_version_its_lead_entered_under(enrolled: World) -> None:
     path = enrolled.workspace.root / "sequences" / "welcome.yaml"
-    path.write_text(path.read_text().replace("consent: {", "consent: {newsletter: {is: present}, "))
+    path.write_text(path.read_text().replace("\nconsent: {", "\nconsent: {newsletter: {is: present}, "))
     changed = Workspace.open(enrolled.workspace.root)
     changed.__dict__["database"] = enrolled.database
     enrolled.lead(BOB, 20, attributes={"newsletter": "weekly"})
@@ -162,7 +162,7 @@ def test_a_mail_is_held_by_the_version_its_lead_entered_under(enrolled: World) -
         nurture(changed, at(hours))
     enrolled.write("UPDATE leads SET attributes = '{}'")
     alice, bob = held(enrolled, 1)
-    assert alice is None and str(bob).startswith("no consent: needs newsletter is present")
+    assert alice is None and str(bob).endswith("newsletter is present")
 
 
 def test_a_stage_change_by_hand_ends_it_too(enrolled: World) -> None:
