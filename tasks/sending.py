@@ -22,10 +22,20 @@ from models.errors import DeliveryError, WarmlineError
 from models.queries import messages
 from models.queries.messages import Leased, Settlement
 from models.rules.instants import SECOND
-from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState
+from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState, is_about_us
 from models.settings import Smtp
 from tasks.composition import Composer, Letter
-from tasks.smtp import Accepted, Broken, InDoubt, Outcome, Refused, RelayMisconfiguredError, SmtpConnection, Withdrawn
+from tasks.smtp import (
+    Accepted,
+    Broken,
+    InDoubt,
+    Outcome,
+    Refused,
+    RelayMisconfiguredError,
+    SmtpConnection,
+    Withdrawn,
+    refused_us,
+)
 
 GROUP = 100
 """Messages leased at a time, and waiting at most, for all connections together."""
@@ -80,8 +90,8 @@ class Tally:
 async def deliver(delivery: Delivery) -> Tally:
     """Send what is due, until nothing is or `limit` is reached.
 
-    Raises DeliveryError when the server cannot be reached and StorageError when the outbox cannot be written: after
-    settling what is known. No further dot is sent then, and the rest stays queued.
+    Raises DeliveryError when the server cannot be reached or refuses us, and StorageError when the outbox cannot be
+    written: after settling what is known. No further dot is sent then, and the rest stays queued.
     """
     run = _Run(delivery)
     try:
@@ -240,8 +250,11 @@ class _Run:
             outcome = await connection.send(
                 letter.sender, letter.recipient, letter.content, lambda: self.ledger.mark(message.id)
             )
-            if not (kept and _lost_while_idle(outcome)):
+            if not (kept and (_lost_while_idle(outcome) or _refuses_us(outcome))):
                 return connection, outcome
+            # Some servers refuse what goes on for too long; only a new connection tells whether they refuse us.
+            await self._close(connection)
+            connection = None
 
     async def _open(self) -> SmtpConnection | None:
         """A new connection; None when the server is down, or lets no more in than this run has already."""
@@ -275,6 +288,9 @@ class _Run:
         elif isinstance(outcome, InDoubt) and message.kind is MessageKind.NURTURE:
             reason = f"after the final dot: {_cut(outcome.reason)}; it may have arrived"
             self._settle(Settlement(message.id, MessageState.UNKNOWN, reason))
+        elif isinstance(outcome, Refused) and _refuses_us(outcome):
+            self._give_back(message)
+            self._stop(refused_us(self.delivery.smtp, outcome))
         elif isinstance(outcome, Refused) and outcome.permanent:
             reason = f"refused at {outcome.stage.upper()}: {_cut(outcome.reply)}"
             self._settle(Settlement(message.id, MessageState.FAILED, reason, _cut(outcome.reply)))
@@ -308,6 +324,10 @@ def _lost_while_idle(outcome: Outcome) -> bool:
     if isinstance(outcome, Broken):
         return outcome.stage == "mail"
     return isinstance(outcome, Refused) and outcome.stage == "mail" and outcome.code == 421
+
+
+def _refuses_us(outcome: Outcome) -> bool:
+    return isinstance(outcome, Refused) and is_about_us(outcome.stage, outcome.code, outcome.reply)
 
 
 def _cut(reply: str) -> str:

@@ -70,7 +70,7 @@ Outcome = Accepted | Refused | Broken | InDoubt | Withdrawn
 
 
 class RelayMisconfiguredError(DeliveryError):
-    """The SMTP server refuses our name and password, or shows a certificate that does not hold: see `smtp:`."""
+    """The SMTP server refuses our name, password or sender, or shows a certificate that does not hold: see `smtp:`."""
 
 
 class _NonsenseError(ConnectionError):
@@ -328,4 +328,13 @@ def unreachable(settings: Smtp, error: Exception) -> DeliveryError:
     return (RelayMisconfiguredError if misconfigured else DeliveryError)(
         f"SMTP server {settings.host}:{settings.port}: {words[:300]} — check `smtp:` in warmline.yaml; "
         "what was queued stays queued"
+    )
+
+
+def refused_us(settings: Smtp, refused: Refused) -> RelayMisconfiguredError:
+    """The error that tells a person what the server said to us as a sender, and where to mend it."""
+    return RelayMisconfiguredError(
+        f"SMTP server {settings.host}:{settings.port} refuses us at {refused.stage.upper()}: "
+        f"{' '.join(refused.reply.split())[:300]} — check `smtp.username`, the password, `smtp.tls` and `sender.email` "
+        "in warmline.yaml; what was queued stays queued"
     )

@@ -13,6 +13,7 @@ The two are never compared with each other.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -112,6 +113,27 @@ def hold_reason(facts: SendFacts) -> str | None:
     if facts.excluded is not None:
         return f"excluded: {facts.excluded}"
     return facts.left or None
+
+
+_ABOUT_THE_MESSAGE = frozenset({552, 553, 555})
+"""Refusals of MAIL that are about this one message: too large, an address or a parameter that cannot be taken."""
+_STATUS_OF_MESSAGE = re.compile(r"\d{3}[ -]5\.(3\.4|6\.\d+)\b")
+"""The same said by an enhanced status code (RFC 3463): too big for the system (5.3.4), or its content (5.6.x)."""
+AUTHENTICATION_REQUIRED = 530
+"""RFC 4954: the answer to any command of somebody who has to log in first."""
+
+
+def is_about_us(stage: str, code: int, reply: str) -> bool:
+    """True if a refusal at `stage` (mail, rcpt, data …) concerns whoever sends, and so every message alike.
+
+    MAIL speaks of the sender alone, and its address is the same for all messages: 550 or 554 there say that we may not
+    send, and failing one message after the other would lose them all for a mistake in the settings.
+    """
+    if code == AUTHENTICATION_REQUIRED:
+        return True
+    if stage != "mail" or code < 500 or code in _ABOUT_THE_MESSAGE:
+        return False
+    return _STATUS_OF_MESSAGE.match(reply) is None
 
 
 LONGEST_REPLY = 500

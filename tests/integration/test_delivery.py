@@ -234,6 +234,51 @@ async def test_a_server_that_is_down_leaves_everything_queued_and_says_so(tmp_pa
     workspace.database.close()
 
 
+@pytest.mark.parametrize(
+    "fault", [("mail", "530"), ("mail", "550"), ("mail", "554"), ("ehlo", "550"), ("connect", "554")]
+)
+async def test_a_server_that_refuses_us_fails_no_message_and_is_quoted(
+    tmp_path: Path, database_url: str, fault: tuple[str, str]
+) -> None:
+    stage, code = fault
+    what = "message" if stage == "mail" else "connection"
+    server = FaultyServer(plan=lambda number, asked: fault if asked == what else None)
+    with server.running():
+        workspace = make_workspace(tmp_path, database_url, server.port)
+        fill(workspace, [*(nurture(n, NOW) for n in range(20)), alert(2, NOW)], NOW)
+        with pytest.raises(DeliveryError, match="what was queued stays queued") as caught:
+            await send_all(workspace, NOW)
+    assert "injected fault" in str(caught.value)
+    if stage == "mail":
+        assert f"refuses us at MAIL: {code} injected fault" in str(caught.value)
+        assert "`smtp.username`" in str(caught.value) and "`sender.email`" in str(caught.value)
+    assert {(row["state"], row["attempts"], row["lease_owner"]) for row in rows(workspace)} == {("queued", 0, None)}
+    server.plan = lambda number, asked: None
+    with server.running():
+        assert (await send_all(workspace, NOW))["sent"] == 21
+    workspace.database.close()
+
+
+async def test_a_message_too_large_for_the_server_fails_alone(tmp_path: Path) -> None:
+    server = FaultyServer(plan=lambda number, what: ("mail", "552") if (what, number) == ("message", 1) else None)
+    with server.running():
+        workspace = make_workspace(tmp_path, "sqlite:///w.db", server.port, connections=1)
+        fill(workspace, [nurture(n, NOW) for n in range(3)], NOW)
+        counts = await send_all(workspace, NOW)
+    assert (counts["sent"], counts["failed"]) == (2, 1)
+    assert rows(workspace)[0]["reason"].startswith("refused at MAIL: 552")
+
+
+async def test_a_server_that_refuses_the_rest_on_a_kept_connection_gets_it_on_a_new_one(tmp_path: Path) -> None:
+    server = FaultyServer(plan=lambda number, what: ("mail", "550") if (what, number) == ("message", 3) else None)
+    with server.running():
+        workspace = make_workspace(tmp_path, "sqlite:///w.db", server.port, connections=1)
+        fill(workspace, [nurture(n, NOW) for n in range(5)], NOW)
+        assert (await send_all(workspace, NOW))["sent"] == 5
+    assert server.connections == 2
+    assert all(row["attempts"] == 1 for row in rows(workspace))
+
+
 async def test_a_server_that_lets_one_connection_in_gets_all_messages_through_it(tmp_path: Path) -> None:
     server = FaultyServer(plan=lambda number, what: ("connect", "421") if what == "connection" and number > 1 else None)
     with server.running():

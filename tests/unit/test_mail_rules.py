@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from models.rules.instants import HOUR, MINUTE
 from models.rules.mail import Address, MessageIds, Refused, address, harmless, header_refusal
-from models.rules.outbox import Backoff, MessageState, SendFacts, hold_reason
+from models.rules.outbox import Backoff, MessageState, SendFacts, hold_reason, is_about_us
 
 IDS = MessageIds(b"secret", "warmline.example")
 
@@ -147,6 +147,27 @@ def test_nurture_is_not_held_for_customers_in_a_sequence_for_customers_nor_after
 def test_an_alert_is_held_by_a_suppression_alone() -> None:
     assert hold_reason(facts(kind="alert", stage="disqualified", enrolment_state=None, excluded="student")) is None
     assert hold_reason(facts(kind="alert", suppressed="left us")) == "suppressed: left us"
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "ours"),
+    [
+        ("mail", "530 5.7.0 Authentication required", True),
+        ("mail", "550 5.7.1 sender not allowed", True),
+        ("mail", "554 no", True),
+        ("rcpt", "530 5.7.0 Must issue a STARTTLS command first", True),
+        ("mail", "451 later", False),
+        ("mail", "552 too large", False),
+        ("mail", "553 address", False),
+        ("mail", "555 parameter", False),
+        ("mail", "554 5.3.4 message too big for system", False),
+        ("mail", "550 5.6.7 non-ASCII addresses not permitted", False),
+        ("rcpt", "550 no such user", False),
+        ("dot", "554 spam", False),
+    ],
+)
+def test_a_refusal_of_the_sender_is_told_from_that_of_a_message(stage: str, reply: str, ours: bool) -> None:
+    assert is_about_us(stage, int(reply[:3]), reply) is ours
 
 
 def test_four_states_are_final() -> None:
