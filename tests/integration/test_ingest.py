@@ -276,13 +276,16 @@ def test_whose_a_record_is_does_not_depend_on_how_the_file_falls_into_chunks(wor
         extract = generic_activities("t", [], Ordinals())
         acts = []
         for number in range(30):
-            who = {"email": f"{salt}e{chance.randrange(5)}@x.example", "user_id": f"{salt}u{chance.randrange(5)}",
-                   "anonymous_id": f"{salt}a{chance.randrange(4)}"}  # fmt: skip
+            who = {"email": f"{salt}e{chance.randrange(20)}@x.example", "user_id": f"{salt}u{chance.randrange(20)}",
+                   "anonymous_id": f"{salt}a{chance.randrange(6)}"}  # fmt: skip
             named = chance.sample(sorted(who), chance.choice((1, 2, 2, 3)))
             acts.append(extract({**ACT, "message_id": f"{salt}{number}", **{kind: who[kind] for kind in named}}, 1))
-        for start in range(0, len(acts), size):
+        alone = [{**ACT, "email": f"{salt}e{n}@x.example", "message_id": f"{salt}alone{n}"} for n in range(10)]
+        acts = [extract(one, 1) for one in alone] + acts
+        for start in (0, *range(len(alone), len(acts), size)):
             with workspace.database.write() as connection:
-                intakes.store(connection, acts[start : start + size], intakes.Terms("t", NOW), Touchpoints())
+                chunk = acts[start : start + size] if start else acts[: len(alone)]
+                intakes.store(connection, chunk, intakes.Terms("t", NOW), Touchpoints())
         of_lead: dict[object, list[str]] = {}
         for value, lead in rows(workspace, "SELECT value, lead_id FROM identities ORDER BY value"):
             if str(value).startswith(salt):
