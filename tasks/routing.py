@@ -20,7 +20,7 @@ from prefect import task
 from sqlalchemy import Connection
 
 from models.database import Database
-from models.queries import assignments, enrolments, messages, queue, stages, standings, versions
+from models.queries import assignments, enrolments, messages, queue, stages, standings, versions, watermarks
 from models.queries.assignments import Given, NewAssignment
 from models.queries.enrolments import NewEnrolment
 from models.queries.messages import NewMessage
@@ -40,6 +40,7 @@ from tasks.reasons import reasons
 log = logging.getLogger(__name__)
 BATCH = 500
 """Leads per transaction: about 50 ms on SQLite, which has one writer for everybody."""
+WATERMARK = "route"
 ACTS_READ = 40
 """Newest activities of a lead that a notification is made of."""
 
@@ -55,7 +56,7 @@ def route_queued(workspace: str, now: int) -> dict[str, int]:
 
 
 def route(workspace: Workspace, now: Micros) -> Counter[str]:
-    """Route the whole queue, and try once more for the leads that found no rep.
+    """Route the whole queue, those for whom a deal's or a sequence's time has come, and those who found no rep.
 
     Counts: seen, moved, to_<stage>, assigned, held (nobody can take it now), recalled, enrolled, exited.
     """
@@ -65,14 +66,30 @@ def route(workspace: Workspace, now: Micros) -> Counter[str]:
         Counter[str](seen=0, moved=0, assigned=0, held=0, recalled=0, enrolled=0, exited=0),
     )
     with database.read() as connection:
-        waiting = assignments.unassigned(connection)
-    if waiting:
+        seen = watermarks.at(connection, WATERMARK)
+        waiting = {*assignments.unassigned(connection), *_ripe(connection, workspace, seen, now)}
+    if waiting or seen is None or now < seen:  # an idle run leaves the mark: what it looked at was nothing
         with database.write() as connection:
-            queue.enqueue(connection, "route", waiting)
+            queue.enqueue(connection, "route", sorted(waiting))
+            watermarks.move(connection, WATERMARK, now)
     while _is_waiting(database):
         with database.write(durable=True) as connection:
             counts.update(router.batch(connection))
     return counts
+
+
+def _ripe(connection: Connection, workspace: Workspace, seen: int | None, now: Micros) -> Iterator[int]:
+    """Leads for whom time alone changed something since `seen`: a deal that turned, a sequence that may come again.
+
+    Before the first mark nothing was routed yet, and whatever came in was queued as it came. A run as of an earlier
+    instant sets the mark back: what lies between is looked at again.
+    """
+    if seen is None or now <= seen:
+        return
+    yield from standings.turned(connection, seen, now)
+    for sequence in workspace.sequences.values():
+        if sequence.again != "never":
+            yield from enrolments.ended(connection, sequence.name, seen - sequence.again, now - sequence.again)
 
 
 def _is_waiting(database: Database) -> bool:

@@ -7,6 +7,7 @@ workers at once, it loses nothing. Next: tasks.routing.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.envelope import next_changes
 from models.rules.scoring.kernel import Scores, score
 from models.rules.scoring.labels import Labels
-from models.workspace import Workspace
+from models.workspace import LIFECYCLE_FILE, Workspace
 from tasks.processes import owner_name, surely_dead
 
 Reason = Literal["touched", "due"]
@@ -38,6 +39,8 @@ LEASE_SECONDS = 300
 RANGE = 4 * columns.CHUNK
 """Leads in one task at least: each task compiles the model anew (some 50 ms with 4,000 touchpoints)."""
 MOST_RANGES = 40
+ASKED = 50_000
+"""Leads that are queued in one transaction when the lifecycle has changed: some 100 ms on SQLite."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def score_leads(workspace: Workspace, now: int, reason: Reason = "touched") -> d
 def plan(workspace: Workspace, now: int, reason: Reason) -> Plan:
     """Put the workspace's model in force; ranges of equal width, at most MOST_RANGES, none where nothing is to do."""
     need = _need(workspace, now, reason)
+    if reason == "touched":
+        _follow_routing(workspace, now)
     with workspace.database.read() as connection:
         found = scores.extent(connection, need)
     if found is None:
@@ -103,6 +108,30 @@ def _need(workspace: Workspace, now: int, reason: Reason) -> Need:
     if reason == "due":
         return Need(model.name, version_id, due_at=now)
     return Need(model.name, version_id, queued=True, stale=True)
+
+
+def _follow_routing(workspace: Workspace, now: int) -> None:
+    """Queue everybody who has a score once the lifecycle or a sequence is another than before.
+
+    What is watched for in scores changes with them, and whoever is scored is routed. The team is no part of it: who has
+    a rep keeps him, and who waits for one is tried at every routing.
+    """
+    if not (workspace.root / LIFECYCLE_FILE).is_file():
+        return
+    sequences = {name: sequence.content() for name, sequence in workspace.sequences.items()}
+    parts = {"lifecycle": workspace.lifecycle.content(), "sequences": sequences}
+    content = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS).decode()
+    given = ("routing", "routing", hashlib.blake2b(content.encode(), digest_size=16).digest())
+    database = workspace.database
+    with database.read() as connection:
+        if versions.in_force(connection, *given) is not None:
+            return
+        last = scores.last_scored(connection)
+    for start in range(1, last + 1, ASKED):
+        with database.write() as connection:
+            scores.ask_again(connection, workspace.scoring.name, start, start + ASKED - 1)
+    with database.write() as connection:  # last: cut off before, it is done again
+        versions.activate(connection, *given, content, now)
 
 
 class Scorer:
@@ -194,9 +223,11 @@ class Scorer:
 
 
 def thresholds(workspace: Workspace) -> tuple[Mapping[str, Sequence[float]], list[Predicate]]:
-    """What of the lifecycle a score must be watched for: its thresholds, and its predicates (none without the file)."""
-    if not (workspace.root / "lifecycle.yaml").is_file():
+    """What routing asks that a score must be watched for: thresholds, and predicates (none without a lifecycle)."""
+    if not (workspace.root / LIFECYCLE_FILE).is_file():
         return {}, []
     lifecycle = workspace.lifecycle
     conditions = [part for _, condition in lifecycle.conditions() for part in condition.walk()]
-    return lifecycle.edges(), [part.if_ for part in conditions if part.if_ is not None]
+    enrolling = [one for sequence in workspace.sequences.values() for one in (sequence.consent, sequence.enrol.if_)]
+    predicates = [*(part.if_ for part in conditions), *enrolling]
+    return lifecycle.edges(), [predicate for predicate in predicates if predicate is not None]

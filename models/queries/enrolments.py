@@ -176,6 +176,20 @@ def release(connection: Connection, ids: Sequence[int], now: int) -> int:
     return connection.execute(_RELEASE, {"ids": list(ids), "now": now}).rowcount if ids else 0
 
 
+_ENDED = text(
+    """
+    SELECT DISTINCT lead_id FROM enrolments
+    WHERE sequence = :sequence AND ended_at > :after AND ended_at <= :until
+    """
+)
+
+
+def ended(connection: Connection, sequence: str, after: int, until: int) -> list[int]:
+    """The leads whose way through the sequence ended at an instant in (after, until]."""
+    given = {"sequence": sequence, "after": after, "until": until}
+    return list(connection.execute(_ENDED, given).scalars())
+
+
 _DID = text(
     """
     SELECT DISTINCT e.id, t.type FROM enrolments e

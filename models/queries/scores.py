@@ -127,6 +127,22 @@ def known(connection: Connection, model: str, ids: Sequence[int]) -> dict[int, K
     return {row[0]: Known(*row[1:]) for row in staging.rows(connection, statement, (model, *parameters))}
 
 
+def ask_again(connection: Connection, model: str, first: int, last: int) -> None:
+    """Queue the leads with first ≤ id ≤ last that have a score of the model, for `score`."""
+    mark = staging.mark(connection)
+    connection.exec_driver_sql(
+        f"INSERT INTO work_queue (queue, lead_id, revision) SELECT 'score', lead_id, 1 FROM scores"
+        f" WHERE model = {mark} AND lead_id BETWEEN {mark} AND {mark} ORDER BY lead_id"
+        " ON CONFLICT (queue, lead_id) DO UPDATE SET revision = work_queue.revision + 1",
+        (model, first, last),
+    )
+
+
+def last_scored(connection: Connection) -> int:
+    """The highest id of a lead with a score; 0 without any."""
+    return int(connection.exec_driver_sql("SELECT coalesce(max(lead_id), 0) FROM scores").scalar_one())
+
+
 def queued(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     """The revision of those of the leads (ascending) that are queued for scoring, perhaps of others in between."""
     if not ids:

@@ -95,6 +95,19 @@ _ACTIVE = text(
 ).bindparams(bindparam("ids", expanding=True))
 
 
+_TURNED = text(
+    """
+    SELECT lead_id FROM deals WHERE opened_at > :after AND opened_at <= :until AND lead_id IS NOT NULL
+    UNION SELECT lead_id FROM deals WHERE closed_at > :after AND closed_at <= :until AND lead_id IS NOT NULL
+    """
+)
+
+
+def turned(connection: Connection, after: int, until: int) -> list[int]:
+    """The leads of whom a deal was opened or closed at an instant in (after, until]."""
+    return list(connection.execute(_TURNED, {"after": after, "until": until}).scalars())
+
+
 def read(connection: Connection, lead_ids: Sequence[int], model: str, now: int) -> dict[int, Standing]:
     """The standing of each lead that exists, by id, in the order of ids."""
     if not lead_ids:

@@ -3,7 +3,7 @@
 from models.tables.behaviour import Activity, Deal, Import, RejectedRecord, Touchpoint
 from models.tables.people import Account, AttributeChange, Identity, Lead
 from models.tables.programme import Assignment, Enrolment, Message, StageChange, Suppression
-from models.tables.scoring import Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange
+from models.tables.scoring import Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
 
 __all__ = [
     "Account",
@@ -25,4 +25,5 @@ __all__ = [
     "StageChange",
     "Suppression",
     "Touchpoint",
+    "Watermark",
 ]

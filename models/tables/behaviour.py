@@ -58,7 +58,11 @@ class Deal(SQLModel, table=True):
     """An opportunity with sales; may belong to an account alone. outcome: open | won | lost."""
 
     __tablename__ = "deals"
-    __table_args__ = (UniqueConstraint("source", "external_id"),)
+    __table_args__ = (
+        UniqueConstraint("source", "external_id"),
+        Index("ix_deals_opened", "opened_at"),
+        Index("ix_deals_closed", "closed_at"),
+    )
 
     id: int | None = columns.key()
     source: str = columns.text()

@@ -41,6 +41,7 @@ class Enrolment(SQLModel, table=True):
             sqlite_where=text("state = 'held'"),
             postgresql_where=text("state = 'held'"),
         ),
+        Index("ix_enrolments_ended", "sequence", "ended_at"),
     )
 
     id: int | None = columns.key()

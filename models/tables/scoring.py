@@ -13,7 +13,7 @@ class ProgrammeVersion(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("kind", "name", "digest"),)
 
     id: int | None = columns.key()
-    kind: str = columns.text()  # scoring | lifecycle | sequence
+    kind: str = columns.text()  # scoring | routing (lifecycle and sequences at once) | sequence
     name: str = columns.text()
     digest: bytes = columns.digest()
     content: str = columns.text()  # canonical JSON, lists resolved
@@ -80,6 +80,15 @@ class QueuedWork(SQLModel, table=True):
     queue: str = columns.text_part()
     lead_id: int = columns.id_part()
     revision: int = columns.number(1)
+
+
+class Watermark(SQLModel, table=True):
+    """An instant up to which something was looked at for what falls due by time alone."""
+
+    __tablename__ = "watermarks"
+
+    name: str = columns.text_part()
+    at: int = columns.at()
 
 
 class Lease(SQLModel, table=True):

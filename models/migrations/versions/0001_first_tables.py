@@ -143,6 +143,11 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('digest')
     )
+    op.create_table('watermarks',
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('name')
+    )
     op.create_table('work_queue',
     sa.Column('queue', sa.Text(), nullable=False),
     sa.Column('lead_id', sa.BigInteger(), autoincrement=False, nullable=False),
@@ -208,7 +213,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('deals', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_deals_account_id'), ['account_id'], unique=False)
+        batch_op.create_index('ix_deals_closed', ['closed_at'], unique=False)
         batch_op.create_index(batch_op.f('ix_deals_lead_id'), ['lead_id'], unique=False)
+        batch_op.create_index('ix_deals_opened', ['opened_at'], unique=False)
 
     op.create_table('enrolments',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
@@ -229,6 +236,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('enrolments', schema=None) as batch_op:
         batch_op.create_index('ix_enrolments_due', ['due_at'], unique=False, sqlite_where=sa.text("state = 'active'"), postgresql_where=sa.text("state = 'active'"))
+        batch_op.create_index('ix_enrolments_ended', ['sequence', 'ended_at'], unique=False)
         batch_op.create_index('ix_enrolments_held', ['lead_id'], unique=False, sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'"))
 
     op.create_table('identities',
