@@ -243,7 +243,7 @@ def _is_sqlite(connection: Connection) -> bool:
 
 def _leased(row: Row[Any], suppressed: str | None, left: str) -> Leased:
     message_id, key, kind, lead_id, recipient, template, payload, name, attempts, lease_until, *facts = row
-    hold = hold_reason(SendFacts(kind, suppressed, *facts, left=left))
+    hold = hold_reason(SendFacts(kind, suppressed, left, *facts))
     return Leased(
         message_id, key, MessageKind(kind), lead_id, recipient, template, payload, name, attempts, lease_until, hold
     )

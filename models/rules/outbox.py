@@ -85,6 +85,8 @@ class SendFacts:
     kind: str
     suppressed: str | None
     """The reason of a suppression that covers this kind, or None."""
+    left: str
+    """Why the sequence, as it was when the lead entered, does not write to it now; empty if it does, or without one."""
     stage: str | None
     stage_at: int | None
     enrolment_state: str | None
@@ -93,8 +95,6 @@ class SendFacts:
     """When the enrolment began; without one, when the message was made."""
     excluded: str | None
     """Why the lead's newest score excludes it, or None."""
-    left: str = ""
-    """Why the sequence, as it was when the lead entered, does not write to it now; empty if it does, or without one."""
 
 
 def hold_reason(facts: SendFacts) -> str | None:

@@ -119,6 +119,7 @@ def facts(**given: object) -> SendFacts:
     fields = {
         "kind": "nurture",
         "suppressed": None,
+        "left": "",
         "stage": "lead",
         "stage_at": 5,
         "enrolment_state": "active",
