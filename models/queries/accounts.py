@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import orjson
 from sqlalchemy import Connection
 
 from models.queries import attributes, staging
-from models.queries.attributes import Change, Subject
+from models.queries.attributes import DOMAIN, OWNER, Change, Subject
 from models.rules.records import AccountFacts
 from models.tables import Account
 
@@ -49,10 +48,12 @@ def load(connection: Connection, stated: Sequence[AccountFacts], now: int) -> Co
     """The accounts that `stated` names; unknown ones get an id and are written by `save`."""
     keys = {facts.key for facts in stated}
     lock = "" if staging.is_sqlite(connection) else " ORDER BY id FOR UPDATE"
-    statement = "SELECT id, key, name, domain, owner, attributes FROM accounts WHERE key {among}" + lock
+    statement = (
+        "SELECT id, key, name, domain, owner, created_at, recorded_at, attributes FROM accounts WHERE key {among}"
+    )
     found = {
-        row[1]: Company(row[0], row[1], row[2], Subject(orjson.loads(row[5])), row[3], row[4])
-        for row in staging.select_among(connection, statement, sorted(keys), "text")
+        row[1]: Company(row[0], row[1], row[2], _subject(row), row[3], row[4], row[5], row[6])
+        for row in staging.select_among(connection, statement + lock, sorted(keys), "text")
     }
     timed = {
         found[facts.key].id: found[facts.key].subject for facts in stated if facts.at is not None and facts.key in found
@@ -72,30 +73,36 @@ def load(connection: Connection, stated: Sequence[AccountFacts], now: int) -> Co
     return Companies(found)
 
 
+def _subject(row: staging.Row) -> Subject:
+    return Subject(attributes.known(row[7], domain=row[3], owner=row[4]))
+
+
 def fold(companies: Companies, facts: AccountFacts, source: str, now: int, recorded_at: int | None) -> bool:
     """Fold one statement in; True if it says something new. `recorded_at` None: recorded as it occurred."""
     company = companies.by_key[facts.key]
-    is_news = company.is_new and not company.subject.is_changed and company.domain is None and company.owner is None
+    is_news = company.is_new and not company.subject.is_changed
     at = min(facts.at, now) if facts.at is not None else now
     fold_in = company.subject.holds_from_now if facts.at is None else company.subject.held_at
-    delta = fold_in(facts.attributes, at)
-    moved = _restate(company, facts)
+    apart = {name: value for name, value in ((DOMAIN, facts.domain), (OWNER, facts.owner)) if value is not None}
+    delta = fold_in({**facts.attributes, **apart}, at)
+    company.domain, company.owner = company.subject.current.get(DOMAIN), company.subject.current.get(OWNER)
+    is_older = _came_to_be(company, facts, now, recorded_at)
     if delta:
         companies.changes.append(attributes.change("account", company.id, at, recorded_at or at, source, delta))
-    if (delta or moved) and not company.is_new:
+    if (delta or is_older) and not company.is_new:
         companies.changed.add(company.id)
-    company.subject.is_changed = company.subject.is_changed or moved
-    return bool(delta) or moved or is_news
+    company.subject.is_changed = company.subject.is_changed or is_older
+    return bool(delta) or is_older or is_news
 
 
-def _restate(company: Company, facts: AccountFacts) -> bool:
-    moved = False
-    for name in ("domain", "owner"):
-        value = getattr(facts, name)
-        if value is not None and value != getattr(company, name):
-            setattr(company, name, value)
-            moved = True
-    return moved
+def _came_to_be(company: Company, facts: AccountFacts, now: int, recorded_at: int | None) -> bool:
+    """Whether the statement knows of the account since an earlier time than was known; takes it over."""
+    told = facts.created_at if facts.created_at is not None else facts.at
+    if told is None or min(told, now) >= company.created_at:
+        return False
+    company.created_at = min(told, now)
+    company.recorded_at = min(company.recorded_at, recorded_at or company.created_at)
+    return True
 
 
 def save(connection: Connection, companies: Companies) -> None:
@@ -114,16 +121,20 @@ def save(connection: Connection, companies: Companies) -> None:
     staging.update(
         connection,
         Account,
-        ("domain", "owner", "attributes"),
+        ("domain", "owner", "attributes", "created_at", "recorded_at"),
         sorted(
-            ((c.domain, c.owner, c.subject.json(), c.id) for c in everyone if c.subject.is_changed and not c.is_new),
+            (
+                (c.domain, c.owner, c.subject.json(), c.created_at, c.recorded_at, c.id)
+                for c in everyone
+                if c.subject.is_changed and not c.is_new
+            ),
             key=_last,
         ),
     )
 
 
-def _last(row: tuple[str | None, str | None, str, int]) -> int:
-    return row[-1]
+def _last(row: staging.Row) -> int:
+    return int(row[-1])
 
 
 def leads_of(connection: Connection, accounts: Mapping[int, object] | set[int]) -> list[int]:

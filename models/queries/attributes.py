@@ -2,7 +2,7 @@
 
 Decides what a record changes. A statement with a time of its own (`at`) enters the history there, whatever was
 read before or after it, so that the order of files does not matter; one without holds from now on.
-Only differences are kept.
+Only differences are kept. OWNER, ACCOUNT and DOMAIN go through the same history, but live in columns of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from models.tables import AttributeChange
 
 Change = tuple[str, int, int, int, str, str]
 """A row of attribute_changes: subject, subject_id, occurred_at, recorded_at, source, changes."""
+OWNER, ACCOUNT, DOMAIN = "$owner", "$account", "$domain"
+"""What the history keeps besides attributes, so that an older record does not overrule a newer one there either."""
+_APART = (OWNER, ACCOUNT, DOMAIN)
 _HISTORY = "SELECT subject_id, occurred_at, changes FROM attribute_changes WHERE subject = ? AND subject_id {among}"
 _COLUMNS = ("subject", "subject_id", "occurred_at", "recorded_at", "source", "changes")
 
@@ -78,7 +81,10 @@ class Subject:
         return delta
 
     def json(self) -> str:
-        return orjson.dumps(self.current, option=orjson.OPT_SORT_KEYS).decode()
+        said = self.current
+        if not said.keys().isdisjoint(_APART):
+            said = {name: value for name, value in said.items() if name not in _APART}
+        return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
 
     def _is_known(self, name: str, value: Any, at: int) -> bool:
         assert self.timeline is not None
@@ -101,6 +107,11 @@ class Subject:
             self.current.pop(name, None)
         else:
             self.current[name] = value
+
+
+def known(attributes: str, **apart: str | None) -> dict[str, Any]:
+    """What a row says now: its attributes (JSON), and what stands in columns (`owner` …), by the history's names."""
+    return {**orjson.loads(attributes), **{f"${name}": value for name, value in apart.items() if value is not None}}
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -122,7 +122,13 @@ def _store_leads(
                 people, owner, identity[1], is_stated=chunk.intakes[resolution.linked_by[identity]].lead is not None
             )
     for index, intake in enumerate(chunk.intakes):
-        if intake.lead and (lead := lead_of[index]) is not None:
+        if (lead := lead_of[index]) is None or lead not in people.by_id:
+            continue
+        created_at = _created_at(intake, terms.now)
+        if leads.came_to_be(people, lead, created_at, terms.recorded(created_at)):
+            chunk.news.add(index)
+            chunk.touched.add(lead)
+        if intake.lead:
             company = companies.by_key[intake.account.key] if intake.account else None
             if leads.fold(people, lead, intake.lead, company, terms.source, terms.now, terms.recorded_at):
                 chunk.news.add(index)
@@ -142,7 +148,10 @@ def _recorded(resolution: identities.Resolution, chunk: Chunk, terms: Terms) -> 
 
 
 def _created_at(intake: Intake, now: int) -> int:
-    """When a lead that this record makes came to be: as stated, else its first act, else the time of what it says."""
+    """Since when a record knows of its lead: as stated, else its first act, else the time of what it says.
+
+    A lead came to be at the earliest of these, whichever record was read first.
+    """
     times: list[int] = []
     if intake.lead and intake.lead.created_at is not None:
         times = [intake.lead.created_at]
@@ -164,10 +173,14 @@ def _store_activities(
         return
     ids = touchpoints.ids(connection, {facts.touchpoint for _, facts in chunk.fresh.values()}, terms.now)
     rows = []
+    earliest: dict[int, int] = {}
     for index, facts in chunk.fresh.values():
         lead = resolution.lead_of[index]
         assert lead is not None  # an activity without an identity was refused
         rows.append((facts, lead, terms.recorded(facts.occurred_at)))
+        if lead not in resolution.created:  # a new one was made with the earliest time of its records
+            earliest[lead] = min(facts.occurred_at, earliest.get(lead, terms.now))
+    leads.knew_since(connection, {lead: (at, terms.recorded(at)) for lead, at in earliest.items()})
     lost = activities.insert(connection, rows, ids)
     for key, (index, _) in chunk.fresh.items():
         if key not in lost:

@@ -6,15 +6,14 @@ elsewhere (models.queries.stages). Called by models.queries.intakes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import orjson
 from sqlalchemy import Connection
 
 from models.queries import attributes, staging
 from models.queries.accounts import Company
-from models.queries.attributes import Change, Subject
+from models.queries.attributes import ACCOUNT, OWNER, Change, Subject
 from models.rules.records import LeadFacts
 from models.tables import Lead
 
@@ -47,10 +46,13 @@ class People:
 def load(connection: Connection, wanted: Iterable[int], timed: set[int]) -> People:
     """The leads `wanted`; those in `timed` with their histories. Their rows are locked, in order of id."""
     lock = "" if staging.is_sqlite(connection) else " ORDER BY id FOR UPDATE"
-    statement = "SELECT id, email, account_id, owner, attributes FROM leads WHERE id {among}" + lock
+    statement = (
+        "SELECT id, email, account_id, owner, created_at, recorded_at, attributes,"
+        " (SELECT key FROM accounts WHERE accounts.id = leads.account_id) FROM leads WHERE id {among}"
+    )
     people = {
-        row[0]: Person(row[0], Subject(orjson.loads(row[4])), row[1], row[2], row[3])
-        for row in staging.select_among(connection, statement, sorted(wanted), "bigint")
+        row[0]: Person(row[0], Subject(attributes.known(row[6], owner=row[3], account=row[7])), *row[1:6])
+        for row in staging.select_among(connection, statement + lock, sorted(wanted), "bigint")
     }
     attributes.load_histories(connection, "lead", {key: people[key].subject for key in timed & people.keys()})
     return People(people)
@@ -69,17 +71,29 @@ def fold(
     at = min(facts.at, now) if facts.at is not None else now
     fold_in = person.subject.holds_from_now if facts.at is None else person.subject.held_at
     # By the account's own spelling: files write one company in many ways.
-    said = {"company": company.name, **facts.attributes} if company else facts.attributes
+    said = {"company": company.name, **facts.attributes} if company else dict(facts.attributes)
+    if company is not None:
+        said[ACCOUNT] = company.key
+    if facts.owner is not None:
+        said[OWNER] = facts.owner
     delta = fold_in(said, at)
     if delta:
         people.changes.append(attributes.change("lead", key, at, recorded_at or at, source, delta))
-    moved = False
-    if company is not None and company.id != person.account_id:
-        person.account_id, moved = company.id, True
-    if facts.owner is not None and facts.owner != person.owner:
-        person.owner, moved = facts.owner, True
-    person.is_changed = person.is_changed or moved or bool(delta)
-    return moved or bool(delta)
+    person.owner = person.subject.current.get(OWNER)
+    if company is not None and person.subject.current.get(ACCOUNT) == company.key:
+        person.account_id = company.id
+    person.is_changed = person.is_changed or bool(delta)
+    return bool(delta)
+
+
+def came_to_be(people: People, key: int, at: int, recorded_at: int) -> bool:
+    """A record knows of the lead since `at`; True if nobody knew of it so early."""
+    person = people.by_id[key]
+    if at >= person.created_at:
+        return False
+    person.created_at, person.recorded_at = at, min(person.recorded_at, recorded_at)
+    person.is_changed = True
+    return True
 
 
 def address(people: People, key: int, email: str, *, is_stated: bool) -> None:
@@ -109,9 +123,23 @@ def save(connection: Connection, people: People) -> None:
     ]
     staging.insert(connection, Lead, _COLUMNS, rows)
     moved = [
-        (p.email, p.account_id, p.owner, p.subject.json(), p.id) for p in everyone if p.is_changed and not p.is_new
+        (p.email, p.account_id, p.owner, p.subject.json(), p.created_at, p.recorded_at, p.id)
+        for p in everyone
+        if p.is_changed and not p.is_new
     ]
-    staging.update(connection, Lead, ("email", "account_id", "owner", "attributes"), moved)
+    stated = ("email", "account_id", "owner", "attributes", "created_at", "recorded_at")
+    staging.update(connection, Lead, stated, moved)
+
+
+def knew_since(connection: Connection, times: Mapping[int, tuple[int, int]]) -> None:
+    """Leads did something at (occurred_at, recorded_at): those that came to be later, by what was known, did then."""
+    statement = "SELECT id, created_at, recorded_at FROM leads WHERE id {among}"
+    earlier = [
+        (times[key][0], min(times[key][1], recorded_at), key)
+        for key, created_at, recorded_at in staging.select_among(connection, statement, sorted(times), "bigint")
+        if times[key][0] < created_at
+    ]
+    staging.update(connection, Lead, ("created_at", "recorded_at"), sorted(earlier, key=lambda row: row[2]))
 
 
 def accounts_of(connection: Connection, wanted: Iterable[int]) -> dict[int, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import permutations
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -375,3 +376,66 @@ def test_one_bad_file_of_the_inbox_keeps_only_itself_out(workspace: Workspace) -
         assert sum(f"{inbox}/" in problem and f"{folder}.csv: " in problem for problem in told) == 1, told
     left = sorted(one.path.name for one in pending_files(workspace))
     assert left == ["gone.csv", "x.csv", "x.csv", "x.csv", "zip.csv"]
+
+
+DATED = """
+source: crm
+lead: {email: email, at: at, owner: owner, account: company, created_at: created, attributes: {title: title}}
+"""
+DATED_ACCOUNTS = """
+source: crm
+account: {name: company, at: at, domain: domain, owner: owner, created_at: created, attributes: {size: size}}
+"""
+
+
+def test_who_owns_a_lead_and_since_when_does_not_depend_on_the_order_of_files(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (workspace.root / "mappings").mkdir()
+    (workspace.root / "mappings" / "dated.yaml").write_text(DATED)
+    (workspace.root / "mappings" / "dated-accounts.yaml").write_text(DATED_ACCOUNTS)
+
+    def read_in(order: Sequence[int]) -> list[object]:
+        salt = "".join(map(str, order))
+        email = f"a{salt}@x.example"
+        head = "email,at,owner,company,title,created\n"
+        pieces = [
+            ("leads", "dated", head + f"{email},2025-12-02,new@us.example,New {salt},VP,2024-05-01\n"),
+            ("leads", "dated", head + f"{email},2025-01-02,old@us.example,Old {salt},Dev,2024-01-01\n"),
+            ("leads", "dated", head + f"{email},2025-12-03,,,,\n"),
+            ("activities", None, f"email,type,occurred_at\n{email},x,2023-12-01\n{email},x,2024-02-01\n"),
+        ]
+        for number in order:
+            kind, mapping, content = pieces[number]
+            ingest(workspace, kind, tmp_path / f"{salt}{number}.csv", content, mapping=mapping)
+            before = whole_tables(workspace.database)
+            again = ingest(workspace, kind, tmp_path / f"{salt}{number}b.csv", content + "\n", mapping=mapping)
+            assert again.counts.accepted == 0 and whole_tables(workspace.database) == before
+        ((*found, company, attributes),) = rows(
+            workspace,
+            "SELECT l.owner, l.created_at, l.recorded_at, a.name, l.attributes FROM leads l"
+            f" LEFT JOIN accounts a ON a.id = l.account_id WHERE l.email = '{email}'",
+        )
+        return [*found, str(company).removesuffix(salt), str(attributes).replace(salt, "")]
+
+    told = {tuple(read_in(order)) for order in permutations(range(4))}
+    december = 1_701_388_800_000_000
+    assert told == {("new@us.example", december, december, "New ", '{"company":"New ","title":"VP"}')}
+
+
+def test_who_owns_an_account_does_not_depend_on_the_order_of_files(workspace: Workspace, tmp_path: Path) -> None:
+    (workspace.root / "mappings").mkdir()
+    (workspace.root / "mappings" / "dated.yaml").write_text(DATED_ACCOUNTS)
+    head = "company,at,domain,owner,size,created\n"
+    new, old = (
+        "{},2025-12-02,new.example,new@us.example,9,2024-05-01\n",
+        "{},2025-01-02,old.example,old@us.example,1,\n",
+    )
+    for name, order in (("A", (new, old)), ("B", (old, new))):
+        for number, content in enumerate(order):
+            file = tmp_path / f"{name}{number}.csv"
+            assert counted(ingest(workspace, "accounts", file, head + content.format(name), mapping="dated"))[1] == 1
+            twice = ingest(workspace, "accounts", file, head + content.format(name) + "\n", mapping="dated")
+            assert counted(twice) == (1, 0, 1, 0)
+    told = rows(workspace, "SELECT domain, owner, attributes, created_at FROM accounts")
+    assert told == [("new.example", "new@us.example", '{"size":"9"}', 1_714_521_600_000_000)] * 2
