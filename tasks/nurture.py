@@ -15,7 +15,7 @@ from typing import Any
 from prefect import task
 from sqlalchemy import Connection
 
-from models.queries import enrolments, messages, standings, suppressions, versions
+from models.queries import enrolments, messages, queue, standings, suppressions, versions
 from models.queries.enrolments import Advanced, Due
 from models.queries.messages import NewMessage
 from models.queries.standings import Standing
@@ -98,8 +98,11 @@ class Nurture:
                 mail.extend(self._messages(one, found[one.lead_id], advance))
                 steps.append(Advanced(one.id, one.step, advance.step, advance.due_at))
         counts["intended"] = messages.intend(connection, mail, message_ids=self.workspace.message_ids, now=self.now)
-        counts["finished"] = sum(step.due_at is None for step in steps)
         enrolments.advance(connection, steps, self.now)
+        # Who has finished may enter another sequence: one of lower priority had to wait.
+        finished = {step.id for step in steps if step.due_at is None}
+        queue.enqueue(connection, "route", sorted({one.lead_id for one in going if one.id in finished}))
+        counts["finished"] = len(finished)
         return counts
 
     def _reasons_to_exit(self, connection: Connection, due: list[Due], found: Mapping[int, Standing]) -> dict[int, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import yaml
 
 from models.database import Database
 from models.queries import messages
@@ -244,3 +245,16 @@ def test_two_workers_at_once_intend_each_mail_once(world: World) -> None:
     assert failures == []
     assert world.rows("SELECT count(*), count(DISTINCT lead_id) FROM messages") == [(1200, 1200)]
     assert world.rows("SELECT DISTINCT step, due_at FROM enrolments") == [(3, at(73))]
+
+
+def test_who_has_finished_a_sequence_enters_the_one_that_had_to_wait(world: World) -> None:
+    path = world.workspace.root / "sequences" / "welcome.yaml"
+    document = yaml.safe_load(path.read_text())
+    document.update(name="later", priority=document.get("priority", 0) - 1)
+    path.with_name("later.yaml").write_text(yaml.safe_dump(document))
+    world.lead(ALICE, 20)
+    for hours in (0, 1, 74, 300, 301):
+        route(world.workspace, at(hours))
+        nurture(world.workspace, at(hours))
+    enrolled = world.rows("SELECT sequence, state FROM enrolments ORDER BY id")
+    assert enrolled == [("welcome", "finished"), ("later", "active")]
