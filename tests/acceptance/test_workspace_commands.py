@@ -70,7 +70,7 @@ def test_doctor_tells_the_mistakes_of_all_files_at_once(workspace: Path) -> None
     checked = warmline("-w", workspace, "doctor")
     assert checked.returncode == 3
     told = " ".join(checked.stderr.split())
-    for said in ("scoring.yaml:", "lifecycle.yaml:14:", "team.yaml:9:", "welcome.yaml:", "did you mean 'lead'"):
+    for said in ("scoring.yaml:", "lifecycle.yaml:14:", "team.yaml:10:", "welcome.yaml:", "did you mean 'lead'"):
         assert said in told
     assert "emails/evaluation-what-it-cost/ is missing — did you mean 'evaluation-what-it-costs'" in told
 
