@@ -44,7 +44,7 @@ def tell(workspace: Workspace, store: Path, at: datetime) -> None:
     session.out.print(_sendings(sendings, len(mails)))
     for title, wanted in (("A nurture mail", False), ("A sales notification", True)):
         _show(title, _newest(mails, automatic=wanted))
-    _where_next(workspace, handed)
+    _where_next(workspace, handed, at)
 
 
 def _funnel(stages: Iterable[StageCount]) -> Table:
@@ -58,7 +58,7 @@ def _funnel(stages: Iterable[StageCount]) -> Table:
 
 
 def _handed(handed: Iterable[Handed]) -> Table:
-    table = _table("With sales now: the highest scores", "lead", "points", "cell", "why", "with")
+    table = _table("With sales now: the highest scores", "lead", "points", "cell", "handed over when", "with")
     for lead in handed:
         who = escape(f"{lead.name or lead.email}\n{lead.position}")
         table.add_row(who, f"{lead.total:.1f}", lead.cell or "", escape(lead.cause), lead.rep.partition("@")[0])
@@ -100,14 +100,14 @@ def _show(title: str, file: Path | None) -> None:
     session.out.print(Panel(f"{head}\n\n{escape(shown)}", title=title, subtitle=f"whole: {file}", width=100))
 
 
-def _where_next(workspace: Workspace, handed: Sequence[Handed]) -> None:
+def _where_next(workspace: Workspace, handed: Sequence[Handed], at: datetime) -> None:
     folder = workspace.root.name
     lead = handed[0].email if handed else "LEAD"
     session.out.rule("[bold]where to look next")
     for command, why in (
-        (f"warmline -w {folder} explain {lead}", "every point of a score"),
+        (f"warmline -w {folder} explain {lead} --as-of {at:%Y-%m-%d}", "every point of a score"),
         (f"warmline -w {folder} messages", "who got what, who did not and why"),
-        (f"warmline -w {folder} review --days 90", "what the scores were worth"),
+        (f"warmline -w {folder} review --days 90 --now {at:%Y-%m-%d}", "what the scores were worth"),
         (f"warmline -w {folder} serve", "the same on a schedule, with Prefect's UI"),
         ("warmline init my-programme --playbook mql-sql", "a workspace of your own"),
     ):

@@ -6,18 +6,21 @@ the database's own tables, which it brings to this program's version.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import session
-from models.documents import ConfigurationError
+from models.documents import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from models.workspace import Workspace
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """Check all files of the workspace and its database; every mistake with file and line. Exit code 3 if any."""
     workspace = session.workspace()
-    if problems := workspace.check():
+    if problems := [*workspace.check(), *_mails(workspace)]:
         if as_json:
             _print_json({"problems": [{"file": p.file, "line": p.line, "message": str(p)} for p in problems]})
         raise ConfigurationError(problems)
@@ -39,6 +42,15 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         f"database   {database}",
     ):
         session.out.print(line, markup=False, soft_wrap=True)
+
+
+def _mails(workspace: Workspace) -> list[Problem]:
+    """The mistakes of all e-mails in emails/ that can be seen without a lead."""
+    from tasks.rendering import Templates
+
+    made = Templates(workspace.emails)
+    folders = sorted(path.name for path in workspace.emails.glob("*/") if path.is_dir())
+    return [mistake for folder in folders for mistake in made.mistakes(folder)]
 
 
 def _print_json(data: object) -> None:

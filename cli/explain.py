@@ -123,8 +123,11 @@ def _print(found: Explanation) -> None:
     session.out.print(f"{found.model} v{found.version}, as of {_iso(found.as_of)[:19]}Z", style="dim", markup=False)
     _print_rules(found)
     for gate in found.gates:
-        sign = "✓" if gate.holds == (gate.kind == "must") else "✗"
-        session.out.print(Text(f"  {sign} {gate.kind} {gate.name}: {gate.why}"))
+        if gate.kind == "must":
+            state = "✓ met" if gate.holds else "✗ not met"
+        else:
+            state = "✗ applies" if gate.holds else "✓ does not apply"
+        session.out.print(Text(f"  {gate.kind} {gate.name}: {state} ({gate.why})"))
     _print_unmatched(found)
     _print_moves(found)
 

@@ -61,7 +61,7 @@ def main() -> None:
     except SystemExit as end:
         code = end.code
     except WarmlineError as error:
-        session.err.print(f"[bold red]error:[/] {type(error).__name__}", highlight=False)
+        session.err.print("[bold red]error:[/] ", end="")
         session.err.print(str(error), markup=False, soft_wrap=True)
         code = error.exit_code
     if session.must_leave_at_once():

@@ -14,6 +14,8 @@ from flows.runs import orchestrated
 from tasks.delivery import BATCH, deliver_batch
 
 deliver = batch(deliver_batch)
+TROUBLES = ("failed", "unknown", "cancelled", "deferred")
+"""What a person must not overlook: it stands in the headline where there is any."""
 
 
 @orchestrated
@@ -26,4 +28,6 @@ async def deliver_messages(workspace: str, now: datetime | None = None) -> Repor
         if sum(batches[-1].values()) < BATCH:
             break
     counts = added(batches)
-    return await publish("deliver_messages", f"deliver {counts.get('sent', 0):,} messages", counts, at)
+    troubles = [f"{counts[name]:,} {name}" for name in TROUBLES if counts.get(name)]
+    headline = ", ".join([f"deliver {counts.get('sent', 0):,} messages", *troubles])
+    return await publish("deliver_messages", headline, counts, at)

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.documents import ConfigurationError, Document, Location, Problem, shown
+from models.rules.mail import Refused, address
 
 PREFIX = "WARMLINE_"
 SECRETS = {
@@ -36,6 +37,16 @@ def _zone(name: str) -> str:
 
 
 TimeZone = Annotated[str, AfterValidator(_zone)]
+
+
+def _mailbox(text: str) -> str:
+    checked = address(text)
+    if isinstance(checked, Refused):
+        raise ValueError(checked.reason)
+    return text
+
+
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
 
 
 class _Part(BaseModel):
@@ -72,8 +83,8 @@ class Sender(_Part):
     """Who the mail is from. `postal_address` stands in every nurture mail (CAN-SPAM, and similar laws elsewhere)."""
 
     name: str = "Warmline"
-    email: str = "hello@warmline.example"
-    reply_to: str | None = None
+    email: Mailbox = "hello@warmline.example"
+    reply_to: Mailbox | None = None
     postal_address: str = ""
 
 
@@ -151,20 +162,25 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
     try:
         return settings(file=document.data, words=words)
     except ValidationError as error:
-        raise ConfigurationError(_told(document, e) for e in error.errors(include_url=False)) from error
+        problems = [_told(document, overrides or {}, e) for e in error.errors(include_url=False)]
+        raise ConfigurationError(problems) from error
 
 
-def _told(document: Document, error: Any) -> Problem:
+def _told(document: Document, overrides: Mapping[str, Any], error: Any) -> Problem:
+    """The mistake at the layer that it came from: the command line, a variable, or a line of the file."""
     place = error["loc"]
+    told = document.told(Settings, error)
+    if _value_at(overrides, place) is not None:
+        return Problem(f"--set {told.field}", None, "", told.message)
     variable = PREFIX + "__".join(str(part) for part in place).upper()
-    if variable in os.environ or any(name.startswith(f"{variable}__") for name in os.environ):
-        return Problem(variable, None, "", f"found {shown(error['input'])}; {error['msg']}")
-    return document.told(Settings, error)
+    if variable in os.environ:
+        return Problem(variable, None, "", told.message)
+    return told
 
 
 def _value_at(data: Any, place: Location) -> Any:
     for part in place:
-        data = data.get(part) if isinstance(data, dict) else None
+        data = data.get(part) if isinstance(data, Mapping) else None
     return data
 
 

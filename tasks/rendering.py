@@ -18,6 +18,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup, escape
 
 import templates
+from models.documents import Problem
 
 PARTS = ("subject.txt.j2", "body.html.j2", "body.txt.j2")
 LONGEST = {"subject.txt.j2": 900, "body.html.j2": 500_000, "body.txt.j2": 500_000}
@@ -78,16 +79,30 @@ class Templates:
             done.append(outcome)
         return Rendered(done[0].strip(), done[1], done[2])
 
+    def mistakes(self, name: str) -> list[Problem]:
+        """What is wrong with the e-mail `name` before any facts are known: missing parts and mistakes of syntax."""
+        found = []
+        for part in PARTS:
+            file = f"{name}/{part}"
+            environment = self._html if part.endswith(".html.j2") else self._text
+            try:
+                environment.get_template(file)
+            except (jinja2.TemplateNotFound, jinja2.TemplateSyntaxError) as error:
+                found.append(self._mistake(error, file))
+        return found
+
+    def _mistake(self, error: jinja2.TemplateNotFound | jinja2.TemplateSyntaxError, file: str) -> Problem:
+        shown = self._shown(str(error.name or file))
+        if isinstance(error, jinja2.TemplateNotFound):
+            return Problem(shown, None, "", f"missing; each e-mail has {', '.join(PARTS)}")
+        return Problem(shown, error.lineno, "", str(error.message))
+
     def _part(self, file: str, longest: int, facts: Mapping[str, Any]) -> str | Unrenderable:
         environment = self._html if file.endswith(".html.j2") else self._text
         try:
             return _bounded(environment.get_template(file), longest, facts)
-        except jinja2.TemplateNotFound as error:
-            return Unrenderable(
-                f"{self._shown(str(error.name or file))} is missing; each e-mail has {', '.join(PARTS)}"
-            )
-        except jinja2.TemplateSyntaxError as error:
-            return Unrenderable(f"{self._shown(error.name or file)}:{error.lineno}: {error.message}")
+        except (jinja2.TemplateNotFound, jinja2.TemplateSyntaxError) as error:
+            return Unrenderable(str(self._mistake(error, file)))
         except _TooLongError as error:
             return Unrenderable(f"{self._shown(file)}: {error}")
         except Exception as error:  # noqa: BLE001 a template's expressions may raise anything; it holds this message only

@@ -75,6 +75,18 @@ def test_doctor_tells_the_mistakes_of_all_files_at_once(workspace: Path) -> None
     assert "emails/evaluation-what-it-cost/ is missing — did you mean 'evaluation-what-it-costs'" in told
 
 
+def test_doctor_reads_the_mails(workspace: Path) -> None:
+    mails = workspace / "emails"
+    with (mails / "welcome-first-hour" / "body.txt.j2").open("a") as file:
+        file.write("{% if %}")
+    (mails / "welcome-why-leads-stall" / "subject.txt.j2").unlink()
+    checked = warmline("-w", workspace, "doctor")
+    assert checked.returncode == 3
+    told = " ".join(checked.stderr.split())
+    assert "emails/welcome-first-hour/body.txt.j2:" in told
+    assert "emails/welcome-why-leads-stall/subject.txt.j2: missing" in told
+
+
 def test_doctor_tells_where_files_contradict_each_other(workspace: Path) -> None:
     path = workspace / "lifecycle.yaml"
     path.write_text(path.read_text().replace("enter: {total: 65}", "enter: {band: hott, dimension: {fitt: 3}}"))

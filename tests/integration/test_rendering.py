@@ -54,7 +54,7 @@ def test_rendered_text_is_not_rendered_again(tmp_path: Path) -> None:
         ("{{ lipsum() }}", "'lipsum' is undefined"),
         ("{% for a in range(99999) %}0123456789{% endfor %}", "longer than 500,000 characters"),
         ("{% for a in range(10 ** 7) %}0{% endfor %}", "Range too big"),
-        ("{% include 'nosuch.html.j2' %}", "nosuch.html.j2 is missing"),
+        ("{% include 'nosuch.html.j2' %}", "nosuch.html.j2: missing"),
         ("{{ 'javascript:alert(1)' | link }}", "found a link with scheme 'javascript'"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "e" / "subject.txt.j2").write_text("hi")
     told = reason(Templates(tmp_path).render("e", FACTS))
     assert (
-        told == f"{tmp_path.name}/e/body.html.j2 is missing; each e-mail has subject.txt.j2, body.html.j2, body.txt.j2"
+        told == f"{tmp_path.name}/e/body.html.j2: missing; each e-mail has subject.txt.j2, body.html.j2, body.txt.j2"
     )
 
 
@@ -77,7 +77,7 @@ def test_a_template_outside_the_folder_cannot_be_named(tmp_path: Path) -> None:
     (tmp_path / "secret.txt.j2").write_text("secret")
     inner = tmp_path / "emails"
     inner.mkdir()
-    assert "is missing" in reason(render(inner, text="{% include '../secret.txt.j2' %}"))
+    assert "missing" in reason(render(inner, text="{% include '../secret.txt.j2' %}"))
 
 
 def test_the_layout_brings_address_and_way_out(tmp_path: Path) -> None:

@@ -52,3 +52,19 @@ def test_a_missing_secret_file_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("WARMLINE_SMTP__PASSWORD_FILE", str(tmp_path / "none"))
     with pytest.raises(ConfigurationError, match="WARMLINE_SMTP__PASSWORD_FILE"):
         load_settings(written(tmp_path, ""))
+
+
+def test_a_mistake_on_the_command_line_names_its_word(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--set smtp\.port: found 'abc'"):
+        load_settings(written(tmp_path, "smtp: {port: 1025}\n"), {"smtp": {"port": "abc"}})
+
+
+def test_an_unknown_variable_is_told_with_the_nearest_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARMLINE_SMTP__PROT", "1")
+    with pytest.raises(ConfigurationError, match=r"WARMLINE_SMTP__PROT: unknown field — did you mean 'port'"):
+        load_settings(written(tmp_path, ""))
+
+
+def test_a_sender_that_is_no_address_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"warmline.yaml:2: sender.email: .*no `@`"):
+        load_settings(written(tmp_path, "sender:\n  email: maya\n"))
