@@ -31,6 +31,8 @@ class Person:
     owner: str | None = None
     created_at: int = 0
     recorded_at: int = 0
+    stage_at: int = 0
+    """Of a new lead: the time of the record that made it. It stays when an earlier one is told: sequences go by it."""
     is_new: bool = False
     is_changed: bool = False
 
@@ -60,7 +62,9 @@ def load(connection: Connection, wanted: Iterable[int], timed: set[int]) -> Peop
 
 def make(people: People, key: int, created_at: int, recorded_at: int) -> None:
     """A new lead with this id; `save` writes it."""
-    people.by_id[key] = Person(key, Subject({}), created_at=created_at, recorded_at=recorded_at, is_new=True)
+    people.by_id[key] = Person(
+        key, Subject({}), created_at=created_at, recorded_at=recorded_at, stage_at=created_at, is_new=True
+    )
 
 
 def fold(
@@ -112,7 +116,7 @@ def save(connection: Connection, people: People) -> None:
             p.account_id,
             p.email,
             "subscriber",
-            p.created_at,
+            p.stage_at,
             p.owner,
             p.subject.json(),
             p.created_at,
