@@ -24,7 +24,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         if as_json:
             _print_json({"problems": [{"file": p.file, "line": p.line, "message": str(p)} for p in problems]})
         raise ConfigurationError(problems)
-    warnings = workspace.scoring.warnings
+    warnings = [*workspace.scoring.warnings, *_never_read(workspace)]
     database = workspace.database.shown_url
     if as_json:
         _print_json({"problems": [], "warnings": warnings, "database": database})
@@ -51,6 +51,17 @@ def _mails(workspace: Workspace) -> list[Problem]:
     made = Templates(workspace.emails)
     folders = sorted(path.name for path in workspace.emails.glob("*/") if path.is_dir())
     return [mistake for folder in folders for mistake in made.mistakes(folder)]
+
+
+def _never_read(workspace: Workspace) -> list[str]:
+    from tasks.inbox import ORDER, ignored
+    from tasks.sources import SUFFIXES
+
+    return [
+        f"{path.relative_to(workspace.root)}: never read; allowed: inbox/KIND/FILE or inbox/KIND/MAPPING/FILE, KIND "
+        f"being {', '.join(ORDER)} and FILE ends in {' '.join(SUFFIXES)}"
+        for path in ignored(workspace)
+    ]
 
 
 def _print_json(data: object) -> None:

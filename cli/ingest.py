@@ -26,6 +26,9 @@ class RecordedAt(StrEnum):
     NOW = "now"
 
 
+REASONS_SHOWN = 8
+
+
 def ingest(
     kind: Annotated[Kind, typer.Argument(help="What the files hold.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="CSV, JSON Lines or JSON files.")],
@@ -85,5 +88,8 @@ def _tell(summary: object) -> None:
         session.err.print(
             f"{summary.file}: {summary.counts.rejected:,} rejected (see `warmline rejected`)", markup=False
         )
-        for reason, number in summary.reasons.most_common(8):
+        for reason, number in summary.reasons.most_common(REASONS_SHOWN):
             session.err.print(f"  {number:>8,}  {reason}", markup=False)
+        if len(summary.reasons) > REASONS_SHOWN:
+            rest = sum(number for _, number in summary.reasons.most_common()[REASONS_SHOWN:])
+            session.err.print(f"  {rest:>8,}  for {len(summary.reasons) - REASONS_SHOWN} other reasons", markup=False)

@@ -35,10 +35,12 @@ def rejected(
     if not kinds:
         session.out.print("No record was rejected.")
     for refusal in kinds:
-        session.out.print(f"{refusal.records:>9,}  {refusal.kind} ({refusal.source}): {refusal.reason}", markup=False)
+        session.out.print(
+            f"{refusal.records:>9,}  {refusal.kind} ({refusal.source}): {refusal.reason}", markup=False, soft_wrap=True
+        )
     for _, _, file, one in newest:
         shown = one.record if len(one.record) <= 200 else one.record[:200] + "…"
-        session.out.print(f"\n{file}:{one.line}: {one.reason}\n  {_printable(shown)}", markup=False)
+        session.out.print(f"\n{file}:{one.line}: {one.reason}\n  {_printable(shown)}", markup=False, soft_wrap=True)
 
 
 def _printable(words: str) -> str:

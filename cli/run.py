@@ -114,7 +114,5 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
     from flows.chain import Setback
 
     for outcome in outcomes:
-        said = (
-            f"[red]{type(outcome.error).__name__}[/], see below" if isinstance(outcome, Setback) else outcome.headline
-        )
+        said = "[red]not done[/], see below" if isinstance(outcome, Setback) else outcome.headline
         session.out.print(f"{outcome.flow:<18} {said}", soft_wrap=True)

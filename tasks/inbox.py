@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 ORDER = ("accounts", "leads", "activities", "deals")
 """Who first, then what they did, then what came of it: a deal finds its lead."""
-
-
 REFUSALS = (InputError, UsageError, ConfigurationError)
 """What keeps one file out: its bytes, its folder's name, or the mapping of that name."""
 
@@ -46,6 +44,14 @@ def pending_files(workspace: Workspace) -> list[PendingFile]:
     with workspace.database.read() as connection:
         done = imports.finished_among(connection, [digest for _, digest in digests if digest is not None])
     return [one for one, digest in digests if digest not in done]
+
+
+def ignored(workspace: Workspace) -> list[Path]:
+    """What lies in the inbox and is never read: other endings, other folders. Hidden files are nobody's mistake."""
+    inbox = workspace.root / workspace.settings.inbox
+    wanted = {one.path for one in _files(workspace)}
+    found = (path for path in inbox.rglob("*") if not any(part.startswith(".") for part in path.parts[-3:]))
+    return sorted(path for path in found if path not in wanted and not _is_folder(path))
 
 
 def _digest(workspace: Workspace, one: PendingFile) -> bytes | None:

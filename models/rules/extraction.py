@@ -65,7 +65,7 @@ def compile_mapping(mapping: Mapping, facets: Sequence[str], ordinal: Ordinal) -
         said = lead(row) if lead and identities else None
         done = tuple(act for make in activities if (act := make(row, identities)) is not None)
         opportunity = deal(row) if deal else None
-        if who and not identities and (done or not (company or opportunity)):
+        if who and not identities and (done or not opportunity):  # a company alone would drop the person in silence
             raise RecordError("no identity: every column that could say who this is about is blank")
         if not (said or done or company or opportunity or identities):
             raise RecordError("nothing in this record is named by the mapping")

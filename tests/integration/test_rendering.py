@@ -68,9 +68,7 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "subject.txt.j2").write_text("hi")
     told = reason(Templates(tmp_path).render("e", FACTS))
-    assert (
-        told == f"{tmp_path.name}/e/body.html.j2: missing; each e-mail has subject.txt.j2, body.html.j2, body.txt.j2"
-    )
+    assert told == f"{tmp_path.name}/e/body.html.j2: missing; each e-mail has subject.txt.j2, body.html.j2, body.txt.j2"
 
 
 def test_a_template_outside_the_folder_cannot_be_named(tmp_path: Path) -> None:
