@@ -93,7 +93,7 @@ class _Person:
     deals: list[dict[str, str]] = field(default_factory=list)
 
 
-def slices(seed: int, *, leads: int = 2_000, companies: int = 300, instants: int = 9) -> Iterator[Slice]:
+def slices(seed: int, *, leads: int = 2_000, companies: int = 300, instants: int = 7) -> Iterator[Slice]:
     """The world of `seed`, cut at `instants` equal steps of its 90 days. The same seed gives the same bytes."""
     rng = random.Random(seed)
     firms = [_company(rng, number) for number in range(companies)]
@@ -102,9 +102,9 @@ def slices(seed: int, *, leads: int = 2_000, companies: int = 300, instants: int
     people = [_person(rng, rng.choices(firms, weights)[0], number) for number in range(leads)]
     for person in people:
         _live(rng, person)
-    step = timedelta(days=DAYS) / instants
+    whole = timedelta(days=DAYS)
     for number in range(instants):
-        since, until = START + number * step, START + (number + 1) * step
+        since, until = START + whole * number / instants, START + whole * (number + 1) / instants
         yield Slice(until, _files(people, since, until, number + 1))
 
 
@@ -130,7 +130,7 @@ def _person(rng: random.Random, firm: dict[str, str], number: int) -> _Person:
         "last_name": last,
         "job_title": rng.choices([t for t, _ in _TITLES], [w for _, w in _TITLES])[0],
         "phone": f"+1 555 01{rng.randrange(100):02d}",
-        "marketing_consent": "yes" if rng.random() < 0.64 else "no",
+        "marketing_consent": "yes" if rng.random() < 0.45 else "no",
     } | {name: value for name, value in firm.items() if name != "domain"}
     # Most of the list was there on day one; the rest signs up as the weeks go by.
     joined = START + (timedelta(hours=1) if rng.random() < 0.35 else timedelta(days=rng.uniform(0, DAYS - 3)))
