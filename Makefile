@@ -38,7 +38,7 @@ bench: $(STAMP)  ## the measured bars; SIZE=s ends within five minutes
 	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE))
 
 torture: $(STAMP)  ## the long form of the kill tests: 20 kills on each database
-	@$(BIN)/python -m pytest -m torture --override-ini addopts=-ra
+	@$(BIN)/python -m pytest -m torture --override-ini "addopts=-ra --import-mode=importlib"
 
 serve: $(STAMP)  ## everything on one machine: Prefect server, schedules, UI
 	@$(BIN)/warmline -w demo-workspace serve
