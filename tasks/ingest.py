@@ -1,10 +1,10 @@
-"""Prefect tasks of ingest: one file each. What they do is in tasks.intake; which files wait, in tasks.inbox."""
+"""Prefect tasks of ingest: some files each. What they do is in tasks.intake; which files wait, in tasks.inbox."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prefect import task
 
@@ -12,28 +12,7 @@ from models.workspace import Workspace
 from tasks.inbox import REFUSALS, PendingFile, pending_files
 from tasks.intake import ingest_file
 
-__all__ = ["PendingFile", "ingest_files", "ingest_one_file", "list_pending", "pending_files"]
-
-
-@task(name="ingest-file", task_run_name="{kind}: {file}")
-def ingest_one_file(
-    workspace: str,
-    kind: str,
-    file: str,
-    mapping: str | None,
-    now: int,
-    recorded_at: Literal["occurred", "now"] = "occurred",
-) -> dict[str, Any]:
-    """Read one file into the database: `{"file", "received", "accepted", "duplicate", "rejected", "reasons"}`.
-
-    `now` in microseconds. Safe to retry: a file that was read in part goes on where it was.
-    """
-    opened = Workspace.open(Path(workspace))
-    try:
-        summary = ingest_file(opened, kind, Path(file), mapping, now, recorded_at)
-    finally:
-        opened.database.close()
-    return {"file": Path(file).name, **summary.counts.as_dict(), "reasons": dict(summary.reasons)}
+__all__ = ["PendingFile", "ingest_files", "list_pending", "pending_files"]
 
 
 @task(name="list-inbox")

@@ -224,6 +224,21 @@ GENERIC_FIELDS = frozenset(
 )
 
 
+def _identities(record: Record, source: str) -> tuple[Identity, ...]:
+    found: list[Identity] = []
+    if (email := address_of(record.get("email"))) is not None:
+        found.append(("email", email))
+    if (user := identifier(record.get("user_id"), "user_id")) is not None:
+        found.append(("user_id", user))
+    if (own := identifier(record.get("id"), "id")) is not None:
+        found.append(("external", f"{source}:{own}"))
+    if (anonymous := identifier(record.get("anonymous_id"), "anonymous_id")) is not None:
+        found.append(("anonymous_id", anonymous))
+    if not found:
+        raise RecordError("no identity: email, user_id, anonymous_id and id are all missing")
+    return tuple(found)
+
+
 def generic_activities(source: str, facets: Sequence[str], ordinal: Ordinal) -> Extract:
     """Reads activity lines of Warmline's own shape (GENERIC_FIELDS); other fields become properties.
 
@@ -241,20 +256,6 @@ def generic_activities(source: str, facets: Sequence[str], ordinal: Ordinal) -> 
                 known.clear()
             known[sent] = made
         return made
-
-    def who(record: Record) -> tuple[Identity, ...]:
-        found: list[Identity] = []
-        if (email := address_of(record.get("email"))) is not None:
-            found.append(("email", email))
-        if (user := identifier(record.get("user_id"), "user_id")) is not None:
-            found.append(("user_id", user))
-        if (own := identifier(record.get("id"), "id")) is not None:
-            found.append(("external", f"{source}:{own}"))
-        if (anonymous := identifier(record.get("anonymous_id"), "anonymous_id")) is not None:
-            found.append(("anonymous_id", anonymous))
-        if not found:
-            raise RecordError("no identity: email, user_id, anonymous_id and id are all missing")
-        return tuple(found)
 
     def only_email(sent: str) -> tuple[Identity, ...]:
         address = spelt.get(sent)
@@ -289,7 +290,7 @@ def generic_activities(source: str, facets: Sequence[str], ordinal: Ordinal) -> 
         if type(email) is str and not (get("user_id") or get("anonymous_id") or get("id")):
             identities = only_email(email)
         else:
-            identities = who(record)
+            identities = _identities(record, source)
         try:
             at = read_instant(get("occurred_at"))
         except (ValueError, OverflowError):
