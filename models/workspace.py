@@ -176,11 +176,15 @@ class Workspace:
         return problems or list(self._contradictions())
 
     def _contradictions(self) -> Iterator[Problem]:
-        from models.rules.agreement import lifecycle_mistakes, team_mistakes
+        from models.rules.agreement import enrolment_mistakes, lifecycle_mistakes, team_mistakes
 
         for file, mistakes in (
             (LIFECYCLE_FILE, lifecycle_mistakes(self.lifecycle, self.scoring)),
             (TEAM_FILE, team_mistakes(self.team, self.scoring)),
+            *(
+                (f"sequences/{name}.yaml", enrolment_mistakes(sequence, self.scoring))
+                for name, sequence in self.sequences.items()
+            ),
         ):
             document = self.document(file)
             yield from (document.problem(place, message) for place, message in mistakes)

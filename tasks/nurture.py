@@ -116,7 +116,8 @@ class Nurture:
         why: dict[int, str] = {}
         for one in due:
             standing = found[one.lead_id]
-            reason = sequences[one.id].why_exit(standing.stage, facts[one.lead_id], acts.get(one.id, frozenset()))
+            known = standing.facts(facts[one.lead_id])
+            reason = sequences[one.id].why_exit(known, acts.get(one.id, frozenset()))
             if standing.excluded is not None:
                 reason = f"excluded: {standing.excluded}"
             elif (

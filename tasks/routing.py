@@ -296,10 +296,10 @@ class _Batch:
             told = handover.Handover(
                 standing=self.standings[lead_id],
                 assigned=outcome,
-                cause=self.causes.get(lead_id, ""),
                 again=given[lead_id].ordinal > 1,
                 why=whys.get(lead_id, []),
                 acts=acts[lead_id],
+                now=router.now,
             )
             payload = handover.notification(told, router.workspace.zone)
             yield self._alert(given[lead_id], SALES_NOTIFICATION, "assigned", dict(payload))
@@ -348,7 +348,8 @@ class _Batch:
             else one
             for one in known
         ]
-        chosen = choose(self.router.sequences, stage, self.facts[lead_id], past, self.router.now)
+        facts = self.standings[lead_id].facts(self.facts[lead_id])._replace(stage=stage)
+        chosen = choose(self.router.sequences, facts, past, self.router.now)
         if chosen is None:
             return None
         sequence, entry = chosen

@@ -20,6 +20,7 @@ from prefect import task
 
 from models.queries import columns, leases, scores, versions
 from models.queries.scores import Batch, Need, NewScores
+from models.rules.conditions import edges
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
 from models.rules.scoring.columns import NEVER
@@ -226,8 +227,9 @@ def thresholds(workspace: Workspace) -> tuple[Mapping[str, Sequence[float]], lis
     """What routing asks that a score must be watched for: thresholds, and predicates (none without a lifecycle)."""
     if not (workspace.root / LIFECYCLE_FILE).is_file():
         return {}, []
-    lifecycle = workspace.lifecycle
-    conditions = [part for _, condition in lifecycle.conditions() for part in condition.walk()]
-    enrolling = [one for sequence in workspace.sequences.values() for one in (sequence.consent, sequence.enrol.if_)]
-    predicates = [*(part.if_ for part in conditions), *enrolling]
-    return lifecycle.edges(), [predicate for predicate in predicates if predicate is not None]
+    sequences = workspace.sequences.values()
+    conditions = [condition for _, condition in workspace.lifecycle.conditions()]
+    conditions += [sequence.enrol for sequence in sequences]
+    predicates = [part.if_ for condition in conditions for part in condition.walk()]
+    predicates += [sequence.consent for sequence in sequences]
+    return edges(conditions), [predicate for predicate in predicates if predicate is not None]

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from models.documents import did_you_mean
 from models.rules.assignment import Team
+from models.rules.conditions import Condition
 from models.rules.lifecycle import Lifecycle
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
@@ -39,14 +40,24 @@ def bands_of(scoring: ScoringModel) -> list[str]:
 def lifecycle_mistakes(lifecycle: Lifecycle, scoring: ScoringModel) -> Iterator[Mistake]:
     """Dimensions, bands and cells in lifecycle.yaml that the scoring model does not have."""
     for place, condition in lifecycle.conditions():
-        for part in condition.walk():
-            yield from _unknown(place, "dimension", part.dimension, scoring.dimensions)
-            yield from _unknown(place, "band", part.band, bands_of(scoring))
-            yield from _unknown(place, "cell", part.grid, cells_of(scoring))
-            if part.if_ is not None:
-                yield from _unknown_first(place, part.if_)
-            if part.surge is not None and scoring.surge is None:
-                yield place, "asks for a surge, but scoring.yaml has no `surge`"
+        yield from _condition_mistakes(place, condition, scoring)
+
+
+def enrolment_mistakes(sequence: Sequence, scoring: ScoringModel) -> Iterator[Mistake]:
+    """Dimensions, bands and cells in a sequence's `enrol` and `exit` that the scoring model does not have."""
+    for block, condition in sequence.conditions():
+        yield from _condition_mistakes((block,), condition, scoring)
+
+
+def _condition_mistakes(place: Place, condition: Condition, scoring: ScoringModel) -> Iterator[Mistake]:
+    for part in condition.walk():
+        yield from _unknown(place, "dimension", part.dimension, scoring.dimensions)
+        yield from _unknown(place, "band", part.band, bands_of(scoring))
+        yield from _unknown(place, "cell", part.grid, cells_of(scoring))
+        if part.if_ is not None:
+            yield from _unknown_first(place, part.if_)
+        if part.surge is not None and scoring.surge is None:
+            yield place, "asks for a surge, but scoring.yaml has no `surge`"
 
 
 def team_mistakes(team: Team, scoring: ScoringModel) -> Iterator[Mistake]:
@@ -69,10 +80,8 @@ def sequence_mistakes(file: str, sequence: Sequence, folders: Mapping[str, Itera
     stem = PurePosixPath(file).stem
     if sequence.name != stem:
         yield ("name",), f"found {sequence.name!r}; allowed: {stem!r}, the file's own name"
-    asked = {("consent",): sequence.consent, ("enrol", "if"): sequence.enrol.if_, ("exit", "if"): sequence.exit.if_}
-    for place, predicate in asked.items():
-        if predicate is not None:
-            yield from _unknown_first(place, predicate)
+    if sequence.consent is not None:
+        yield from _unknown_first(("consent",), sequence.consent)
     for index, step in enumerate(sequence.steps):
         if step.send is None:
             continue

@@ -143,9 +143,14 @@ class Condition(BaseModel):
             raise ValueError("empty: name at least one")
         return value
 
+    @property
+    def asks(self) -> bool:
+        """True if it asks for anything. One that stands alone always does; the part of a larger block need not."""
+        return bool(self._parts)
+
     @cached_property
     def check(self) -> Check:
-        """The condition as a function of facts, made once and called many times."""
+        """The condition as a function of facts, made once and called many times. One that asks nothing holds."""
         checks = [check for check, _ in self._parts]
         return checks[0] if len(checks) == 1 else lambda facts: all(check(facts) for check in checks)
 

@@ -16,6 +16,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.documents import Document, did_you_mean, shown
+from models.rules.conditions import Condition, Facts
 from models.rules.durations import Duration, duration_text, parse_duration
 from models.rules.lifecycle import Stage
 from models.rules.predicates import Predicate, ReadList
@@ -61,11 +62,10 @@ def _stages(value: list[str]) -> list[str]:
     return value
 
 
-class Enrol(_Part):
-    """Whom the sequence takes: leads of these stages, for whom `if` holds."""
+class Enrol(Condition):
+    """Whom the sequence takes: leads of these stages for whom the condition beside them holds."""
 
     stages: list[str] = Field(min_length=1)
-    if_: Predicate | None = Field(default=None, alias="if")
 
     _known = field_validator("stages")(_stages)
 
@@ -77,18 +77,22 @@ class Enrol(_Part):
         return value
 
 
-class Exit(_Part):
-    """When the sequence lets go, beside the lead's leaving the enrolled stages: stages reached, acts done, `if`."""
+class Exit(Condition):
+    """When the sequence lets go, beside leaving the enrolled stages: stages reached, acts done, a condition."""
 
-    stages: list[str] = []
-    did: list[str] = []
-    if_: Predicate | None = Field(default=None, alias="if")
+    stages: list[str] = Field(default_factory=list)
+    did: list[str] = Field(default_factory=list)
 
     _known = field_validator("stages")(_stages)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:  # `did` is an exit's own, and an empty exit is none
+        return value
+
     @field_validator("did", mode="before")
     @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
+    def _one_or_more_acts(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
 
@@ -132,7 +136,7 @@ class Sequence(_Part):
 
     def content(self) -> str:
         """Canonical JSON, from which `from_content` makes the same sequence."""
-        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         return orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
 
     @classmethod
@@ -144,13 +148,18 @@ class Sequence(_Part):
 
     def attributes(self) -> frozenset[str]:
         """The attributes that its predicates look at."""
-        asked = (self.consent, self.enrol.if_, self.exit.if_)
-        return frozenset[str]().union(*(predicate.attributes() for predicate in asked if predicate is not None))
+        consent = frozenset[str]() if self.consent is None else self.consent.attributes()
+        return consent | self.enrol.attributes() | self.exit.attributes()
 
-    def takes(self, stage: str, attributes: Mapping[str, Any]) -> bool:
-        """True if it is meant for a lead of this stage with these attributes."""
-        asked = (self.consent, self.enrol.if_)
-        return stage in self.enrol.stages and all(one is None or one.holds(attributes) for one in asked)
+    def conditions(self) -> tuple[tuple[str, Condition], ...]:
+        """(the block of the file, its condition): what is asked on entering, and at each step."""
+        return ("enrol", self.enrol), ("exit", self.exit)
+
+    def takes(self, facts: Facts) -> bool:
+        """True if it is meant for a lead of whom these facts are known."""
+        if facts.stage not in self.enrol.stages or not self.enrol.check(facts):
+            return False
+        return self.consent is None or self.consent.holds(facts.attributes)
 
     def why_silent(self, attributes: Mapping[str, Any]) -> str:
         """Why a lead with these attributes must not be written to, in words; empty if it may be."""
@@ -168,17 +177,15 @@ class Sequence(_Part):
             return True
         return bool(self.exit.stages) and stage not in self.exit.stages and stage not in NOT_NURTURED
 
-    def why_exit(self, stage: str, attributes: Mapping[str, Any], acts: frozenset[str]) -> str:
+    def why_exit(self, facts: Facts, acts: frozenset[str]) -> str:
         """Why the lead's way ends now, in words; empty if it goes on. `acts`: types of what it did since it entered."""
-        if not self.keeps(stage):
-            return f"stage {stage}"
-        if silent := self.why_silent(attributes):
+        if not self.keeps(facts.stage):
+            return f"stage {facts.stage}"
+        if silent := self.why_silent(facts.attributes):
             return silent
         if done := sorted(acts & self.exit_acts):
             return f"did {done[0]}"
-        if self.exit.if_ is not None and self.exit.if_.holds(attributes):
-            return self.exit.if_.describe()
-        return ""
+        return self.exit.told(facts) if self.exit.asks and self.exit.check(facts) else ""
 
     @property
     def exit_acts(self) -> frozenset[str]:
@@ -229,15 +236,13 @@ def by_priority(sequences: Iterable[Sequence]) -> list[Sequence]:
     return sorted(sequences, key=lambda sequence: (-sequence.priority, sequence.name))
 
 
-def choose(
-    sequences: Listed[Sequence], stage: str, attributes: Mapping[str, Any], past: Listed[Enrolled], now: int
-) -> tuple[Sequence, int] | None:
+def choose(sequences: Listed[Sequence], facts: Facts, past: Listed[Enrolled], now: int) -> tuple[Sequence, int] | None:
     """The sequence that the lead enters now, and the entry's number; None if there is none.
 
     One at a time: nothing is entered while another runs, unless the new one has a higher priority (the caller ends the
     running one). `sequences` come as `by_priority` orders them.
     """
-    meant = [sequence for sequence in sequences if sequence.takes(stage, attributes)]
+    meant = [sequence for sequence in sequences if sequence.takes(facts)]
     if not meant:
         return None
     running = [enrolled for enrolled in past if enrolled.runs]

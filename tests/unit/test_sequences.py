@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.documents import ConfigurationError, Document
+from models.rules.conditions import Facts
 from models.rules.instants import DAY, HOUR
 from models.rules.lifecycle import Stage
 from models.rules.sequences import Enrolled, Sequence, by_priority, choose
@@ -57,11 +58,11 @@ def test_content_makes_the_same_sequence_again() -> None:
 
 
 def test_it_lets_go_for_the_stage_an_act_or_an_attribute() -> None:
-    assert WELCOME.why_exit("lead", {}, NONE) == ""
-    assert WELCOME.why_exit("marketing_qualified", {}, NONE) == "stage marketing_qualified"
-    assert WELCOME.why_exit("lead", {}, frozenset({"demo_request"})) == "did demo_request"
-    assert WELCOME.why_exit("lead", {}, frozenset({"unsubscribe"})) == "did unsubscribe"
-    assert WELCOME.why_exit("lead", {"industry": "Education"}, NONE) == "industry is education"
+    assert WELCOME.why_exit(Facts("lead"), NONE) == ""
+    assert WELCOME.why_exit(Facts("marketing_qualified"), NONE) == "stage marketing_qualified"
+    assert WELCOME.why_exit(Facts("lead"), frozenset({"demo_request"})) == "did demo_request"
+    assert WELCOME.why_exit(Facts("lead"), frozenset({"unsubscribe"})) == "did unsubscribe"
+    assert WELCOME.why_exit(Facts("lead", attributes={"industry": "Education"}), NONE) == "industry is education"
 
 
 def test_without_consent_it_takes_nobody_and_lets_go_of_everybody() -> None:
@@ -69,11 +70,15 @@ def test_without_consent_it_takes_nobody_and_lets_go_of_everybody() -> None:
         TEXT.replace("enrol: {stages: [lead], if:", "enrol: {stages: [lead]}\nconsent:").replace("]}}}", "]}}")
     )
     assert "marketing_consent" in asking.attributes()
-    assert asking.takes("lead", {}) and not asking.takes("lead", {"marketing_consent": "no"})
+    assert asking.takes(Facts("lead")) and not asking.takes(Facts("lead", attributes={"marketing_consent": "no"}))
     assert asking.why_silent({"marketing_consent": "yes"}) == ""
-    assert asking.why_exit("lead", {"marketing_consent": "no"}, NONE).startswith("no consent: needs marketing_consent")
+    assert asking.why_exit(Facts("lead", attributes={"marketing_consent": "no"}), NONE).startswith(
+        "no consent: needs marketing_consent"
+    )
     assert Sequence.from_content(asking.content()) == asking
-    assert WELCOME.why_exit("lead", {"marketing_consent": "no"}, NONE) == ""  # `enrol.if` is asked on entering alone
+    assert (
+        WELCOME.why_exit(Facts("lead", attributes={"marketing_consent": "no"}), NONE) == ""
+    )  # `enrol.if` is asked on entering alone
 
 
 def test_with_exit_stages_it_goes_on_through_others_but_never_beside_sales() -> None:
@@ -92,19 +97,19 @@ def named(name: str, priority: int) -> Sequence:
 
 def test_one_sequence_at_a_time_by_priority() -> None:
     both = by_priority([named("calm", 1), named("urgent", 9)])
-    assert choose(both, "lead", {}, [], 0) == (both[0], 1)
-    assert choose(both, "lead", {}, [enrolled("urgent")], 0) is None
-    assert choose(both, "lead", {}, [enrolled("calm")], 0) == (both[0], 1)
-    assert choose(both, "lead", {"marketing_consent": "no"}, [], 0) is None
-    assert choose(both, Stage.MARKETING_QUALIFIED, {}, [], 0) is None
+    assert choose(both, Facts("lead"), [], 0) == (both[0], 1)
+    assert choose(both, Facts("lead"), [enrolled("urgent")], 0) is None
+    assert choose(both, Facts("lead"), [enrolled("calm")], 0) == (both[0], 1)
+    assert choose(both, Facts("lead", attributes={"marketing_consent": "no"}), [], 0) is None
+    assert choose(both, Facts(Stage.MARKETING_QUALIFIED), [], 0) is None
 
 
 def test_reentry_waits_and_counts_entries() -> None:
     past = [enrolled("welcome", "finished", 1, ended_at=0)]
-    assert choose([WELCOME], "lead", {}, past, 90 * DAY - 1) is None
-    assert choose([WELCOME], "lead", {}, past, 90 * DAY) == (WELCOME, 2)
+    assert choose([WELCOME], Facts("lead"), past, 90 * DAY - 1) is None
+    assert choose([WELCOME], Facts("lead"), past, 90 * DAY) == (WELCOME, 2)
     once = load(TEXT.replace("again: 90d", "again: never"))
-    assert choose([once], "lead", {}, past, 900 * DAY) is None
+    assert choose([once], Facts("lead"), past, 900 * DAY) is None
 
 
 @pytest.mark.parametrize(
@@ -126,3 +131,17 @@ def test_mistakes_and_what_is_not_honoured_are_refused(old: str, new: str, said:
     with pytest.raises(ConfigurationError) as caught:
         load(TEXT.replace(old, new))
     assert said in str(caught.value)
+
+
+@pytest.mark.feature("N2")
+def test_it_takes_leads_by_their_score_and_lets_them_go_by_it() -> None:
+    wanted = "enrol: {stages: [lead], dimension: {interest: 5}, any: [{band: warm}, {grid: [A1]}]}"
+    by_score = load(
+        TEXT.replace(TEXT.splitlines()[3], wanted).replace("if: {industry: education}", "total: {below: 8}")
+    )
+    keen = Facts("lead", total=20.0, dimensions={"interest": 5.0}, band="warm", cell="B2")
+    assert by_score.takes(keen) and by_score.takes(keen._replace(band="hot", cell="A1"))
+    assert not by_score.takes(keen._replace(band="hot")) and not by_score.takes(Facts("lead"))
+    assert not by_score.takes(keen._replace(dimensions={"interest": 4.9}))
+    assert by_score.why_exit(keen, NONE) == "" and by_score.why_exit(keen._replace(total=7.0), NONE) == "total 7.0 < 8"
+    assert Sequence.from_content(by_score.content()) == by_score
