@@ -1,0 +1,300 @@
+"""A playbook's story, played through the real chain, and what of the playbook nobody in it has met.
+
+`playing` drops each chapter's records into the inbox of a fresh workspace and runs ingest → score → decay → route →
+nurture → deliver as of the chapter's day, against a real SMTP sink. `Played.unused` compares what happened with what
+the files of the workspace say, by computation: a new rule, step, mail or condition that no lead of the story meets is
+named there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import text
+
+from cli import init
+from cli.sink import Received, start_sink
+from models.queries import columns, outcomes, standings
+from models.rules.conditions import Condition, Facts
+from models.rules.instants import DAY, HOUR, Micros, instant
+from models.rules.lifecycle import LADDER, Stage
+from models.rules.review import Review
+from models.rules.scoring import ScoringModel
+from models.rules.scoring.compilation import UNIT, CompiledModel
+from models.rules.scoring.kernel import Scores, score
+from models.rules.scoring.labels import Labels
+from models.workspace import Workspace
+from tasks.inbox import pending_files
+from tasks.intake import ingest_file
+from tasks.nurture import nurture
+from tasks.routing import route
+from tasks.scoring import score_leads
+from tasks.sending import deliver
+from tests.mail_world import delivery
+
+START = Micros(20_514 * DAY + 9 * HOUR)
+"""Day 0: Monday, 2 March 2026, 9:00 UTC."""
+Record = Mapping[str, Any]
+Chapter = tuple[float, Mapping[str, Sequence[Record]]]
+"""(day, folder of the inbox such as `leads`, `activities`, `activities/segment`, `deals` → the records of its file)."""
+
+
+def at(day: float) -> str:
+    """The instant `day` days after START, as files write it."""
+    return instant(moment(day)).isoformat()
+
+
+def moment(day: float) -> Micros:
+    return Micros(START + round(day * DAY))
+
+
+def act(email: str, kind: str, day: float, **fields: Any) -> dict[str, Any]:
+    """An activity as `warmline ingest` reads it without a mapping."""
+    return {"email": email, "type": kind, "occurred_at": at(day), **fields}
+
+
+class Seen(NamedTuple):
+    """A lead at the end of a chapter. Scores are None before the first; `shown`: the number of `display`."""
+
+    day: float
+    stage: str
+    total: float | None = None
+    dimensions: Mapping[str, float] = {}
+    cell: str | None = None
+    band: str | None = None
+    must: bool | None = None
+    excluded: str | None = None
+    surge: bool | None = None
+    shown: int | None = None
+    rules: Mapping[str, float] = {}
+    """Points of each rule, before clamps."""
+
+
+@dataclass
+class Played:
+    """What a story did to its workspace."""
+
+    workspace: Workspace
+    taken: set[str] = field(default_factory=set)
+    seen: dict[str, list[Seen]] = field(default_factory=dict)
+    mail: list[Received] = field(default_factory=list)
+
+    def lead(self, email: str, day: float | None = None) -> Seen:
+        """The lead after the last chapter, or after the last one up to `day`."""
+        return [one for one in self.seen[email] if day is None or one.day <= day][-1]
+
+    def stages(self, email: str) -> list[str]:
+        """Every stage that the lead was in at the end of a chapter, without repeats in a row."""
+        return [stage for stage, _ in itertools.groupby(one.stage for one in self.seen[email])]
+
+    def rows(self, sql: str, **given: Any) -> list[tuple[Any, ...]]:
+        with self.workspace.database.read() as connection:
+            return [tuple(row) for row in connection.execute(text(sql), given)]
+
+    def mails(self, email: str) -> list[str]:
+        """The templates that were sent to, or because of, the lead, in order."""
+        sql = (
+            "SELECT m.template FROM messages m JOIN leads l ON l.id = m.lead_id"
+            " WHERE l.email = :email AND m.state = 'sent' ORDER BY m.sent_at, m.id"
+        )
+        return [row[0] for row in self.rows(sql, email=email)]
+
+    def reps(self, email: str) -> list[str]:
+        """Who had the lead, in order."""
+        sql = "SELECT a.rep FROM assignments a JOIN leads l ON l.id = a.lead_id WHERE l.email = :e ORDER BY a.ordinal"
+        return [row[0] for row in self.rows(sql, e=email)]
+
+    def review(self, day: float, days: int = 30) -> Review:
+        """The review of the last `days` days, as of a day."""
+        workspace = self.workspace
+        with workspace.database.read() as connection:
+            return outcomes.read(connection, workspace.lifecycle, workspace.scoring.name, moment(day), days)
+
+    def unused(self) -> list[str]:
+        """What the files of the workspace say and no lead of the story has met; empty: everything was exercised."""
+        return sorted(set(wanted(self.workspace)) - self.taken)
+
+
+@contextlib.asynccontextmanager
+async def playing(playbook: str, root: Path, database_url: str, story: Sequence[Chapter]) -> AsyncIterator[Played]:
+    """Make a workspace of the playbook in `root`, play the story in it, chapter by chapter, and let it be looked at."""
+    init.make(root, playbook)
+    async with playing_in(root, database_url, story) as played:
+        yield played
+
+
+@contextlib.asynccontextmanager
+async def playing_in(root: Path, database_url: str, story: Sequence[Chapter]) -> AsyncIterator[Played]:
+    """The same in the workspace that stands in `root`."""
+    with start_sink() as sink:
+        opened = Workspace.open(root, {"database_url": database_url, "smtp": {"port": sink.port}})
+        try:
+            played = Played(opened, mail=sink.received)
+            for number, (day, records) in enumerate(story):
+                _drop(opened, number, records)
+                await _chapter(played, day)
+            played.taken.update(_steps(played))
+            yield played
+        finally:
+            opened.database.close()
+
+
+def _drop(workspace: Workspace, number: int, records: Mapping[str, Sequence[Record]]) -> None:
+    for folder, lines in records.items():
+        path = workspace.root / workspace.settings.inbox / folder / f"{number:03d}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines))
+
+
+async def _chapter(played: Played, day: float) -> None:
+    workspace, now = played.workspace, moment(day)
+    for file in pending_files(workspace):
+        summary = ingest_file(workspace, file.kind, file.path, file.mapping, now)
+        assert not summary.counts.rejected, summary.reasons
+    score_leads(workspace, now)
+    score_leads(workspace, now, "due")
+    before = _standings(workspace, now)
+    route(workspace, now)
+    after = dict(played.rows("SELECT id, stage FROM leads"))
+    played.taken.update(_moves(workspace, before, after))
+    nurture(workspace, now)
+    tally = (await deliver(delivery(workspace, now))).summary()
+    assert not any(tally.get(trouble) for trouble in ("failed", "unknown", "deferred")), tally
+    _look(played, day, now)
+
+
+def _standings(workspace: Workspace, now: Micros) -> dict[int, Facts]:
+    """What routing decides by, for every lead."""
+    with workspace.database.read() as connection:
+        ids = list(connection.execute(text("SELECT id FROM leads ORDER BY id")).scalars())
+        found = standings.read(connection, ids, workspace.scoring.name, now)
+        attributes = standings.derived(connection, found.values(), workspace.lifecycle.attributes(), now)
+    return {lead_id: standing.facts(attributes[lead_id]) for lead_id, standing in found.items()}
+
+
+def _look(played: Played, day: float, now: Micros) -> None:
+    """Score every lead anew, as the kernel does, and keep what each rule gave."""
+    workspace = played.workspace
+    compiled = CompiledModel(workspace.scoring, workspace.zone)
+    people = played.rows("SELECT id, coalesce(email, ''), stage FROM leads ORDER BY id")
+    with workspace.database.read() as connection:
+        chunk = columns.read_chunk(connection, compiled, [row[0] for row in people], compiled.wanted)
+    scores = score(compiled, chunk, now)
+    played.taken.update(_exercised(compiled, scores))
+    labels = Labels(compiled.model)
+    cells, bands, exclusions = labels.cells(scores), labels.bands(scores), labels.exclusions(scores)
+    for position, (_, email, stage) in enumerate(people):
+        one = Seen(
+            day,
+            stage,
+            float(scores.total[position]),
+            {name: float(scores.dimensions[i, position]) for i, (name, _) in enumerate(compiled.dimensions)},
+            cells[position],
+            bands[position],
+            bool(scores.must[position]),
+            exclusions[position],
+            bool(scores.surge[position]),
+            None if scores.shown is None else int(scores.shown[position]),
+            {rule.rule.name: float(scores.rules[rule.index, position]) / UNIT for rule in compiled.rules},
+        )
+        played.seen.setdefault(email, []).append(one)
+
+
+def wanted(workspace: Workspace) -> Iterator[str]:
+    """Everything that the files of the workspace say, in the words of `Played.taken`."""
+    yield from _of_model(workspace.scoring)
+    for (_, stage, key), condition in workspace.lifecycle.conditions():
+        yield from (f"{key} {stage}: {leaf.described()}" for leaf in _leaves(condition))
+    for sequence in workspace.sequences.values():
+        yield from (f"step {number} of {sequence.name}" for number in range(len(sequence.steps)))
+        yield from (f"exit of {sequence.name}: did {kind}" for kind in sequence.exit.did)
+        yield from (f"exit of {sequence.name}: stage {stage}" for stage in sequence.exit.stages)
+        if sequence.exit.if_ is not None:
+            yield f"exit of {sequence.name}: {sequence.exit.if_.describe()}"
+    yield from (f"mail {folder.name}" for folder in workspace.emails.iterdir() if folder.is_dir())
+    yield from (f"rep {rep.email}" for rep in workspace.team.reps)
+
+
+def _of_model(model: ScoringModel) -> Iterator[str]:
+    for _, _, rule in model.rules():
+        yield f"rule {rule.name}"
+        levels = [*(rule.tiers or {}).values()]
+        if rule.recency is not None:
+            levels += [*(points for _, points in rule.recency.steps), rule.recency.older]
+        yield from (f"rule {rule.name} at {points:g}" for points in levels if points)
+    for part in model.must:
+        yield from (f"must {part.name} met", f"must {part.name} not met")
+    yield from (f"exclusion {part.name}" for part in model.exclude)
+    if model.bands:
+        yield from (f"band {label}" for label in (*(label for label, _ in model.bands.edges), model.bands.below))
+    for key in ("rows", "columns") if model.grid else ():
+        axis = getattr(model.grid, key)
+        yield from (f"{key} {label}" for label in (*(label for label, _ in axis.edges), axis.below))
+    if model.surge:
+        yield "surge"
+    if model.display:
+        yield from (f"class {number}" for number in model.display.classes)
+
+
+def _exercised(compiled: CompiledModel, scores: Scores) -> Iterator[str]:
+    model, labels = compiled.model, Labels(compiled.model)
+    for rule in compiled.rules:
+        points = {float(one) / UNIT for one in scores.rules[rule.index] if one}
+        if points:
+            yield f"rule {rule.rule.name}"
+        if rule.rule.tiers or rule.rule.recency:
+            yield from (f"rule {rule.rule.name} at {one:g}" for one in points)
+    for part in model.must:
+        held = scores.facts.holds(part.condition.root)
+        yield from (f"must {part.name} {'met' if one else 'not met'}" for one in {bool(one) for one in held})
+    yield from (f"exclusion {name}" for name in labels.exclusions(scores) if name)
+    yield from (f"band {name}" for name in labels.bands(scores) if name)
+    if model.grid:
+        for key, reached in (("rows", scores.row), ("columns", scores.column)):
+            axis = getattr(model.grid, key)
+            ladder = [axis.below, *(label for label, _ in reversed(axis.edges))]
+            yield from (f"{key} {ladder[one]}" for one in set(reached.tolist()))
+    if scores.surge.any():
+        yield "surge"
+    for number, predicate in (model.display.classes if model.display else {}).items():
+        if scores.facts.holds(predicate.root).any():
+            yield f"class {number}"
+
+
+def _leaves(condition: Condition) -> Iterator[Condition]:
+    """The alternatives that a condition is made of; one without `any` and `all` is its own only one."""
+    if condition.any or condition.all:
+        for part in (*condition.any, *condition.all):
+            yield from _leaves(part)
+    else:
+        yield condition
+
+
+def _moves(workspace: Workspace, before: Mapping[int, Facts], after: Mapping[int, str]) -> Iterator[str]:
+    """The conditions of lifecycle.yaml that held for leads that points moved."""
+    for lead_id, facts in before.items():
+        stage = after[lead_id]
+        if stage == facts.stage or not (stage == Stage.ADVOCATE or {stage, facts.stage} <= set(LADDER)):
+            continue  # a deal or a person moved it
+        upwards = stage == Stage.ADVOCATE or LADDER.index(Stage(stage)) > LADDER.index(Stage(facts.stage))
+        key, named = ("enter", stage) if upwards else ("leave", facts.stage)
+        rule = workspace.lifecycle.stages.get(named)
+        condition = None if rule is None else getattr(rule, key)
+        if condition is not None and condition.check(facts):
+            yield from (f"{key} {named}: {leaf.described()}" for leaf in _leaves(condition) if leaf.check(facts))
+
+
+def _steps(played: Played) -> Iterator[str]:
+    """Steps done, ways out, mails sent and reps chosen."""
+    for name, step, reason in played.rows("SELECT sequence, step, reason FROM enrolments"):
+        yield from (f"step {number} of {name}" for number in range(step))
+        if reason:
+            yield f"exit of {name}: {reason}"
+    yield from (f"mail {row[0]}" for row in played.rows("SELECT DISTINCT template FROM messages WHERE state = 'sent'"))
+    yield from (f"rep {row[0]}" for row in played.rows("SELECT DISTINCT rep FROM assignments"))
