@@ -8,37 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from models.queries.standings import Act, Standing
 from models.rules.assignment import Assigned, Rep
-from models.rules.instants import instant
+from models.rules.instants import DAY
 from models.rules.notification import Contact, SalesNotification, SalesRecall, Seen, Why
+from tasks import wording
+from tasks.reasons import Reason
 
 CONTACTS = (("E-mail", "email"), ("Phone", "phone"), ("Country", "country"), ("Language", "language"))
 SHOWN = 6
 """Newest acts in the mail; more are looked through for what to open with."""
-WORDS = {
-    "ad_click": "Clicked an ad",
-    "chat": "Chatted",
-    "contact_request": "Asked to be contacted",
-    "content_download": "Downloaded",
-    "cta_click": "Clicked",
-    "demo_request": "Asked for a demo",
-    "email_click": "Clicked in a mail",
-    "email_open": "Opened a mail",
-    "email_reply": "Replied to a mail",
-    "form_submit": "Filled in a form",
-    "free_trial": "Started a trial",
-    "meeting": "Met us",
-    "page_view": "Looked at",
-    "phone_call": "Talked on the phone",
-    "quote_request": "Asked for a quote",
-    "site_visit": "Visited the site",
-    "webinar_attended": "Attended a webinar",
-    "webinar_registered": "Registered for a webinar",
-}
-"""Activity types as a salesperson says them; others are shown by their own name."""
+LATELY = 14 * DAY
+"""What a salesperson calls recent: acts since then are why somebody calls now."""
+TOLD = 3
+"""Acts that the sentence of why now names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +33,33 @@ class Handover:
 
     standing: Standing
     assigned: Assigned
-    cause: str
     again: bool
-    why: Sequence[Why]
+    why: Sequence[Reason]
     acts: Sequence[Act]
     """Newest first."""
+    now: int
 
 
 def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
     """The payload of `sales_notification`."""
-    standing = handover.standing
+    standing, deeds = handover.standing, _deeds(handover)
     return SalesNotification(
         rep_name=handover.assigned.rep.name,
         lead_name=name_of(standing),
         position=position_of(standing),
-        headline=_headline(handover),
+        headline=_headline(handover, deeds),
+        why_now=_why_now(handover, deeds, zone),
         score=standing.total or 0.0,
         out_of=None,
         cell=standing.cell or "",
         band=standing.band or "",
-        ask="Please get in touch today"
-        if not standing.surge
-        else "A sudden rise in interest: please call as soon as you can",
-        why=list(handover.why),
+        ask="Their interest has risen suddenly: please call as soon as you can."
+        if standing.surge
+        else "Please get in touch today.",
+        why=[Why(name=one.name, points=one.points, because=one.because) for one in handover.why],
         contact=contact_of(standing),
-        touchpoints=[_seen(act, zone) for act in handover.acts[:SHOWN]],
-        opening=_opening(handover),
+        touchpoints=_seen(handover.acts, zone),
+        opening=_opening(handover, deeds),
         assigned_because=_because(handover.assigned),
         answers=[],
     )
@@ -86,9 +73,9 @@ def recall(
         rep_name=rep.name if rep is not None else address,
         lead_name=name_of(standing),
         position=position_of(standing),
-        headline=f"is {to_stage.replace('_', '-')} again: no call is needed now",
-        because=cause,
-        assigned_at=in_words(at, zone),
+        headline=f"is {to_stage.replace('_', '-')} again",
+        because=wording.cause(cause),
+        assigned_at=wording.in_words(at, zone),
         contact=contact_of(standing),
     )
 
@@ -114,51 +101,77 @@ def contact_of(standing: Standing) -> list[Contact]:
     return [*found, Contact(label="Company", value=str(account["domain"]))] if account.get("domain") else found
 
 
-def in_words(at: int, zone: ZoneInfo) -> str:
-    """ "Tue 3 Mar, 14:05" in the team's time zone."""
-    local = instant(at).astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b}, {local:%H:%M}"
+def _seen(acts: Sequence[Act], zone: ZoneInfo) -> list[Seen]:
+    """The newest acts, the same one several times in a row as one."""
+    found: list[Seen] = []
+    for words, alike in groupby(acts, wording.act_in_words):
+        same = list(alike)
+        times = f" ({len(same)} times)" if len(same) > 1 else ""
+        found.append(Seen(at=wording.in_words(same[0].at, zone), what=words[0], detail=f"{words[1]}{times}".strip()))
+    return found[:SHOWN]
 
 
-def act_in_words(act: Act) -> tuple[str, str]:
-    """(what was done, where or which)."""
-    page = "the home page" if act.path == "/" else act.path
-    place = act.name or page or act.campaign or act.host or ""
-    return WORDS.get(act.type, act.type.replace("_", " ")), place
+@dataclass(frozen=True, slots=True)
+class _Deed:
+    """What was done lately and gave points, of all rules that count it."""
+
+    said: str
+    type: str
+    points: float
+    at: int
+    times: int
+    alike: bool
+
+    def told(self, zone: ZoneInfo, unit: str) -> str:
+        when = f"{self.times} times, last on " if self.times > 1 else ""
+        more = " and more" if not self.alike and self.said != wording.WORDS["site_visit"].lower() else ""
+        gave = wording.points(self.points, signed=True)
+        return f"{self.said}{more} ({when}{wording.day(self.at, zone)}: {gave}{unit})"
 
 
-def _seen(act: Act, zone: ZoneInfo) -> Seen:
-    what, detail = act_in_words(act)
-    return Seen(at=in_words(act.at, zone), what=what, detail=detail)
+def _deeds(handover: Handover) -> list[_Deed]:
+    """What the lead did lately that gave points: first what asks for something, then by points."""
+    found: dict[str, _Deed] = {}
+    for reason in handover.why:
+        act = reason.newest
+        if act is None or reason.points <= 0 or act.at < handover.now - LATELY:
+            continue
+        said = wording.deed(act)
+        had = found.get(said, _Deed(said, act.type, 0.0, act.at, 0, True))
+        times, at = max(had.times, reason.count), max(had.at, act.at)
+        found[said] = _Deed(said, act.type, had.points + reason.points, at, times, had.alike and reason.alike)
+    return sorted(found.values(), key=lambda one: (min(wording.rank(one.type), 1), -one.points))
 
 
-def _headline(handover: Handover) -> str:
-    points = f"{handover.standing.total or 0:.0f} points"
-    strongest = _strongest_act(handover)
-    did = f"{strongest[0][:1].lower()}{strongest[0][1:]} and " if strongest else ""
+def _headline(handover: Handover, deeds: Sequence[_Deed]) -> str:
+    spoken = sorted(deeds, key=lambda one: wording.rank(one.type))
+    did = f"{spoken[0].said} and " if spoken else ""
     again = "is back: " if handover.again else ""
-    return f"{again}{did}reached {points}"
+    return f"{again}{did}reached {wording.points(handover.standing.total or 0.0)} points"
 
 
-def _strongest_act(handover: Handover) -> tuple[str, str] | None:
-    """What a salesperson would open with: a request if there is one, else the newest act that is more than a look."""
-    requests = [act for act in handover.acts if act.type.endswith("_request") or act.type in ("free_trial", "meeting")]
-    quiet = {"page_view", "site_visit", "email_open"}
-    chosen = requests or [act for act in handover.acts if act.type not in quiet]
-    return act_in_words(chosen[0]) if chosen else None
+def _why_now(handover: Handover, deeds: Sequence[_Deed], zone: ZoneInfo) -> str:
+    total = wording.points(handover.standing.total or 0.0)
+    again = "They were with sales before and are back. " if handover.again else ""
+    if not deeds:
+        quiet = f"No act of the last {LATELY // DAY} days gave points"
+        return f"{again}{quiet}; all that is known of them gives {total} points."
+    told = [one.told(zone, "" if place else " points") for place, one in enumerate(deeds[:TOLD])]
+    listed = " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+    return f"{again}{listed[:1].upper()}{listed[1:]}. The score is now {total} points."
 
 
-def _opening(handover: Handover) -> str:
+def _opening(handover: Handover, deeds: Sequence[_Deed]) -> str:
     first = str(handover.standing.attributes.get("first_name") or "").strip()
-    hello = f"Hello {first}," if first else "Hello,"
-    strongest = _strongest_act(handover)
-    if strongest is None:
-        return f"{hello} you have been looking at what we do: what are you trying to solve?"
-    what, detail = strongest
-    about = f" ({detail})" if detail else ""
-    return f"{hello} you {what[:1].lower()}{what[1:]}{about}: what would you like to see first?"
+    spoken = sorted((one.type for one in deeds), key=wording.rank)
+    return f"{f'Hello {first},' if first else 'Hello,'} {wording.opening(spoken[0] if spoken else None)}"
 
 
 def _because(assigned: Assigned) -> str:
-    others = "; ".join(f"{one.rep}: {one.why}" for one in assigned.passed_over)
-    return f"{assigned.reason} — {others}" if others else assigned.reason
+    """Why this rep, then the others by what kept each from it."""
+    others: dict[str, list[str]] = {}
+    for one in assigned.passed_over:
+        if one.why != assigned.reason:
+            others.setdefault(one.why, []).append(one.rep)
+    told = "; ".join(f"{', '.join(reps)}: {why}" for why, reps in others.items())
+    return f"{assigned.reason}. Others – {told}." if told else f"{assigned.reason}."

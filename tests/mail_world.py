@@ -28,6 +28,7 @@ ALERT = {
     "lead_name": "Ada Lovelace",
     "position": "VP Engineering, Northwind Ltd",
     "headline": "asked for a demo and reached 72 points",
+    "why_now": "Asked for a demo (Tue 3 Mar: +25 points). The score is now 72 points.",
     "score": 72.04,
     "out_of": 100,
     "cell": "A2",

@@ -203,15 +203,15 @@ def _rotate(candidates: Sequence[Rep], team: Team, loads: Mapping[str, Load], wh
     least = shares[chosen.email]
     for rep in order[1:]:
         if shares[rep.email] > least:
-            why_not[rep.email] = f"had more recent leads for its weight ({shares[rep.email]:.2f} against {least:.2f})"
+            why_not[rep.email] = f"had more recent leads for the weight ({shares[rep.email]:.2f})"
         elif _last_at(rep, loads) > _last_at(chosen, loads):
-            why_not[rep.email] = "the same share, but got a lead more recently"
+            why_not[rep.email] = "as few recent leads, but got the last one later"
         else:
-            why_not[rep.email] = "the same share; by name"
+            why_not[rep.email] = "as few recent leads; the order of names decided"
     if len(order) == 1:
         reason = "the only one who can take it"
     else:
-        reason = f"the lowest recent load for its weight ({least:.2f} leads per unit of weight {chosen.weight:g})"
+        reason = f"the fewest recent leads for the weight ({least:.2f})"
     return Assigned(chosen, reason, _told(team, why_not, ()))
 
 

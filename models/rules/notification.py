@@ -53,6 +53,8 @@ class SalesNotification(TypedDict):
     """Who that is: "VP Engineering, Northwind Ltd"."""
     headline: str
     """Why now, in half a line: "asked for a demo and reached 72 points". Stands in the subject."""
+    why_now: str
+    """What they did lately and what each of it gave, in a sentence or two."""
     score: float
     out_of: float | None
     cell: str
@@ -60,6 +62,7 @@ class SalesNotification(TypedDict):
     ask: str
     """What the salesperson is asked to do, and until when: "Call within 30 minutes, by 14:35"."""
     why: list[Why]
+    """What the score is made of: these points add up to it."""
     contact: list[Contact]
     touchpoints: list[Seen]
     opening: str
@@ -75,9 +78,9 @@ class SalesRecall(TypedDict):
     lead_name: str
     position: str
     headline: str
-    """What happened, in half a line: "fell back to marketing_qualified". Stands in the subject."""
+    """What happened, in half a line: "is marketing-qualified again". Stands in the subject."""
     because: str
-    """The condition that held, in words: "total 52.1 < 55 (mql-sql v3)"."""
+    """What moved it there: "the score fell to 52.1; it takes 55 to stay"."""
     assigned_at: str
     """When the rep had been given the lead, in words."""
     contact: list[Contact]

@@ -225,8 +225,52 @@ def test_the_points_told_to_sales_are_those_of_the_score(world: World) -> None:
     assert told["score"] == 73 == sum(rule["points"] for rule in told["why"])
     why = {rule["name"]: rule["because"] for rule in told["why"]}
     assert why["decision maker"] == "job title: VP Sales"
-    assert why["demo"] == "Asked for a demo: demo form, Fri 4 Oct, 13:00"
-    assert why["visits"].endswith("2 in all")
+    assert why["demo"] == "Asked for a demo, Fri 4 Oct, 13:00"
+    assert why["visits"].endswith("2 times in all")
+
+
+def test_why_now_is_what_was_done_lately_and_a_cut_of_points_is_told(world: World) -> None:
+    world.version()
+    world.lead(ALICE, attributes={"industry": "Software", "employees": "200", "job_title": "VP Sales", "country": "US"})
+    world.act(ALICE, "webinar_registered", NOW - HOUR, "webinar registered form")
+    world.act(ALICE, "ad_click", NOW - HOUR)  # gives nothing, so it is no reason
+    for days in range(1, 4):
+        world.act(ALICE, "form_submit", NOW - days * DAY, "contact")
+    world.act(ALICE, "demo_request", NOW - 40 * DAY, "demo")
+    score_leads(world.workspace, NOW)
+    route(world.workspace, NOW)
+    told = orjson.loads(world.rows("SELECT payload FROM messages")[0][0])
+    assert told["why_now"].startswith("Filled in a form (2 times, last on Thu 3 Oct: +29 points)")
+    assert told["why_now"].endswith("The score is now 86 points.")
+    assert told["headline"] == "filled in a form and reached 86 points"
+    said = str(told)
+    assert "ad" not in told["why_now"] and "webinar registered form" not in said and "demo" not in told["why_now"]
+    assert sum(rule["points"] for rule in told["why"]) == pytest.approx(told["score"], abs=0.05)
+    assert told["why"][-1]["name"] == "limits" and told["why"][-1]["points"] < 0
+    assert told["ask"] == "Please get in touch today."
+
+
+def test_a_lead_that_comes_back_from_a_lost_deal_is_shown_with_what_it_did_and_not_with_the_loss(world: World) -> None:
+    world.version()
+    attributes = {"industry": "Software", "employees": "200", "job_title": "VP Sales", "country": "US"}
+    world.lead(ALICE, stage=Stage.OPPORTUNITY, attributes=attributes)
+    world.deal(ALICE, "lost", closed_at=NOW - 2 * DAY)
+    world.act(ALICE, "demo_request", NOW - DAY)
+    score_leads(world.workspace, NOW)
+    assert route(world.workspace, NOW)["assigned"] == 1
+    told = world.rows("SELECT payload FROM messages")[0][0]
+    assert "lost" not in told
+    assert orjson.loads(told)["why_now"].startswith("Asked for a demo (Thu 3 Oct: +24.7 points).")
+
+
+def test_a_recall_says_in_plain_words_why(world: World) -> None:
+    world.lead(ALICE, 70)
+    route(world.workspace, NOW)
+    world.score([ALICE], 50)
+    route(world.workspace, LATER)
+    told = orjson.loads(world.rows("SELECT payload FROM messages WHERE template = 'sales_recall'")[0][0])
+    assert told["headline"] == "is marketing-qualified again"
+    assert told["because"] == "the score fell to 50.0; it takes 55 to stay"
 
 
 def test_both_mails_to_sales_render_whatever_a_lead_is_called(world: World) -> None:
