@@ -13,7 +13,22 @@ from typing import Annotated
 
 import typer
 
-from cli import demo, deploy, doctor, explain, ingest, init, messages, rejected, review, run, serve, session, sink
+from cli import (
+    demo,
+    deploy,
+    doctor,
+    explain,
+    ingest,
+    init,
+    messages,
+    rejected,
+    review,
+    run,
+    score,
+    serve,
+    session,
+    sink,
+)
 from models.errors import WarmlineError
 
 app = typer.Typer(
@@ -45,6 +60,7 @@ app.command()(rejected.rejected)
 app.command()(run.run)
 app.command()(explain.explain)
 app.command()(review.review)
+app.command()(score.score)
 app.command()(serve.serve)
 app.command()(deploy.deploy)
 app.command()(messages.messages)

@@ -13,6 +13,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -85,6 +86,14 @@ class Document:
         except (YAMLError, ValueError, RecursionError) as error:
             raise ConfigurationError([Problem(file, None, "", f"not valid YAML: {error}")]) from error
         return cls(file, CommentedMap() if root is None else root)
+
+    @classmethod
+    def read(cls, path: Path) -> Document:
+        """The document in a file that somebody named. ConfigurationError if it cannot be read."""
+        try:
+            return cls.parse(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError([Problem(str(path), None, "", f"cannot be read: {error}")]) from error
 
     def line(self, location: Location) -> int | None:
         """The 1-based line of the deepest part of `location` that stands in the file."""

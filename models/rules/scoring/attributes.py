@@ -6,12 +6,12 @@ owner). What depends on time is computed at the instant asked for and never kept
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from models.rules.instants import DAY
@@ -19,7 +19,7 @@ from models.rules.instants import instant as datetime_of
 from models.rules.mailboxes import domain_of, mailbox_kind
 from models.rules.predicates import All, Condition, Leaf, Node, Not, Range
 from models.rules.scoring.calendar import age_at
-from models.rules.scoring.columns import Chunk, Ints, Truths
+from models.rules.scoring.columns import NEVER, Chunk, Ints, Leads, Truths
 from models.rules.values import as_instant, as_text
 
 TIMED = frozenset(("days_since_created", "age"))
@@ -58,7 +58,7 @@ class _Key:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        self.text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        self.text = json.dumps(value, sort_keys=True)  # orjson refuses whole numbers beyond 64 bits
 
     def __hash__(self) -> int:
         return hash(self.text)
@@ -101,8 +101,9 @@ def _evaluated(condition: Condition, values: list[Any]) -> NDArray[np.bool_]:
     tests = condition.tests
     if tests and condition.present is None and condition.negated is None and set(map(type, values)) <= _NUMERIC:
         ranges = [test for test in tests if isinstance(test, Range) and not test.is_instant]
-        numbers = np.array([math.nan if value is None else value for value in values], np.float64)
-        if len(ranges) == len(tests) and not (np.abs(numbers) > _EXACT).any():
+        exact = all(value is None or -_EXACT <= value <= _EXACT for value in values)
+        if exact and len(ranges) == len(tests) and all(abs(test.bound) <= _EXACT for test in ranges):
+            numbers = np.array([math.nan if value is None else value for value in values], np.float64)
             return np.logical_and.reduce([_COMPARE[test.operator](numbers, test.bound) for test in ranges])  # type: ignore[no-any-return]
     return np.fromiter(map(condition.matches, values), np.bool_, len(values))
 
@@ -160,8 +161,7 @@ def values_of(name: str, chunk: Chunk, instant: int, first: First) -> Sequence[A
     if name.startswith("first."):
         return first(name.removeprefix("first."), chunk, instant)
     if name == "days_since_created":
-        days: list[int] = ((instant - leads.created_at) // DAY).tolist()
-        return days
+        return _days(leads, instant)
     own = [attributes.get(name) for attributes in leads.attributes]
     if name == "email_domain":
         return _derived(own, leads.emails, domain_of)
@@ -173,6 +173,15 @@ def values_of(name: str, chunk: Chunk, instant: int, first: First) -> Sequence[A
         born = [attributes.get("birth_date") for attributes in leads.attributes]
         return [written if (age := _age(b, instant)) is None else age for written, b in zip(own, born, strict=True)]
     return own
+
+
+def _days(leads: Leads, instant: int) -> Sequence[Any]:
+    known = leads.created_at != NEVER
+    days: list[Any] = ((instant - np.where(known, leads.created_at, instant)) // DAY).tolist()
+    if known.all():
+        return days
+    own = (attributes.get("days_since_created") for attributes in leads.attributes)
+    return [day if there else written for day, there, written in zip(days, known.tolist(), own, strict=True)]
 
 
 def _of_accounts(name: str, accounts: Sequence[Mapping[str, Any] | None], count: int) -> Sequence[Any]:

@@ -72,5 +72,5 @@ def birthday(born: date, age: int) -> int:
 
 def age_at(born: date, at: int) -> int:
     """Full years of life at an instant, by the UTC calendar."""
-    today = instant(at).date()
+    today = instant(min(max(at, _DAYS[0] * DAY), _DAYS[1] * DAY)).date()
     return today.year - born.year - ((today.month, today.day) < (born.month, born.day))

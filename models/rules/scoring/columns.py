@@ -27,12 +27,13 @@ class Leads:
     ids: Ints
     attributes: Sequence[Mapping[str, Any]]
     emails: Sequence[str | None]
-    stages: Sequence[str]
-    owners: Sequence[str | None]
+    stages: Sequence[Any]
+    owners: Sequence[Any]
     created_at: Ints
     accounts: Sequence[Mapping[str, Any] | None] = ()
     """The attributes of each lead's account; may be empty where no predicate asks for `account.*`."""
 
+    """NEVER where nobody knows (a made-up lead)."""
 
 @dataclass(frozen=True)
 class Activities:
