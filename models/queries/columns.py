@@ -130,7 +130,7 @@ def _leads(connection: Connection, ids: Sequence[int], wanted: Collection[str]) 
         ids=np.array(column.get("id", ()), np.int64),
         attributes=_objects(column["attributes"]) if "attributes" in column else list(repeat({}, len(rows))),
         emails=column.get("email", nothing),
-        stages=column.get("stage", nothing),  # type: ignore[arg-type]
+        stages=column.get("stage", nothing),
         owners=column.get("owner", nothing),
         created_at=np.array(column.get("created_at", [0] * len(rows)), np.int64),
         accounts=_accounts(connection, column["account_id"]) if "account_id" in column else (),
