@@ -143,7 +143,9 @@ class Facts:
 
     def _leaf(self, leaf: Leaf) -> Truths:
         name = leaf.attribute
-        vocabulary = self._vocabularies.setdefault(name, Vocabulary())
+        vocabulary = self._vocabularies.get(name)
+        if vocabulary is None:
+            vocabulary = self._vocabularies[name] = Vocabulary()
         if name not in self._columns:
             self._columns[name] = vocabulary.encode(self.values(name))
         return vocabulary.truths(leaf)[self._columns[name]]

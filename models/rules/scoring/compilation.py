@@ -46,7 +46,8 @@ class CompiledRule:
     steps: Ints
     """tiers: ascending numbers of activities; recency: ascending ages in microseconds; else empty."""
     values: Floats
-    """Points below the first step, or of no activity (0), then per step; recency has `older` at the end."""
+    """Ten-thousandths below the first step, or of no activity (0), then per step; recency has `older` at the end.
+    An attribute rule has what it gives where it holds; a points rule none."""
 
     @property
     def moves(self) -> bool:
@@ -75,6 +76,7 @@ class CompiledModel:
         self._of_type = {kind: np.zeros((1, 1), np.bool_) for kind in (PAGE_VIEW, SITE_VISIT)}
         self.counts_visits = any(SITE_VISIT in (rule.rule.on or ()) for rule in self.rules)
         self._ranks: dict[str, tuple[Ints, list[str]]] = {}
+        self._scored: NDArray[np.bool_] | None = None
 
     @property
     def known_touchpoints(self) -> int:
@@ -108,6 +110,7 @@ class CompiledModel:
             wider = self._of_type[kind] = _wider(known, max(new))
             wider[0, ids] = [point.type == kind for point in points]
         self._ranks.clear()
+        self._scored = None
 
     def _counted(self, points: list[Touchpoint]) -> NDArray[np.bool_]:
         """For each rule (rows) which of these touchpoints it counts."""
@@ -145,10 +148,34 @@ class CompiledModel:
         """The touchpoint of an id that was learnt."""
         return self._touchpoints[key]
 
+    def met(self, touchpoints: Ints) -> NDArray[np.bool_]:
+        """By rule: whether it may count any activity at these touchpoints."""
+        found: NDArray[np.bool_] = np.logical_or.reduce(self._matches[:, touchpoints], axis=1)
+        if self.counts_visits:
+            found = found | np.logical_or.reduce(self._visits[:, touchpoints], axis=1)
+        return found
+
     def matches(self, rule: int) -> NDArray[np.bool_]:
         """By touchpoint id: whether the rule counts it."""
         row: NDArray[np.bool_] = self._matches[rule]
         return row
+
+    @cached_property
+    def group_members(self) -> Floats:
+        """Groups × rules: 1 where the rule belongs to the group."""
+        members = np.zeros((len(self.groups), len(self.rules)))
+        for rule in self.rules:
+            members[rule.group, rule.index] = 1
+        return members
+
+    @cached_property
+    def dimension_members(self) -> Floats:
+        """Dimensions × groups: 1 where the group belongs to the dimension."""
+        names = [name for name, _ in self.dimensions]
+        members = np.zeros((len(names), len(self.groups)))
+        for index, (dimension, _, _) in enumerate(self.groups):
+            members[names.index(dimension), index] = 1
+        return members
 
     @cached_property
     def predicates(self) -> list[Predicate]:
@@ -170,6 +197,11 @@ class CompiledModel:
     @property
     def scored(self) -> NDArray[np.bool_]:
         """By touchpoint id: whether an activity there can change a score."""
+        if self._scored is None:
+            self._scored = self._can_score()
+        return self._scored
+
+    def _can_score(self) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = np.logical_or.reduce(self._matches, axis=0)
         if self.counts_visits:  # each page view may continue a visit
             found = found | self._of_type[PAGE_VIEW][0] | self._of_type[SITE_VISIT][0]
@@ -215,6 +247,8 @@ def _compiled(model: ScoringModel) -> Iterable[CompiledRule]:
         elif rule.recency:
             steps = dict(rule.recency.steps)
             values = [*steps.values(), rule.recency.older]
+        elif rule.on is None:
+            values = [rule.points or 0.0]
         yield CompiledRule(
             index=index,
             group=group_of[dimension, group],

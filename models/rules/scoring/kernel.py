@@ -28,6 +28,11 @@ class Kept(NamedTuple):
     occurred_at: Ints
 
 
+NOTHING = Kept(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+FEW = 8192
+"""Activities up to which asking first which rules they meet at all is cheaper than asking rule by rule."""
+
+
 @dataclass(frozen=True)
 class Moment:
     """The rules of one dimension at an earlier instant; the rows of all other rules are 0."""
@@ -119,9 +124,7 @@ def reached(edges: Iterable[float], values: Floats) -> Ints:
 
 def group_units(compiled: CompiledModel, rules: Floats) -> Floats:
     """Rules (rows, ten-thousandths) summed into their groups and clamped."""
-    groups = np.zeros((len(compiled.groups), rules.shape[1]))
-    for rule in compiled.rules:
-        groups[rule.group] += rules[rule.index]
+    groups: Floats = compiled.group_members @ rules  # whole numbers: exact in whatever order they are added
     for index, (_, _, group) in enumerate(compiled.groups):
         clamp(groups[index], group)
     return groups
@@ -129,11 +132,8 @@ def group_units(compiled: CompiledModel, rules: Floats) -> Floats:
 
 def dimension_units(compiled: CompiledModel, groups: Floats) -> Floats:
     """Groups (rows, ten-thousandths) summed into their dimensions and clamped."""
-    dimensions = np.zeros((len(compiled.dimensions), groups.shape[1]))
-    for index, (name, part) in enumerate(compiled.dimensions):
-        for row, (dimension, _, _) in enumerate(compiled.groups):
-            if dimension == name:
-                dimensions[index] += groups[row]
+    dimensions: Floats = compiled.dimension_members @ groups
+    for index, (_, part) in enumerate(compiled.dimensions):
         clamp(dimensions[index], part)
     return dimensions
 
@@ -173,21 +173,20 @@ def _rule_points(
     table = np.zeros((len(compiled.rules), len(chunk)))
     starts = compiled.starts(chunk) if compiled.counts_visits else None
     kept: list[Kept | None] = [None] * len(compiled.rules)
+    touchpoints = chunk.activities.touchpoint
+    met = compiled.met(touchpoints) if len(touchpoints) <= FEW else None
     for rule in rules:
-        if rule.rule.kind == "attribute":
-            table[rule.index] = units(limited(rule, rule.rule.points or 0.0))
+        if rule.rule.on is None:
+            table[rule.index] = rule.values[0]
+        elif met is not None and not met[rule.index]:
+            kept[rule.index] = NOTHING  # no activity gives no points, whatever the kind of rule
+            continue
         else:
             found = kept[rule.index] = _kept(compiled, rule, chunk, at, starts)
             table[rule.index] = _earned(rule, found, len(chunk), at)
         if rule.rule.condition is not None:
             table[rule.index] *= facts.holds(rule.rule.condition.root)
     return table, kept
-
-
-def limited(rule: CompiledRule, points: float) -> float:
-    """Points of a rule under its own limit."""
-    limit = rule.rule.limit
-    return points if limit is None else min(max(points, -limit), limit)
 
 
 def _kept(compiled: CompiledModel, rule: CompiledRule, chunk: Chunk, at: int, starts: Truths | None) -> Kept:
