@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    coverage,
     demo,
     deploy,
     doctor,
@@ -24,6 +25,7 @@ from cli import (
     rejected,
     review,
     run,
+    schema,
     score,
     serve,
     session,

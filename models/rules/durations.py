@@ -46,7 +46,8 @@ def duration_text(duration: int) -> str:
     return " ".join(parts)
 
 
-_SCHEMA = {"type": "string", "description": ALLOWED, "pattern": r"^(\s*[0-9]+(\.[0-9]+)?\s*[wdhms])+$"}
+DURATION_PATTERN = r"^(\s*[0-9]+(\.[0-9]+)?\s*[wdhms])+\s*$"
+_SCHEMA = {"type": "string", "description": ALLOWED, "pattern": DURATION_PATTERN}
 Duration = Annotated[
     int,
     PlainValidator(parse_duration),
@@ -73,6 +74,6 @@ HalfLife = Annotated[
     int,
     PlainValidator(parse_half_life),
     PlainSerializer(lambda value: duration_text(value) if value else "none", return_type=str),
-    WithJsonSchema({"type": "string", "description": f"{ALLOWED}; or none"}),
+    WithJsonSchema({"anyOf": [{"const": "none"}, _SCHEMA]}),
 ]
 """A pydantic field: `30d` or `none` (held as NO_DECAY)."""

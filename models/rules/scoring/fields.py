@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from models.documents import shown
-from models.rules.durations import duration_text, parse_duration
+from models.rules.durations import DURATION_PATTERN, duration_text, parse_duration
 
 LARGEST_POINTS = 1e9
 """Absolute; beyond it four decimals would not be exact in a float."""
@@ -29,7 +29,9 @@ def _written(value: float) -> int | float:
     return int(value) if value.is_integer() else value
 
 
-Points = Annotated[float, BeforeValidator(read_points), PlainSerializer(_written)]
+_NUMBER = {"type": "number", "minimum": -LARGEST_POINTS, "maximum": LARGEST_POINTS}
+_EDGES = {"anyOf": [_NUMBER, {"const": "below", "description": "what is under all thresholds"}]}
+Points = Annotated[float, BeforeValidator(read_points), PlainSerializer(_written), WithJsonSchema(_NUMBER)]
 
 
 def _names(value: Any) -> Any:
@@ -38,7 +40,12 @@ def _names(value: Any) -> Any:
     return [str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values]
 
 
-Names = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_names)]
+_NAME = {"type": ["string", "number"], "minLength": 1}
+Names = Annotated[
+    list[Annotated[str, Field(min_length=1)]],
+    BeforeValidator(_names),
+    WithJsonSchema({"anyOf": [_NAME, {"type": "array", "items": _NAME}]}),
+]
 
 
 def _tiers(value: Any) -> dict[int, float]:
@@ -58,6 +65,10 @@ Tiers = Annotated[
     dict[int, float],
     BeforeValidator(_tiers),
     PlainSerializer(lambda tiers: {str(n): _written(p) for n, p in tiers.items()}),
+    WithJsonSchema(
+        {"type": "object", "patternProperties": {"^0*[1-9][0-9]*$": _NUMBER}, "additionalProperties": False}
+        | {"minProperties": 1}
+    ),
 ]
 
 
@@ -83,6 +94,15 @@ RecencySteps = Annotated[
     Recency,
     BeforeValidator(_recency),
     PlainSerializer(lambda r: {**{duration_text(age): _written(p) for age, p in r.steps}, "older": _written(r.older)}),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"older": _NUMBER},
+            "patternProperties": {DURATION_PATTERN: _NUMBER},
+            "additionalProperties": False,
+            "minProperties": 1,
+        }
+    ),
 ]
 
 
@@ -119,6 +139,10 @@ Axis = Annotated[
     GridAxis,
     BeforeValidator(_axis),
     PlainSerializer(lambda a: {"of": a.of, **{label: _written(edge) for label, edge in a.edges}, a.below: "below"}),
+    WithJsonSchema(
+        {"type": "object", "properties": {"of": {"type": "string", "description": "a dimension"}}, "required": ["of"]}
+        | {"additionalProperties": _EDGES}
+    ),
 ]
 
 
@@ -143,4 +167,5 @@ Bands = Annotated[
     BandLadder,
     BeforeValidator(_bands),
     PlainSerializer(lambda b: {**{label: _written(edge) for label, edge in b.edges}, b.below: "below"}),
+    WithJsonSchema({"type": "object", "additionalProperties": _EDGES, "minProperties": 1}),
 ]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from models.documents import Document
@@ -33,8 +33,21 @@ class NamedPredicate(_Part):
     condition: Predicate = Field(alias="if")
 
 
+_RULE_KINDS: dict[str, Any] = {
+    "oneOf": [{"required": [kind]} for kind in ("points", "tiers", "recency")],
+    "anyOf": [{"required": ["on"]}, {"required": ["if"]}],
+    "dependentRequired": {
+        **{name: ["on"] for name in ("where", "tiers", "recency", "at_most", "per_day", "within")},
+        "half_life": ["on", "points"],
+    },
+}
+"""What `Rule._makes_sense` refuses, for editors."""
+
+
 class Rule(_Part):
     """One line of the scorecard: an attribute rule (without `on`), points, tiers or recency of activities."""
+
+    model_config = ConfigDict(json_schema_extra=_RULE_KINDS)
 
     name: str = Field(min_length=1)
     on: Names | None = None
@@ -125,7 +138,11 @@ class ScoringModel(_Part):
     """scoring.yaml."""
 
     name: str = Field(min_length=1, max_length=100)
-    version: Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v)] = "1"
+    version: Annotated[
+        str,
+        BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v),
+        WithJsonSchema({"type": ["string", "number"]}),
+    ] = "1"
     of: Literal["lead"] = "lead"
     half_life: HalfLife | None = None
     facets: list[str] = []

@@ -1,0 +1,182 @@
+"""The files of a programme as JSON Schema (draft 2020-12), so that editors complete and check them while one types.
+
+Decides only what pydantic cannot see: short forms, predicates, and what fields mean in a line. The models themselves
+decide what is refused in the end: a schema may let pass what they refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from models.rules.assignment import Team
+from models.rules.lifecycle import Lifecycle
+from models.rules.mapping import Mapping
+from models.rules.predicates import MARK, OPERATORS, PARTS, RANGES
+from models.rules.scoring.model import ScoringModel
+from models.rules.sequences import Sequence
+
+Schema = dict[str, Any]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+MODELS: dict[str, tuple[str, type[BaseModel]]] = {
+    "scoring": ("scoring.yaml and scoring/*.yaml", ScoringModel),
+    "lifecycle": ("lifecycle.yaml", Lifecycle),
+    "team": ("team.yaml", Team),
+    "sequence": ("sequences/*.yaml", Sequence),
+    "mapping": ("mappings/*.yaml", Mapping),
+}
+"""Word of the command line → the files and their model."""
+
+_SHORT: dict[str, Schema] = {
+    "Range": {"type": "number", "description": "The least number of points: short for {from: …}."},
+    "Value": {"type": "string", "description": "A column, or a dotted path into a JSON record."},
+    "EmailValue": {"type": "string", "description": "A column, or a dotted path into a JSON record."},
+}
+"""Definitions that may also be written in one word."""
+_ONE_OR_MORE: dict[tuple[str, str], Schema] = {
+    ("Condition", "band"): {"type": ["string", "integer"]},
+    ("Condition", "grid"): {"type": ["string", "integer"]},
+    ("Exit", "did"): {"type": "string"},
+    ("Value", "format"): {"type": "string"},
+    ("EmailValue", "format"): {"type": "string"},
+    ("LeadSection", "spread"): {"type": "string"},
+    ("AccountSection", "spread"): {"type": "string"},
+    ("ActivitySection", "spread"): {"type": "string"},
+}
+"""Lists whose only element may stand alone."""
+_MEANING = {
+    (
+        "ScoringModel",
+        "of",
+    ): "What is scored. An account pools the activities of its leads, a deal those of its contacts.",
+    ("ScoringModel", "half_life"): "For activity rules that do not say otherwise; `none`: no decay.",
+    ("ScoringModel", "facets"): "Activity properties that become part of a touchpoint and may be used in `where`.",
+    ("ScoringModel", "must"): "Below these a lead can never become sales-qualified.",
+    ("ScoringModel", "exclude"): "Never routed to sales or nurture; the reason is the name.",
+    ("ScoringModel", "total"): "The dimensions whose points make the total; without it all.",
+    ("ScoringModel", "bands"): "Label → least total; one label is `below`.",
+    ("Rule", "on"): "Activity types. Without it the rule looks at attributes alone.",
+    ("Rule", "where"): "A predicate on the touchpoint: type, name, host, path, campaign, …, and declared facets.",
+    ("Rule", "if"): "A predicate on the attributes of the lead and its account.",
+    ("Rule", "points"): "For each activity kept, decayed by the half-life; without `on` once, if `if` holds.",
+    ("Rule", "tiers"): "Number of activities kept → points; the highest that is reached replaces the others.",
+    ("Rule", "recency"): "Age of the newest activity kept → points; `older` for all above.",
+    ("Rule", "at_most"): "Only the newest of these activities count.",
+    ("Rule", "per_day"): "Only the newest of each calendar day count.",
+    ("Rule", "within"): "Only activities younger than this count.",
+    ("Rule", "half_life"): "The time in which an activity's points fall to one half; `none`: never.",
+    ("Rule", "limit"): "Caps the absolute value of what the rule gives.",
+    ("Group", "limit"): "Upper clamp of the sum of the rules.",
+    ("Group", "floor"): "Lower clamp of the sum of the rules.",
+    ("Dimension", "limit"): "Upper clamp of the sum of the groups.",
+    ("Dimension", "floor"): "Lower clamp of the sum of the groups.",
+    ("Surge", "gain"): "Points gained in the last `within`.",
+    ("Surge", "slow"): "Points gained in the `after_quiet` before that, at most; without it a quarter of the gain.",
+    ("Display", "blocks"): "100 for each must that is met.",
+    ("Display", "classes"): "Number → predicate; 1000 × the first that holds.",
+}
+
+
+def schema_of(name: str, model: type[BaseModel], file: str) -> Schema:
+    """The schema of a file, complete in itself."""
+    made = _referring(model.model_json_schema(by_alias=True))
+    definitions: Schema = made.pop("$defs", {})
+    top = model.__name__
+    definitions[top] = made
+    for key, schema in definitions.items():
+        _describe(key, schema)
+    for (key, field), one in _ONE_OR_MORE.items():
+        if field in (properties := definitions.get(key, {}).get("properties", {})):
+            properties[field] = _also(properties[field], one)
+    for key, short in _SHORT.items():
+        if key in definitions:
+            definitions[key] = {"anyOf": [short, definitions[key]]}
+    top_schema = definitions.pop(top)
+    definitions.update(_predicates())
+    whole = {"$schema": DIALECT, "$id": f"urn:warmline:{name}", **top_schema, "title": f"Warmline: {file}"}
+    return whole | {"$defs": {key: value for key, value in definitions.items() if key in _used(whole, definitions)}}
+
+
+def _referring(node: Any) -> Any:
+    """The same with predicates as references to their one definition."""
+    if isinstance(node, dict):
+        if MARK in node:
+            return {"$ref": "#/$defs/Predicate"}
+        return {key: _referring(value) for key, value in node.items()}
+    return [_referring(value) for value in node] if isinstance(node, list) else node
+
+
+def _describe(key: str, schema: Schema) -> None:
+    for field, said in schema.get("properties", {}).items():
+        said.pop("title", None)
+        if meaning := _MEANING.get((key, field)):
+            said["description"] = meaning
+
+
+def _also(schema: Schema, one: Schema) -> Schema:
+    kept: Schema = {key: schema.pop(key) for key in ("default", "description") if key in schema}
+    return {**kept, "anyOf": [one, schema]}
+
+
+def _used(schema: Any, definitions: Schema) -> set[str]:
+    """The definitions that the schema needs, through others or itself."""
+    found: set[str] = set()
+    waiting = [schema]
+    while waiting:
+        for name in _references(waiting.pop()):
+            if name not in found:
+                found.add(name)
+                waiting.append(definitions[name])
+    return found
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(reference := node.get("$ref"), str):
+            yield reference.removeprefix("#/$defs/")
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+
+
+def _predicates() -> Schema:
+    """What stands where a model has a Predicate."""
+    predicate, asked = {"$ref": "#/$defs/Predicate"}, {"$ref": "#/$defs/Asked"}
+    texts = {"anyOf": [{"$ref": "#/$defs/Scalar"}, {"$ref": "#/$defs/Scalars"}]}
+    several = {"type": "array", "items": predicate, "minItems": 1}
+    bound = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[+-]?[.0-9]"}]}
+    operators: dict[str, Schema] = {
+        **{name: bound | {"description": f"{sign} x: a number or a date"} for name, sign in _SIGNS.items()},
+        **{name: texts | {"description": f"the text {name} this, or one of these"} for name in PARTS},
+        "matches": texts | {"description": "a regular expression found anywhere, ignoring case"},
+        "in_list": {"type": "string", "pattern": r"\S", "description": "a file beside the model, a value per line"},
+        "is": {"enum": ["missing", "present"]},
+        "not": asked,
+    }
+    assert set(operators) == set(OPERATORS)
+    assert set(_SIGNS) == set(RANGES)
+    return {
+        "Predicate": {
+            "description": "attribute → a value, a list (any of), or operators; all must hold",
+            "type": "object",
+            "minProperties": 1,
+            "properties": {"any": several, "all": several, "not": predicate},
+            "additionalProperties": asked,
+        },
+        "Asked": {"anyOf": [*texts["anyOf"], {"$ref": "#/$defs/Operators"}]},
+        "Scalar": {"anyOf": [{"type": "string", "pattern": r"\S"}, {"type": "number"}, {"type": "boolean"}]},
+        "Scalars": {"type": "array", "items": {"$ref": "#/$defs/Scalar"}, "minItems": 1},
+        "Operators": {
+            "type": "object",
+            "minProperties": 1,
+            "properties": operators,
+            "additionalProperties": False,
+        },
+    }
+
+
+_SIGNS = {"from": "≤", "to": "≥", "above": "<", "below": ">"}
