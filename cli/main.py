@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 
 from cli import (
-    coverage,
     demo,
     deploy,
     doctor,
@@ -62,6 +61,7 @@ app.command()(rejected.rejected)
 app.command()(run.run)
 app.command()(explain.explain)
 app.command()(review.review)
+app.command()(schema.schema)
 app.command()(score.score)
 app.command()(serve.serve)
 app.command()(deploy.deploy)
