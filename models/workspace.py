@@ -26,11 +26,13 @@ if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay 
     from models.rules.mail import MessageIds
     from models.rules.mapping import Mapping as ColumnMapping
     from models.rules.scoring import ScoringModel
+    from models.rules.scoring.model import Subject
     from models.rules.sequences import Sequence
 
 SETTINGS_FILE = "warmline.yaml"
 SECRET_KEY_FILE = ".warmline/secret.key"
 SCORING_FILE, LIFECYCLE_FILE, TEAM_FILE = "scoring.yaml", "lifecycle.yaml", "team.yaml"
+SCORING_FOLDER = "scoring"
 
 
 class Workspace:
@@ -88,10 +90,51 @@ class Workspace:
 
     @cached_property
     def scoring(self) -> ScoringModel:
-        """scoring.yaml, with the lists that it names."""
+        """scoring.yaml, with the lists that it names: the model that stages go by."""
+        model = self._model(SCORING_FILE)
+        if model.of != "lead":
+            why = f"found {model.of!r}; scoring.yaml scores leads: other models stand in {SCORING_FOLDER}/"
+            raise ConfigurationError([self.document(SCORING_FILE).problem(("of",), why)])
+        return model
+
+    @cached_property
+    def models(self) -> dict[str, ScoringModel]:
+        """Name → model: that of scoring.yaml first, then those of scoring/*.yaml in the order of their files."""
+        found: dict[str, ScoringModel] = {}
+        problems: list[Problem] = []
+        where: dict[str, str] = {}
+        for relative in (SCORING_FILE, *self.model_files()):
+            try:
+                model = self.scoring if relative == SCORING_FILE else self._model(relative)
+            except ConfigurationError as error:
+                problems += error.problems
+                continue
+            if model.name in found:
+                why = f"found {model.name!r}, the name of {where[model.name]}; every model has a name of its own"
+                problems.append(self.document(relative).problem(("name",), why))
+            found[model.name], where[model.name] = model, relative
+        if problems:
+            raise ConfigurationError(problems)
+        return found
+
+    @cached_property
+    def rated(self) -> dict[str, Subject]:
+        """The models that a condition of lifecycle.yaml or of a sequence names → what they score."""
+        from models.rules.conditions import further_models
+
+        conditions = [condition for _, condition in self.lifecycle.conditions()]
+        conditions += [condition for one in self.sequences.values() for _, condition in one.conditions()]
+        named = further_models(conditions)
+        return {name: model.of for name, model in self.models.items() if name in named} if named else {}
+
+    def model_files(self) -> list[str]:
+        """The files of scoring/, relative to the workspace, sorted."""
+        return self._files(SCORING_FOLDER)
+
+    def _model(self, relative: str) -> ScoringModel:
         from models.rules.scoring import load_scoring
 
-        return load_scoring(self.document(SCORING_FILE), self.read_text)
+        return load_scoring(self.document(relative), self.read_text)
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
@@ -124,7 +167,10 @@ class Workspace:
 
     def sequence_files(self) -> list[str]:
         """The files of sequences/, relative to the workspace, sorted."""
-        return sorted(path.relative_to(self.root).as_posix() for path in (self.root / "sequences").glob("*.yaml"))
+        return self._files("sequences")
+
+    def _files(self, folder: str) -> list[str]:
+        return sorted(path.relative_to(self.root).as_posix() for path in (self.root / folder).glob("*.yaml"))
 
     def _sequence(self, relative: str) -> Sequence:
         from models.rules.agreement import sequence_mistakes
@@ -160,7 +206,7 @@ class Workspace:
     def check(self) -> list[Problem]:
         """Every mistake of every file of the programme, and where files contradict each other; empty if all is well."""
         parts: tuple[Callable[[], object], ...] = (
-            lambda: self.scoring,
+            lambda: self.models,
             lambda: self.lifecycle,
             lambda: self.team,
             lambda: self.sequences,
@@ -179,10 +225,10 @@ class Workspace:
         from models.rules.agreement import enrolment_mistakes, lifecycle_mistakes, team_mistakes
 
         for file, mistakes in (
-            (LIFECYCLE_FILE, lifecycle_mistakes(self.lifecycle, self.scoring)),
+            (LIFECYCLE_FILE, lifecycle_mistakes(self.lifecycle, self.models)),
             (TEAM_FILE, team_mistakes(self.team, self.scoring)),
             *(
-                (f"sequences/{name}.yaml", enrolment_mistakes(sequence, self.scoring))
+                (f"sequences/{name}.yaml", enrolment_mistakes(sequence, self.models))
                 for name, sequence in self.sequences.items()
             ),
         ):

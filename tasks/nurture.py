@@ -15,10 +15,11 @@ from typing import Any
 from prefect import task
 from sqlalchemy import Connection
 
-from models.queries import enrolments, messages, queue, standings, suppressions, versions
+from models.queries import enrolments, messages, queue, ratings, standings, suppressions, versions
 from models.queries.enrolments import Advanced, Due
 from models.queries.messages import NewMessage
 from models.queries.standings import Standing
+from models.rules.conditions import further_models
 from models.rules.instants import Micros
 from models.rules.notification import COMMON_ATTRIBUTES, NurtureMail
 from models.rules.outbox import MessageKind
@@ -109,6 +110,9 @@ class Nurture:
         sequences = {one.id: self._sequence(connection, one.version_id) for one in due}
         asked = frozenset[str]().union(*(sequence.attributes() for sequence in sequences.values()))
         facts = standings.derived(connection, found.values(), asked, self.now)
+        named = further_models(sequence.exit for sequence in sequences.values())
+        known = {name: model.of for name, model in self.workspace.models.items() if name in named} if named else {}
+        rated = ratings.read(connection, list(found), known, self.now)
         types = sorted({kind for sequence in sequences.values() for kind in sequence.exit_acts})
         acts = enrolments.acts(connection, [one.id for one in due], types, self.now)
         addresses = {(email, MessageKind.NURTURE.value) for one in found.values() if (email := one.email)}
@@ -116,8 +120,8 @@ class Nurture:
         why: dict[int, str] = {}
         for one in due:
             standing = found[one.lead_id]
-            known = standing.facts(facts[one.lead_id])
-            reason = sequences[one.id].why_exit(known, acts.get(one.id, frozenset()))
+            stands = standing.facts(facts[one.lead_id], rated.get(one.lead_id))
+            reason = sequences[one.id].why_exit(stands, acts.get(one.id, frozenset()))
             if standing.excluded is not None:
                 reason = f"excluded: {standing.excluded}"
             elif (

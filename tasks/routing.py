@@ -20,13 +20,14 @@ from prefect import task
 from sqlalchemy import Connection
 
 from models.database import Database
-from models.queries import assignments, enrolments, messages, queue, stages, standings, versions, watermarks
+from models.queries import assignments, enrolments, messages, queue, ratings, stages, standings, versions, watermarks
 from models.queries.assignments import Given, NewAssignment
 from models.queries.enrolments import NewEnrolment
 from models.queries.messages import NewMessage
 from models.queries.stages import StageMove
 from models.queries.standings import Standing
 from models.rules.assignment import Assigned, Hold, Request, after, assign
+from models.rules.conditions import Facts
 from models.rules.instants import Micros, instant, micros
 from models.rules.lifecycle import Move, Stage
 from models.rules.notification import SALES_NOTIFICATION, SALES_RECALL
@@ -115,7 +116,8 @@ class Router:
             return Counter()
         found = standings.read(connection, [lead_id for lead_id, _ in rows], self.workspace.scoring.name, self.now)
         facts = standings.derived(connection, found.values(), self._attributes, self.now)
-        batch = _Batch(self, connection, found, facts)
+        rated = ratings.read(connection, list(found), self.workspace.rated, self.now)
+        batch = _Batch(self, connection, found, facts, rated)
         batch.move()
         batch.assign()
         batch.enrol()
@@ -179,6 +181,8 @@ class _Batch:
     connection: Connection
     standings: Mapping[int, Standing]
     facts: Mapping[int, Mapping[str, Any]]
+    rated: ratings.Ratings
+    """What further models say of the leads, as far as a condition asks."""
     counts: Counter[str] = field(default_factory=Counter)
     mail: list[NewMessage] = field(default_factory=list)
     overtaken: set[int] = field(default_factory=set)
@@ -195,7 +199,7 @@ class _Batch:
         moves = []
         for lead_id, standing in self.standings.items():
             self.stage[lead_id] = standing.stage
-            decision = lifecycle.decide(standing.facts(self.facts[lead_id]))
+            decision = lifecycle.decide(self._known(lead_id))
             if isinstance(decision, Move):
                 moves.append(self._stage_move(standing, decision))
         self.changes = stages.move(self.connection, moves, self.router.now)
@@ -208,6 +212,9 @@ class _Batch:
             self.counts.update(("moved", f"to_{one.to_stage}"))
         if "stage" in self.router.compiled.wanted:  # then the move itself changes the score
             queue.enqueue(self.connection, "score", sorted(self.changes))
+
+    def _known(self, lead_id: int) -> Facts:
+        return self.standings[lead_id].facts(self.facts[lead_id], self.rated.get(lead_id))
 
     def _stage_move(self, standing: Standing, decision: Move) -> StageMove:
         by_score = decision.mover in ("points", "rule")
@@ -348,7 +355,7 @@ class _Batch:
             else one
             for one in known
         ]
-        facts = self.standings[lead_id].facts(self.facts[lead_id])._replace(stage=stage)
+        facts = self._known(lead_id)._replace(stage=stage)
         chosen = choose(self.router.sequences, facts, past, self.router.now)
         if chosen is None:
             return None

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, text
 
 from models.queries import staging
-from models.rules.conditions import Facts
+from models.rules.conditions import Facts, Rating
 from models.rules.instants import Micros
 from models.rules.scoring.attributes import values_of
 from models.rules.scoring.coherence import FIRST
@@ -49,8 +49,11 @@ class Standing(NamedTuple):
     def account_owner(self) -> str | None:
         return None if self.account is None else self.account.get("owner")
 
-    def facts(self, attributes: Mapping[str, Any]) -> Facts:
-        """What models.rules.lifecycle decides by; `attributes`: derived ones included, as its predicates need them."""
+    def facts(self, attributes: Mapping[str, Any], further: Mapping[str, Rating] | None = None) -> Facts:
+        """What models.rules.lifecycle decides by; `attributes`: derived ones included, as its predicates need them.
+
+        `further`: what the models that its conditions name say of the lead (models.queries.ratings).
+        """
         return Facts(
             stage=self.stage,
             total=self.total,
@@ -64,6 +67,7 @@ class Standing(NamedTuple):
             lost_at=None if self.lost_at is None else Micros(self.lost_at),
             active_at=None if self.active_at is None else Micros(self.active_at),
             attributes=attributes,
+            further=further or {},
         )
 
 

@@ -37,27 +37,32 @@ def bands_of(scoring: ScoringModel) -> list[str]:
     return [] if scoring.bands is None else [*(label for label, _ in scoring.bands.edges), scoring.bands.below]
 
 
-def lifecycle_mistakes(lifecycle: Lifecycle, scoring: ScoringModel) -> Iterator[Mistake]:
-    """Dimensions, bands and cells in lifecycle.yaml that the scoring model does not have."""
+def lifecycle_mistakes(lifecycle: Lifecycle, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
+    """Models, dimensions, bands, cells in lifecycle.yaml that there are not. `models`: that of scoring.yaml first."""
     for place, condition in lifecycle.conditions():
-        yield from _condition_mistakes(place, condition, scoring)
+        yield from _condition_mistakes(place, condition, models)
 
 
-def enrolment_mistakes(sequence: Sequence, scoring: ScoringModel) -> Iterator[Mistake]:
-    """Dimensions, bands and cells in a sequence's `enrol` and `exit` that the scoring model does not have."""
+def enrolment_mistakes(sequence: Sequence, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
+    """Models, dimensions, bands and cells in a sequence's `enrol` and `exit` that there are not."""
     for block, condition in sequence.conditions():
-        yield from _condition_mistakes((block,), condition, scoring)
+        yield from _condition_mistakes((block,), condition, models)
 
 
-def _condition_mistakes(place: Place, condition: Condition, scoring: ScoringModel) -> Iterator[Mistake]:
+def _condition_mistakes(place: Place, condition: Condition, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
     for part in condition.walk():
-        yield from _unknown(place, "dimension", part.dimension, scoring.dimensions)
-        yield from _unknown(place, "band", part.band, bands_of(scoring))
-        yield from _unknown(place, "cell", part.grid, cells_of(scoring))
         if part.if_ is not None:
             yield from _unknown_first(place, part.if_)
+        if part.model is not None and part.model not in models:
+            yield from _unknown(place, "model", [part.model], models)
+            continue
+        scoring = next(iter(models.values())) if part.model is None else models[part.model]
+        whose = "scoring.yaml" if part.model is None else f"the model {part.model!r}"
+        yield from _unknown(place, "dimension", part.dimension, scoring.dimensions, whose)
+        yield from _unknown(place, "band", part.band, bands_of(scoring), whose)
+        yield from _unknown(place, "cell", part.grid, cells_of(scoring), whose)
         if part.surge is not None and scoring.surge is None:
-            yield place, "asks for a surge, but scoring.yaml has no `surge`"
+            yield place, f"asks for a surge, but {whose} has no `surge`"
 
 
 def team_mistakes(team: Team, scoring: ScoringModel) -> Iterator[Mistake]:
@@ -92,11 +97,13 @@ def sequence_mistakes(file: str, sequence: Sequence, folders: Mapping[str, Itera
             yield ("steps", index, "send"), f"emails/{step.send}/ has no {', '.join(missing)}"
 
 
-def _unknown(place: Place, kind: str, names: Iterable[str], allowed: Iterable[str]) -> Iterator[Mistake]:
+def _unknown(
+    place: Place, kind: str, names: Iterable[str], allowed: Iterable[str], whose: str = "scoring.yaml"
+) -> Iterator[Mistake]:
     known = list(allowed)
     for name in names:
         if name not in known:
-            what = ", ".join(known) if known else f"scoring.yaml has no {kind}s"
+            what = ", ".join(known) if known else f"{whose} has no {kind}s"
             yield place, f"no {kind} is named {name!r}{did_you_mean(name, known)} (allowed: {what})"
 
 

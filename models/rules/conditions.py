@@ -1,7 +1,8 @@
 """Conditions on a scored lead: `total`, `dimension`, `band`, `grid`, `must`, `surge`, `if`, joined by any, all and not.
 
 Decides whether a condition of lifecycle.yaml holds for a lead's facts, and says it in words. Several keys in one
-condition must all hold. Never looks at activities: what was done counts through the score's rules.
+condition must all hold; `model` says whose score they mean. Never looks at activities: what was done counts through
+the score's rules.
 """
 
 from __future__ import annotations
@@ -24,6 +25,17 @@ _NOT_YET = {
 }
 
 
+class Rating(NamedTuple):
+    """The score of a further model, as conditions see it: the lead's, its account's, or that of its best open deal."""
+
+    total: float | None
+    dimensions: Mapping[str, float] = {}
+    cell: str | None = None
+    band: str | None = None
+    must: bool = True
+    surge: bool = False
+
+
 class Facts(NamedTuple):
     """What is known about a lead when its stage is decided. Scores are None where the lead was never scored."""
 
@@ -43,9 +55,13 @@ class Facts(NamedTuple):
     """The newest activity that is no suspected machine's; looked up only where `lost_at` is known."""
     attributes: Mapping[str, Any] = {}
     """For `if`: what the scoring model's predicates see."""
+    further: Mapping[str, Rating] = {}
+    """By name of a further model; without an entry no condition on that model holds."""
 
 
 Check = Callable[[Facts], bool]
+Scored = Facts | Rating
+_Part = tuple[Callable[[Scored], bool], Callable[[Scored], str]]
 
 
 class Range(BaseModel):
@@ -109,6 +125,8 @@ class Condition(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
+    model: str | None = Field(default=None, min_length=1)
+    """Whose score `total` … `surge` beside it mean: a model of scoring/; without it, that of scoring.yaml."""
     total: Range | None = None
     dimension: dict[str, Range] = {}
     band: list[str] = []
@@ -143,6 +161,15 @@ class Condition(BaseModel):
             raise ValueError("empty: name at least one")
         return value
 
+    @model_validator(mode="after")
+    def _means_a_score(self) -> Condition:
+        if self.model is not None and not any(getattr(self, name) not in (None, [], {}) for name in _OF_A_SCORE):
+            raise ValueError(
+                f"`model: {self.model}` stands alone; give one of {', '.join(_OF_A_SCORE)} beside it (within any, all "
+                "and not, `model` is said in each part)"
+            )
+        return self
+
     @property
     def asks(self) -> bool:
         """True if it asks for anything. One that stands alone always does; the part of a larger block need not."""
@@ -160,9 +187,10 @@ class Condition(BaseModel):
 
     @cached_property
     def _parts(self) -> list[tuple[Check, Callable[[Facts], str]]]:
-        return list(self._compiled())
+        own = self._of_score()
+        return [*(own if self.model is None else (_of_model(self.model, *part) for part in own)), *self._joined()]
 
-    def _compiled(self) -> Iterator[tuple[Check, Callable[[Facts], str]]]:
+    def _of_score(self) -> Iterator[_Part]:
         if (total := self.total) is not None:
             yield _range_check(total, None), lambda f: total.told("total", f.total or 0.0)
         for name, bounds in self.dimension.items():
@@ -175,6 +203,8 @@ class Condition(BaseModel):
             yield lambda f: f.must is self.must, lambda f: "every must is met" if f.must else "a must is not met"
         if self.surge is not None:
             yield lambda f: f.surge is self.surge, lambda f: "surge" if f.surge else "no surge"
+
+    def _joined(self) -> Iterator[tuple[Check, Callable[[Facts], str]]]:
         if (predicate := self.if_) is not None:
             yield lambda f: predicate.holds(f.attributes), lambda f: predicate.describe()
         if self.any:
@@ -193,6 +223,7 @@ class Condition(BaseModel):
         words += [f"cell {' or '.join(self.grid)}"] if self.grid else []
         words += ["every must is met" if self.must else "a must is not met"] if self.must is not None else []
         words += ["surge" if self.surge else "no surge"] if self.surge is not None else []
+        words = [f"{self.model}: {word}" for word in words] if self.model else words
         words += [self.if_.describe()] if self.if_ else []
         words += ["(" + " or ".join(c.described() for c in self.any) + ")"] if self.any else []
         words += [c.described() for c in self.all]
@@ -205,9 +236,11 @@ class Condition(BaseModel):
         for condition in (*self.any, *self.all, *([self.not_] if self.not_ else [])):
             yield from condition.walk()
 
-    def ranges(self) -> Iterator[tuple[str, Range]]:
-        """(`total` or a dimension's name, bounds) of this condition and all inside it."""
+    def ranges(self, model: str | None = None) -> Iterator[tuple[str, Range]]:
+        """(`total` or a dimension's name, bounds) of this condition and all inside it that mean the model's score."""
         for condition in self.walk():
+            if condition.model != model:
+                continue
             if condition.total is not None:
                 yield "total", condition.total
             yield from condition.dimension.items()
@@ -217,19 +250,40 @@ class Condition(BaseModel):
         return frozenset[str]().union(*(c.if_.attributes() for c in self.walk() if c.if_ is not None))
 
 
+_OF_A_SCORE = ("total", "dimension", "band", "grid", "must", "surge")
 KEYS = [field.alias or name for name, field in Condition.model_fields.items()]
 
 
-def edges(conditions: Iterable[Condition]) -> dict[str, list[float]]:
-    """Values at which some condition may change: `total` or dimension → ascending points e, where x ≥ e begins anew."""
+def edges(conditions: Iterable[Condition], model: str | None = None) -> dict[str, list[float]]:
+    """Values at which some condition may change: `total` or dimension → ascending points e, where x ≥ e begins anew.
+
+    `model`: a further model, whose score is meant; without it, that of scoring.yaml.
+    """
     found: dict[str, set[float]] = {}
     for condition in conditions:
-        for subject, bounds in condition.ranges():
+        for subject, bounds in condition.ranges(model):
             found.setdefault(subject, set()).update(e for e in (bounds.floor, bounds.ceiling) if e is not None)
     return {subject: sorted(values) for subject, values in found.items()}
 
 
-def _range_check(bounds: Range, dimension: str | None) -> Check:
+def further_models(conditions: Iterable[Condition]) -> frozenset[str]:
+    """The further models whose scores the conditions ask for."""
+    return frozenset(part.model for condition in conditions for part in condition.walk() if part.model is not None)
+
+
+def _of_model(
+    model: str, check: Callable[[Scored], bool], tell: Callable[[Scored], str]
+) -> tuple[Check, Callable[[Facts], str]]:
+    """The part of a condition as asked of the score of a further model; without such a score it does not hold."""
+
+    def of_model(facts: Facts) -> bool:
+        rating = facts.further.get(model)
+        return rating is not None and check(rating)
+
+    return of_model, lambda facts: f"{model}: {tell(facts.further[model])}"
+
+
+def _range_check(bounds: Range, dimension: str | None) -> Callable[[Scored], bool]:
     low = float("-inf") if bounds.floor is None else bounds.floor - QUANTUM / 2
     high = float("inf") if bounds.ceiling is None else bounds.ceiling - QUANTUM / 2
     if dimension is None:
@@ -237,7 +291,7 @@ def _range_check(bounds: Range, dimension: str | None) -> Check:
     return lambda f: low < f.dimensions.get(dimension, float("nan")) < high
 
 
-def _tell_dimension(bounds: Range, name: str) -> Callable[[Facts], str]:
+def _tell_dimension(bounds: Range, name: str) -> Callable[[Scored], str]:
     return lambda f: bounds.told(name, f.dimensions.get(name, 0.0))
 
 

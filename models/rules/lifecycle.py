@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.documents import ConfigurationError, Document, did_you_mean
 from models.errors import WarmlineError
-from models.rules.conditions import Check, Condition, Facts, Range, edges
+from models.rules.conditions import Check, Condition, Facts, Range, edges, further_models
 from models.rules.predicates import ReadList
 
 Mover = Literal["points", "deal", "rule", "person"]
@@ -277,8 +277,13 @@ def _flapping(rule: StageRule) -> Iterator[str]:
     """A `leave` that begins above its `enter`: a lead between the two could never stay, and no gap is left below."""
     if rule.enter is None or rule.leave is None:
         return
-    entered: dict[str, Range] = dict(rule.enter.ranges())
-    for subject, bounds in rule.leave.ranges():
+    for model in (None, *sorted(further_models([rule.enter]))):
+        yield from _flapping_by(rule.enter, rule.leave, model)
+
+
+def _flapping_by(entering: Condition, leaving: Condition, model: str | None) -> Iterator[str]:
+    entered: dict[str, Range] = dict(entering.ranges(model))
+    for subject, bounds in leaving.ranges(model):
         enter = entered.get(subject)
         if enter is None or enter.floor is None or bounds.ceiling is None:
             continue

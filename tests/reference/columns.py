@@ -24,11 +24,13 @@ def chunk_of(people: list[Person]) -> tuple[Chunk, list[tuple[int, Touchpoint]]]
     ids: dict[Touchpoint, int] = {}
     rows = []
     for position, person in enumerate(people):
-        for at, point in person.activities:
-            facets = tuple((k, v) for k, v in sorted(point.items()) if k not in FIELDS and v is not None)
-            touchpoint = Touchpoint(**{k: v for k, v in point.items() if k in FIELDS}, facets=facets)
-            rows.append((position, ids.setdefault(touchpoint, len(ids) + 1), at))
-    lead, touchpoint_id, at_ = (np.array([row[i] for row in rows], np.int64) for i in range(3))
+        for number, one in enumerate([person] if person.people is None else person.people):
+            for at, point in one.activities:
+                facets = tuple((k, v) for k, v in sorted(point.items()) if k not in FIELDS and v is not None)
+                touchpoint = Touchpoint(**{k: v for k, v in point.items() if k in FIELDS}, facets=facets)
+                rows.append((position, ids.setdefault(touchpoint, len(ids) + 1), at, number))
+    lead, touchpoint_id, at_, number_ = (np.array([row[i] for row in rows], np.int64) for i in range(4))
+    pooled = number_ if any(person.people is not None for person in people) else None
     leads = Leads(
         ids=np.arange(1, len(people) + 1),
         attributes=[person.attributes for person in people],
@@ -38,7 +40,7 @@ def chunk_of(people: list[Person]) -> tuple[Chunk, list[tuple[int, Touchpoint]]]
         created_at=np.array([person.created_at for person in people], np.int64),
         accounts=[person.account for person in people],
     )
-    return Chunk(leads, Activities.ordered(lead, touchpoint_id, at_)), [(i, t) for t, i in ids.items()]
+    return Chunk(leads, Activities.ordered(lead, touchpoint_id, at_, pooled)), [(i, t) for t, i in ids.items()]
 
 
 def loaded(data: dict[str, Any]) -> ScoringModel:

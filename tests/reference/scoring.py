@@ -29,6 +29,11 @@ class Person:
     owner: str | None = None
     created_at: int = 0
     activities: list[tuple[int, dict[str, Any]]] = field(default_factory=list)  # (occurred_at, touchpoint fields)
+    people: list[Person] | None = None  # of an account or a deal: those whose activities it pools, before any cap
+
+    def __post_init__(self) -> None:
+        if self.people is not None:
+            self.activities = [activity for person in self.people for activity in person.activities]
 
 
 @dataclass
@@ -201,7 +206,12 @@ def kept(rule: dict[str, Any], person: Person, t: int, world: World) -> list[int
 
 
 def visits(person: Person, t: int) -> list[tuple[int, dict[str, Any]]]:
-    """Visits of a lead whose sources send none: page views with no gap of 30 minutes are one, as of the first."""
+    """Visits of a lead whose sources send none: page views with no gap of 30 minutes are one, as of the first.
+
+    A visit is one person's, also where the activities of several are pooled.
+    """
+    if person.people is not None:
+        return [visit for one in person.people for visit in visits(one, t)]
     past = [(at, point) for at, point in person.activities if at <= t]
     if any(point["type"] == "site_visit" for _, point in past):
         return []

@@ -14,6 +14,7 @@ from models.rules.scoring.compilation import UNIT
 from tests.reference import scoring as reference
 from tests.reference import worlds
 from tests.reference.columns import loaded, scored, told, world
+from tests.reference.scoring import Person
 
 ZONES = ("UTC", "America/New_York", "Asia/Kathmandu")
 many = settings(max_examples=400, deadline=None)
@@ -27,6 +28,24 @@ def test_kernel_agrees_with_the_reference(r: Random) -> None:
     compiled, scores = scored(data, people, t, zone)
     for index, person in enumerate(people):
         expected = reference.score(data, person, t, world(zone))
+        assert told(compiled, scores, index) == {
+            key: pytest.approx(value, abs=1e-3) if isinstance(value, float | dict) else value
+            for key, value in expected.items()
+        }
+
+
+@pytest.mark.feature("S11")
+@many
+@given(worlds.seeds)
+def test_pooled_activities_count_together_and_visits_stay_those_of_one_person(r: Random) -> None:
+    data, t = worlds.model(r), worlds.instant(r)
+    pools = [
+        Person(attributes=worlds.person(r).attributes, people=[worlds.person(r) for _ in range(r.randint(0, 3))])
+        for _ in range(3)
+    ]
+    compiled, scores = scored(data, pools, t)
+    for index, pool in enumerate(pools):
+        expected = reference.score(data, pool, t, world())
         assert told(compiled, scores, index) == {
             key: pytest.approx(value, abs=1e-3) if isinstance(value, float | dict) else value
             for key, value in expected.items()

@@ -22,7 +22,10 @@ NEVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class Leads:
-    """n leads and what is known of them; each sequence has n elements, in the order of `ids`."""
+    """n leads (or accounts, or deals) and what is known of them; each sequence has n elements, in the order of `ids`.
+
+    Accounts have neither e-mail addresses nor stages, and are their own account; a deal's stage is what sales calls it.
+    """
 
     ids: Ints
     attributes: Sequence[Mapping[str, Any]]
@@ -30,10 +33,10 @@ class Leads:
     stages: Sequence[Any]
     owners: Sequence[Any]
     created_at: Ints
+    """NEVER where nobody knows (a made-up lead)."""
     accounts: Sequence[Mapping[str, Any] | None] = ()
     """The attributes of each lead's account; may be empty where no predicate asks for `account.*`."""
 
-    """NEVER where nobody knows (a made-up lead)."""
 
 @dataclass(frozen=True)
 class Activities:
@@ -45,22 +48,26 @@ class Activities:
     """Ids of interned touchpoints."""
     occurred_at: Ints
     """Microseconds."""
+    person: Ints | None = None
+    """Who did it, where an account or a deal pools the activities of several leads: a visit is one person's."""
 
     @classmethod
-    def ordered(cls, lead: Ints, touchpoint: Ints, occurred_at: Ints) -> Activities:
+    def ordered(cls, lead: Ints, touchpoint: Ints, occurred_at: Ints, person: Ints | None = None) -> Activities:
         """The activities in the kernel's order, whatever order they came in; costs a pass if they already are."""
         step = np.diff(lead)
         if (step < 0).any() or ((step == 0) & (np.diff(occurred_at) < 0)).any():
             order = np.lexsort((occurred_at, lead))
             lead, touchpoint, occurred_at = lead[order], touchpoint[order], occurred_at[order]
-        return cls(lead, touchpoint, occurred_at)
+            person = None if person is None else person[order]
+        return cls(lead, touchpoint, occurred_at, person)
 
     def __len__(self) -> int:
         return len(self.lead)
 
     def where(self, mask: NDArray[Any]) -> Activities:
         """Those that `mask` (truths, or ascending positions) selects."""
-        return Activities(self.lead[mask], self.touchpoint[mask], self.occurred_at[mask])
+        person = None if self.person is None else self.person[mask]
+        return Activities(self.lead[mask], self.touchpoint[mask], self.occurred_at[mask], person)
 
 
 NO_ACTIVITIES = Activities(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -21,6 +21,9 @@ from models.rules.predicates import Predicate
 from models.rules.scoring.coherence import mistakes, warnings
 from models.rules.scoring.fields import Axis, Bands, Names, Points, RecencySteps, Tiers
 
+Subject = Literal["lead", "account", "deal"]
+"""What a model scores: a lead; an account, by what all its leads did; a deal, by what its contacts did."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -143,7 +146,7 @@ class ScoringModel(_Part):
         BeforeValidator(lambda v: str(v) if isinstance(v, int | float) else v),
         WithJsonSchema({"type": ["string", "number"]}),
     ] = "1"
-    of: Literal["lead"] = "lead"
+    of: Subject = "lead"
     half_life: HalfLife | None = None
     facets: list[str] = []
     must: list[NamedPredicate] = []
