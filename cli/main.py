@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    coverage,
     demo,
     deploy,
     doctor,
@@ -61,6 +62,7 @@ app.command()(rejected.rejected)
 app.command()(run.run)
 app.command()(explain.explain)
 app.command()(review.review)
+app.command()(coverage.coverage)
 app.command()(schema.schema)
 app.command()(score.score)
 app.command()(serve.serve)
