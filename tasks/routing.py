@@ -326,15 +326,18 @@ class _Batch:
     def enrol(self) -> None:
         past = enrolments.of_leads(self.connection, list(self.stage))
         ended: list[tuple[int, str]] = []
-        begun: list[NewEnrolment] = []
+        entering: list[tuple[NewEnrolment, list[Enrolled]]] = []
         for lead_id, stage in self.stage.items():
             known = past.get(lead_id, [])
             why = {one.id: reason for one in known if one.runs and (reason := self._why_out(one, lead_id, stage))}
             ended.extend(why.items())
-            remaining = [one for one in known if one.id not in why]
             if self.standings[lead_id].excluded is None and (new := self._enters(lead_id, stage, known, why)):
-                begun.append(new)
-                ended.extend((one.id, f"{new.sequence} has priority") for one in remaining if one.runs)
+                entering.append((new, [one for one in known if one.runs and one.id not in why]))
+        silent = enrolments.opted_out(self.connection, [new.lead_id for new, _ in entering], self.router.now)
+        begun = [new for new, _ in entering if new.lead_id not in silent]
+        for new, others in entering:
+            if new.lead_id not in silent:
+                ended.extend((one.id, f"{new.sequence} has priority") for one in others)
         self.counts["exited"] += enrolments.end(self.connection, ended, self.router.now)
         enrolments.begin(self.connection, begun, self.router.now)
         self.counts["enrolled"] += len(begun)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, text
 
 from models.queries import staging
-from models.rules.sequences import NO_ADDRESS, Enrolled
+from models.rules.sequences import NO_ADDRESS, OPT_IN, OPT_OUT, Enrolled
 from models.tables import Enrolment
 
 
@@ -208,3 +208,22 @@ def acts(connection: Connection, ids: Sequence[int], types: Sequence[str], now: 
         for key, kind in connection.execute(_DID, {"ids": list(ids), "types": sorted(types), "now": now}).all():
             found[key].add(kind)
     return {key: frozenset(kinds) for key, kinds in found.items()}
+
+
+_OPTED_OUT = text(
+    """
+    SELECT a.lead_id FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id
+    WHERE a.lead_id IN :ids AND a.machine = 0 AND a.occurred_at <= :now AND t.type IN :types
+    GROUP BY a.lead_id
+    HAVING max(CASE WHEN t.type IN :out THEN a.occurred_at END)
+         > coalesce(max(CASE WHEN t.type NOT IN :out THEN a.occurred_at END), -1)
+    """
+).bindparams(*(bindparam(name, expanding=True) for name in ("ids", "types", "out")))
+
+
+def opted_out(connection: Connection, lead_ids: Sequence[int], now: int) -> set[int]:
+    """Those of the leads who asked for no more mail, by whatever source says so, and have not signed up again since."""
+    if not lead_ids:
+        return set()
+    given = {"ids": list(lead_ids), "types": [*OPT_OUT, *OPT_IN], "out": list(OPT_OUT), "now": now}
+    return set(connection.execute(_OPTED_OUT, given).scalars())

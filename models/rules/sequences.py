@@ -21,7 +21,10 @@ from models.rules.durations import Duration, duration_text, parse_duration
 from models.rules.lifecycle import Stage
 from models.rules.predicates import Predicate, ReadList
 
-ALWAYS_EXIT = ("email_reply", "unsubscribe", "spam_complaint")
+OPT_OUT = ("unsubscribe", "spam_complaint")
+"""Acts that ask for no more mail: who did one last enters no sequence until an act of OPT_IN."""
+OPT_IN = ("newsletter_signup",)
+ALWAYS_EXIT = ("email_reply", *OPT_OUT)
 """Acts after which no sequence goes on, whatever its file says: the lead answered, or wants no more mail."""
 NOT_NURTURED = (Stage.SALES_QUALIFIED, Stage.OPPORTUNITY, Stage.CUSTOMER, Stage.ADVOCATE, Stage.DISQUALIFIED)
 """Stages in which a sequence goes on only if it enrols leads of that very stage."""

@@ -258,3 +258,17 @@ def test_who_has_finished_a_sequence_enters_the_one_that_had_to_wait(world: Worl
         nurture(world.workspace, at(hours))
     enrolled = world.rows("SELECT sequence, state FROM enrolments ORDER BY id")
     assert enrolled == [("welcome", "finished"), ("later", "active")]
+
+
+def test_who_asked_for_no_more_mail_elsewhere_enters_no_sequence_before_signing_up_again(world: World) -> None:
+    world.act(ALICE, "unsubscribe", NOW - DAY)
+    world.lead(ALICE, 20)
+    world.act(BOB, "spam_complaint", NOW - 2 * DAY)
+    world.act(BOB, "newsletter_signup", NOW - DAY)
+    world.lead(BOB, 20)
+    route(world.workspace, NOW)
+    assert world.rows("SELECT lead_id FROM enrolments") == [(BOB,)]
+    world.act(ALICE, "newsletter_signup", NOW + HOUR)
+    world.touch(ALICE)
+    route(world.workspace, at(2))
+    assert world.rows("SELECT lead_id FROM enrolments ORDER BY lead_id") == [(ALICE,), (BOB,)]
