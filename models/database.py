@@ -146,9 +146,9 @@ def _engine(url: URL) -> Engine:
 
 def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions on its own: _begin_sqlite does
-    # A checkpoint each 32 MB instead of 4: bulk loads dirty the same index pages again and again (half the wall time).
+    # A checkpoint each 64 MB instead of 4: bulk loads dirty the same index pages again and again (half the wall time).
     pragmas = ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY", "mmap_size=1073741824")
-    for pragma in (*pragmas, "wal_autocheckpoint=8000"):
+    for pragma in (*pragmas, "wal_autocheckpoint=16000"):
         connection.execute(f"PRAGMA {pragma}")
 
 

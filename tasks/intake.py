@@ -6,9 +6,11 @@ with. Plain functions; tasks.ingest makes Prefect tasks of them.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -32,11 +34,15 @@ if TYPE_CHECKING:
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 5_000, 500
 FIRST_CHUNK = 1_000
-LONG_SECONDS, SHORT_SECONDS = 0.12, 0.06
-"""CPU of a SQLite write: beyond the first the next chunk is halved, below the second doubled, so that on a machine
-that is not overrun the one writer is never held for 0.2 s. On one that is, small chunks would only make it worse."""
+WRITE_SECONDS = 0.1
+"""CPU of a SQLite write before its commit: the next chunk is as large as would have taken that long, so that on a
+machine that is not overrun the one writer is never held for 0.2 s. On one that is, small chunks would only make it
+worse; large ones write each page of an index fewer times."""
 STALL_SECONDS = 0.6
 """Wall time from which a chunk is halved all the same: a slow disk."""
+COLLECTED_OBJECTS = 200_000
+"""New objects from which the garbage collector looks at them. By default it would go through the tuples of a chunk,
+none of which is garbage before its end, again and again: a fifth to a third of the time of a reading."""
 RETRIES = 5
 _TRY_AGAIN = {"40001", "40P01"}
 """PostgreSQL: serialization failure and deadlock; the transaction is gone, and can simply be done again."""
@@ -77,7 +83,8 @@ def ingest_file(
         intake.summary = Summary(str(file), warnings=records.warnings)
         digest = reader.digest(looked.digest)
         if intake.begin(str(file), digest):
-            intake.read(records, reader.extract(facets, intake.ordinals), looked.size, progress)
+            with _collecting_seldom():
+                intake.read(records, reader.extract(facets, intake.ordinals), looked.size, progress)
     return intake.summary
 
 
@@ -173,10 +180,19 @@ class _Intake:
     def _pace(self, worked: float, passed: float) -> None:
         if not self._database.is_sqlite:
             self._size = LARGEST_CHUNK
-        elif worked > LONG_SECONDS or passed > STALL_SECONDS:
-            self._size = max(SMALLEST_CHUNK, self._size // 2)
-        elif worked < SHORT_SECONDS:
-            self._size = min(LARGEST_CHUNK, self._size * 2)
+        else:
+            fitting = min(2.0, WRITE_SECONDS / max(worked, 1e-6)) if passed <= STALL_SECONDS else 0.5
+            self._size = min(LARGEST_CHUNK, max(SMALLEST_CHUNK, int(self._size * fitting)))
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(max(COLLECTED_OBJECTS, before[0]) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _understood(raw: Raw, extract: Extract) -> Intake | Rejected:

@@ -31,16 +31,17 @@ class Resolution:
     """New identity → its lead."""
     linked_by: dict[Identity, int] = field(default_factory=dict)
     """New identity → index of the record that brought it."""
+    since: dict[int, int] = field(default_factory=dict)
+    """Lead that stood already → since when it does (µs), as this batch found it."""
 
 
 def resolve(connection: Connection, records: Sequence[tuple[Identity, ...]]) -> Resolution:
     """The lead of each record (None without identities). Takes `lock_people` if any identity is unknown."""
     wanted = {identity for identities in records for identity in identities}
-    known = _known(connection, wanted)
-    if len(known) < len(wanted):
-        staging.lock_people(connection)
-        known.update(_known(connection, wanted - known.keys()))
     resolution = Resolution([None] * len(records))
+    known = _known(connection, wanted, resolution.since)
+    if len(known) < len(wanted) and staging.lock_people(connection):
+        known.update(_known(connection, wanted - known.keys(), resolution.since))
     held = _kinds_held(connection, records, known)
     waiting: list[int] = []  # stand-ins for new leads: −1, −2 …
     for index, identities in enumerate(records):
@@ -52,16 +53,22 @@ def resolve(connection: Connection, records: Sequence[tuple[Identity, ...]]) -> 
     return resolution
 
 
-def _known(connection: Connection, wanted: Iterable[Identity]) -> dict[Identity, int]:
+_KNOWN = """
+SELECT i.value, i.lead_id, l.created_at FROM identities i JOIN leads l ON l.id = i.lead_id
+WHERE i.kind = ? AND i.value {among}
+"""
+
+
+def _known(connection: Connection, wanted: Iterable[Identity], since: dict[int, int]) -> dict[Identity, int]:
+    """Identity → lead, of those that stand; `since` is told when these leads came to be."""
     found: dict[Identity, int] = {}
     by_kind: dict[str, list[str]] = {}
     for kind, value in wanted:
         by_kind.setdefault(kind, []).append(value)
     for kind, values in by_kind.items():
-        statement = "SELECT value, lead_id FROM identities WHERE kind = ? AND value {among}"
-        found.update(
-            ((kind, value), lead) for value, lead in staging.select_among(connection, statement, values, "text", kind)
-        )
+        for value, lead, created_at in staging.select_among(connection, _KNOWN, values, "text", kind):
+            found[kind, value] = lead
+            since[lead] = created_at
     return found
 
 

@@ -178,8 +178,9 @@ def _store_activities(
         lead = resolution.lead_of[index]
         assert lead is not None  # an activity without an identity was refused
         rows.append((facts, lead, terms.recorded(facts.occurred_at)))
-        if lead not in resolution.created:  # a new one was made with the earliest time of its records
-            earliest[lead] = min(facts.occurred_at, earliest.get(lead, terms.now))
+        # A new lead was made with the earliest time of its records; few of the others are told anything earlier.
+        if facts.occurred_at < earliest.get(lead, resolution.since.get(lead, 0)):
+            earliest[lead] = facts.occurred_at
     leads.knew_since(connection, {lead: (at, terms.recorded(at)) for lead, at in earliest.items()})
     lost = activities.insert(connection, rows, ids)
     for key, (index, _) in chunk.fresh.items():

@@ -137,7 +137,8 @@ def save(connection: Connection, people: People) -> None:
 
 def knew_since(connection: Connection, times: Mapping[int, tuple[int, int]]) -> None:
     """Leads did something at (occurred_at, recorded_at): those that came to be later, by what was known, did then."""
-    statement = "SELECT id, created_at, recorded_at FROM leads WHERE id {among}"
+    lock = "" if staging.is_sqlite(connection) else " ORDER BY id FOR UPDATE"  # only ever earlier, whoever else says so
+    statement = "SELECT id, created_at, recorded_at FROM leads WHERE id {among}" + lock
     earlier = [
         (times[key][0], min(times[key][1], recorded_at), key)
         for key, created_at, recorded_at in staging.select_among(connection, statement, sorted(times), "bigint")

@@ -215,10 +215,13 @@ def new_ids(connection: Connection, model: type[SQLModel], number: int) -> Itera
     return sorted(int(row[0]) for row in taken)
 
 
-def lock_people(connection: Connection) -> None:
+def lock_people(connection: Connection) -> bool:
     """Be the only one who makes leads, identities and accounts until the end of this transaction.
 
     Several processes may ingest at once on PostgreSQL; without this two of them would make two leads of one address.
+    True if others may have made some until now, so that one has to look again.
     """
-    if not is_sqlite(connection):  # BEGIN IMMEDIATE is that lock already
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('warmline_people'))")
+    if is_sqlite(connection):  # BEGIN IMMEDIATE is that lock already
+        return False
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('warmline_people'))")
+    return True
