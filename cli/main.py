@@ -30,6 +30,7 @@ from cli import (
     serve,
     session,
     sink,
+    what_if,
 )
 from models.errors import WarmlineError
 
@@ -70,6 +71,7 @@ app.command()(deploy.deploy)
 app.command()(messages.messages)
 app.command()(messages.suppress)
 app.command()(sink.sink)
+app.command("what-if")(what_if.what_if)
 
 
 def main() -> None:

@@ -1,0 +1,204 @@
+"""Leads as they were known at an instant of the past: activities, attributes, account, owner, address, stage of then.
+
+Decides what counts as known: what had occurred *and* had been recorded by then. Pure; models.queries.history fills it,
+and the kernel scores what comes out, as it does for everybody else.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models.rules.scoring.columns import NO_ACTIVITIES, Activities, Chunk, Ints, Leads
+
+OWNER, ACCOUNT, DOMAIN = "$owner", "$account", "$domain"
+"""What histories keep besides attributes: columns of leads and accounts; ACCOUNT is the account's key."""
+EMAIL, CREATED = "$email", "$created"
+"""Columns of leads whose changes are kept as `{"from": …, "to": …}`: what a new lead begins with is not written."""
+EVER = None
+"""`carried`: what was first said of a subject counts as true since it came to be, whatever the attribute."""
+
+
+class Statement(NamedTuple):
+    """What one record said about the subject at `position`; statements come in the order of their arrival."""
+
+    position: int
+    occurred_at: int
+    recorded_at: int
+    changes: Mapping[str, Any]
+
+
+class History:
+    """The attributes of n subjects through time.
+
+    `current`: what their rows say now, for those of whom nothing was ever recorded. `carried`: attributes whose first
+    value is taken as true since ever (EVER: all); for those alone `current` counts too, unless `trusts_rows`.
+    """
+
+    def __init__(
+        self,
+        current: Sequence[Mapping[str, Any]],
+        statements: Sequence[Statement],
+        carried: Collection[str] | None = (),
+        *,
+        trusts_rows: bool = False,
+    ) -> None:
+        self._first = _first_values(current, statements, carried, trusts_rows)
+        self._coming = sorted(statements, key=lambda one: max(one.occurred_at, one.recorded_at))
+        self._visible = [max(one.occurred_at, one.recorded_at) for one in self._coming]
+        self._reset()
+
+    def _reset(self) -> None:
+        self._values: list[Mapping[str, Any]] = list(self._first)
+        self._said_at: defaultdict[tuple[int, str], int] = defaultdict(lambda: -(2**63))
+        self._next, self._at = 0, -(2**63)
+
+    def at(self, instant: int) -> list[Mapping[str, Any]]:
+        """Of each subject what was known at the instant. Going forward in time is cheap, going back starts anew."""
+        if instant < self._at:
+            self._reset()
+        self._at = instant
+        while self._next < len(self._coming) and self._visible[self._next] <= instant:
+            self._take(self._coming[self._next])
+            self._next += 1
+        return list(self._values)
+
+    def _take(self, said: Statement) -> None:
+        values = dict(self._values[said.position])  # never in place: who was given the old ones still reads them
+        for name, value in said.changes.items():
+            if said.occurred_at < self._said_at[said.position, name]:
+                continue  # about an earlier time than what is known already
+            self._said_at[said.position, name] = said.occurred_at
+            if value is None:
+                values.pop(name, None)
+            else:
+                values[name] = value
+        self._values[said.position] = values
+
+
+def _first_values(
+    current: Sequence[Mapping[str, Any]],
+    statements: Sequence[Statement],
+    carried: Collection[str] | None,
+    trusts_rows: bool,
+) -> list[Mapping[str, Any]]:
+    first: list[dict[str, Any] | None] = [None] * len(current)
+    for said in sorted(statements, key=lambda one: one.occurred_at):
+        known = first[said.position]
+        if known is None:
+            first[said.position] = known = {}
+        for name, value in said.changes.items():
+            known.setdefault(name, value)
+    found: list[Mapping[str, Any]] = []
+    for row, known in zip(current, first, strict=True):
+        values = row if known is None else known
+        whole = carried is EVER or (known is None and trusts_rows)
+        found.append(
+            {name: value for name, value in values.items() if value is not None and (whole or name in (carried or ()))}
+        )
+    return found
+
+
+class Moves:
+    """A column whose changes are kept with what it was before: the stage, the address to write to, since when known."""
+
+    def __init__(self, moves: Iterable[tuple[int, int, Any, Any]] = (), *, strictly: bool = False) -> None:
+        """`moves`: (position, at, before, after), in order. `strictly`: one at the instant itself had not happened."""
+        self._of: defaultdict[int, list[tuple[int, Any, Any]]] = defaultdict(list)
+        self._strictly = strictly
+        for position, at, before, after in moves:
+            self._of[position].append((at, before, after))
+
+    def at(self, instant: int, current: Sequence[Any]) -> list[Any]:
+        """The column at the instant; `current`: as it is now."""
+        found = list(current)
+        for position, moves in self._of.items():
+            for at, before, _ in moves:
+                if at > instant or (self._strictly and at == instant):
+                    found[position] = before
+                    break
+        return found
+
+
+@dataclass(frozen=True)
+class Past:
+    """n leads with everything that was ever known of them."""
+
+    leads: Leads
+    """As they are now; ids and the number of them are those of every instant."""
+    activities: Activities
+    recorded_at: Ints
+    """Of each activity, beside its `occurred_at`."""
+    attributes: History
+    """Of the leads; what stands in columns of their own (OWNER, ACCOUNT) among them."""
+    accounts: History
+    """Of the accounts, by place; OWNER and DOMAIN among them."""
+    account_names: Sequence[str] = ()
+    account_place: Mapping[str, int] = field(default_factory=dict)
+    """Account key → place."""
+    emails: Moves = field(default_factory=Moves)
+    created: Moves = field(default_factory=Moves)
+    stages: Moves = field(default_factory=Moves)
+
+    def __len__(self) -> int:
+        return len(self.leads.ids)
+
+    def at(self, instant: int) -> Chunk:
+        """The leads as they were known at the instant, those that came to be later included (with nothing known)."""
+        known = (self.recorded_at <= instant) & (self.activities.occurred_at <= instant)
+        activities = self.activities if known.all() else self.activities.where(known)
+        said = self.attributes.at(instant)
+        leads = replace(
+            self.leads,
+            attributes=[_plain(one) for one in said],
+            emails=self.emails.at(instant, self.leads.emails),
+            stages=self.stages.at(instant, self.leads.stages),
+            owners=[one.get(OWNER) for one in said],
+            created_at=np.array(self.created.at(instant, self.leads.created_at.tolist()), np.int64),
+            accounts=self._accounts_at(instant, said) if self.account_place else (),
+        )
+        return Chunk(leads, activities)
+
+    def _accounts_at(self, instant: int, said: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any] | None]:
+        known = [
+            {**_plain(one), "name": name, "domain": one.get(DOMAIN), "owner": one.get(OWNER)}
+            for one, name in zip(self.accounts.at(instant), self.account_names, strict=True)
+        ]
+        places = [self.account_place.get(one.get(ACCOUNT, "")) for one in said]
+        return [None if place is None else known[place] for place in places]
+
+
+def part(chunk: Chunk, positions: Ints) -> Chunk:
+    """The leads at these ascending positions alone, with their activities."""
+    leads = chunk.leads
+    chosen = positions.tolist()
+    number = np.full(len(chunk), -1)
+    number[positions] = np.arange(len(positions))
+    acts = chunk.activities
+    first, last = np.searchsorted(acts.lead, positions), np.searchsorted(acts.lead, positions, side="right")
+    spans = [np.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True) if b > a]
+    kept = acts.where(np.concatenate(spans)) if spans else NO_ACTIVITIES
+    return Chunk(
+        Leads(
+            ids=leads.ids[positions],
+            attributes=[leads.attributes[i] for i in chosen],
+            emails=[leads.emails[i] for i in chosen],
+            stages=[leads.stages[i] for i in chosen],
+            owners=[leads.owners[i] for i in chosen],
+            created_at=leads.created_at[positions],
+            accounts=[leads.accounts[i] for i in chosen] if len(leads.accounts) else (),
+        ),
+        replace(kept, lead=number[kept.lead]),
+    )
+
+
+def _plain(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without what is no attribute (`$owner` …)."""
+    for name in said:
+        if name.startswith("$"):
+            return {name: value for name, value in said.items() if not name.startswith("$")}
+    return said

@@ -1,0 +1,130 @@
+"""The lifecycle on whole columns of leads: where points would put each of thousands, at one instant after another.
+
+Decides nothing that models.rules.lifecycle does not decide: the same conditions, the same bars, the same hysteresis
+(a test holds the two together). Nobody is moved; what-if counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from models.rules.conditions import QUANTUM, Condition, Range
+from models.rules.lifecycle import LADDER, Lifecycle, Stage
+from models.rules.scoring.attributes import Facts
+from models.rules.scoring.columns import Floats, Ints, Truths
+from models.rules.scoring.compilation import CompiledModel
+from models.rules.scoring.kernel import Scores
+from models.rules.scoring.labels import Labels
+
+SELLING = len(LADDER)
+"""Beyond the ladder: sales has an open or a won deal, or a person disqualified the lead. Points move nobody there."""
+MARKETING, SALES = LADDER.index(Stage.MARKETING_QUALIFIED), LADDER.index(Stage.SALES_QUALIFIED)
+
+
+@dataclass(frozen=True)
+class View:
+    """The scores of a chunk's leads as conditions see them."""
+
+    total: Floats
+    dimensions: Mapping[str, Floats]
+    cells: Sequence[str | None]
+    bands: Sequence[str | None]
+    must: Truths
+    excluded: Truths
+    surge: Truths
+    facts: Facts
+    """Attributes, for `if`."""
+
+    @classmethod
+    def of(cls, compiled: CompiledModel, labels: Labels, scores: Scores, facts: Facts) -> View:
+        """What the kernel found, by the model's names."""
+        names = [name for name, _ in compiled.dimensions]
+        return cls(
+            total=scores.total,
+            dimensions=dict(zip(names, scores.dimensions, strict=True)),
+            cells=labels.cells(scores),
+            bands=labels.bands(scores),
+            must=scores.must,
+            excluded=scores.excluded >= 0,
+            surge=scores.surge,
+            facts=facts,
+        )
+
+
+def holds(condition: Condition, view: View) -> Truths:
+    """For each lead whether the condition holds: models.rules.conditions.Condition.check, column by column."""
+    found: list[Truths] = _of_score(condition, view)
+    if condition.if_ is not None:
+        found.append(view.facts.holds(condition.if_.root))
+    if condition.any:
+        found.append(np.logical_or.reduce([holds(one, view) for one in condition.any]))
+    found += [holds(one, view) for one in condition.all]
+    if condition.not_ is not None:
+        found.append(~holds(condition.not_, view))
+    everyone: Truths = np.ones(len(view.total), np.bool_)
+    return reduce(np.logical_and, found, everyone)
+
+
+def _of_score(condition: Condition, view: View) -> list[Truths]:
+    if condition.model is not None:  # no score of a further model is at hand: as Facts.further without an entry
+        return [np.zeros(len(view.total), np.bool_)]
+    found: list[Truths] = []
+    if condition.total is not None:
+        found.append(_within(condition.total, view.total))
+    nowhere = np.full(len(view.total), np.nan)
+    found += [_within(bounds, view.dimensions.get(name, nowhere)) for name, bounds in condition.dimension.items()]
+    if condition.band:
+        found.append(np.isin(np.array(view.bands, object).astype(str), condition.band))
+    if condition.grid:
+        found.append(np.isin(np.array(view.cells, object).astype(str), condition.grid))
+    if condition.must is not None:
+        found.append(view.must == condition.must)
+    if condition.surge is not None:
+        found.append(view.surge == condition.surge)
+    return found
+
+
+def _within(bounds: Range, points: Floats) -> Truths:
+    low = -np.inf if bounds.floor is None else bounds.floor - QUANTUM / 2
+    high = np.inf if bounds.ceiling is None else bounds.ceiling - QUANTUM / 2
+    return (low < points) & (points < high)
+
+
+def settle(lifecycle: Lifecycle, rungs: Ints, view: View, lost_and_silent: Truths) -> Ints:
+    """The rung of LADDER on which each lead belongs, given the one it is on; SELLING stays.
+
+    `lost_and_silent`: a deal was lost and no activity came since, which bars a lead from sales.
+    """
+    barred = view.excluded | ~view.must | lost_and_silent
+    enters, stays = [], []
+    for rung, stage in enumerate(LADDER):
+        rule = lifecycle.stages.get(stage)
+        may_enter = np.zeros(len(rungs), np.bool_) if rule is None or rule.enter is None else holds(rule.enter, view)
+        leaves = np.zeros(len(rungs), np.bool_) if rule is None or rule.leave is None else holds(rule.leave, view)
+        if rung == SALES:
+            may_enter &= ~barred
+        may_stay = ~leaves | may_enter
+        enters.append(may_enter)
+        stays.append(may_stay & ~barred if rung == SALES else may_stay)
+    found = rungs.copy()
+    settled = rungs >= SELLING
+    for rung in range(len(LADDER) - 1, 0, -1):
+        risen = ~settled & (rungs < rung) & enters[rung]
+        found[risen] = rung
+        settled |= risen | (~settled & (rungs == rung) & stays[rung])
+    settled |= rungs == 0
+    for rung in range(len(LADDER) - 2, 0, -1):  # who may not stay falls to the highest below that it may stay in
+        fallen = ~settled & (rungs > rung) & (stays[rung] if rung > 1 else True)
+        found[fallen] = rung
+        settled |= fallen
+    return found
+
+
+def rungs_of(stages: Sequence[str]) -> Ints:
+    """The rung of each stage; SELLING for those that points do not move."""
+    known = {str(stage): rung for rung, stage in enumerate(LADDER)}
+    return np.array([known.get(stage, SELLING) for stage in stages], np.int64)
