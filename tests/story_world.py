@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
+import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import text
 
+import playbooks
 from cli import init
 from cli.sink import Received, start_sink
 from models.queries import columns, outcomes, standings
@@ -164,6 +167,7 @@ async def _chapter(played: Played, day: float) -> None:
     after = dict(played.rows("SELECT id, stage FROM leads"))
     played.taken.update(_moves(workspace, before, after))
     nurture(workspace, now)
+    played.taken.update(_ways(played, now, before, after))
     tally = (await deliver(delivery(workspace, now))).summary()
     assert not any(tally.get(trouble) for trouble in ("failed", "unknown", "deferred")), tally
     _look(played, day, now)
@@ -174,7 +178,8 @@ def _standings(workspace: Workspace, now: Micros) -> dict[int, Facts]:
     with workspace.database.read() as connection:
         ids = list(connection.execute(text("SELECT id FROM leads ORDER BY id")).scalars())
         found = standings.read(connection, ids, workspace.scoring.name, now)
-        attributes = standings.derived(connection, found.values(), workspace.lifecycle.attributes(), now)
+        asked = workspace.lifecycle.attributes().union(*(one.attributes() for one in workspace.sequences.values()))
+        attributes = standings.derived(connection, found.values(), asked, now)
     return {lead_id: standing.facts(attributes[lead_id]) for lead_id, standing in found.items()}
 
 
@@ -215,8 +220,9 @@ def wanted(workspace: Workspace) -> Iterator[str]:
         yield from (f"step {number} of {sequence.name}" for number in range(len(sequence.steps)))
         yield from (f"exit of {sequence.name}: did {kind}" for kind in sequence.exit.did)
         yield from (f"exit of {sequence.name}: stage {stage}" for stage in sequence.exit.stages)
-        if sequence.exit.if_ is not None:
-            yield f"exit of {sequence.name}: {sequence.exit.if_.describe()}"
+        for key, condition in sequence.conditions():
+            if condition.asks:
+                yield from (f"{key} of {sequence.name}: {leaf.described()}" for leaf in _leaves(condition))
     yield from (f"mail {folder.name}" for folder in workspace.emails.iterdir() if folder.is_dir())
     yield from (f"rep {rep.email}" for rep in workspace.team.reps)
 
@@ -290,6 +296,19 @@ def _moves(workspace: Workspace, before: Mapping[int, Facts], after: Mapping[int
             yield from (f"{key} {named}: {leaf.described()}" for leaf in _leaves(condition) if leaf.check(facts))
 
 
+def _ways(played: Played, now: Micros, before: Mapping[int, Facts], after: Mapping[int, str]) -> Iterator[str]:
+    """The conditions of the sequences that held for leads that entered or left one in this chapter."""
+    sql = (
+        "SELECT sequence, lead_id, state, entered_at, reason FROM enrolments WHERE entered_at = :now OR ended_at = :now"
+    )
+    for name, lead_id, state, entered_at, reason in played.rows(sql, now=now):
+        sequence, facts = played.workspace.sequences[name], before[lead_id]._replace(stage=after[lead_id])
+        if entered_at == now:
+            yield from (f"enrol of {name}: {leaf.described()}" for leaf in _leaves(sequence.enrol) if leaf.check(facts))
+        elif state == "exited" and sequence.exit.asks and reason == sequence.exit.told(facts):
+            yield from (f"exit of {name}: {leaf.described()}" for leaf in _leaves(sequence.exit) if leaf.check(facts))
+
+
 def _steps(played: Played) -> Iterator[str]:
     """Steps done, ways out, mails sent and reps chosen."""
     for name, step, reason in played.rows("SELECT sequence, step, reason FROM enrolments"):
@@ -298,3 +317,13 @@ def _steps(played: Played) -> Iterator[str]:
             yield f"exit of {name}: {reason}"
     yield from (f"mail {row[0]}" for row in played.rows("SELECT DISTINCT template FROM messages WHERE state = 'sent'"))
     yield from (f"rep {row[0]}" for row in played.rows("SELECT DISTINCT rep FROM assignments"))
+
+
+def trial_of(playbook: str, folder: Path) -> Path:
+    """The workspace that the example of the playbook's README makes in `folder`, as of START; nothing is run there."""
+    readme = (Path(playbooks.__file__).parent / playbook / "README.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```sh\n(.*?)```", readme, re.S)
+    init.make(folder / "trial", playbook)
+    (folder / "trial.sh").write_text(f"set -e\nwarmline() {{ :; }}\ndate() {{ echo {at(0)}; }}\n{commands}")
+    subprocess.run(["sh", "trial.sh"], cwd=folder, check=True, capture_output=True)
+    return folder / "trial"

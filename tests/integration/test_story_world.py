@@ -1,0 +1,63 @@
+"""The playbooks are in order, their READMEs tell the truth, and a story that leaves something out says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import playbooks
+from cli import init
+from models.workspace import SETTINGS_FILE, Workspace
+from tests.story_world import act, playing_in, trial_of
+
+NAMES = sorted(path.parent.name for path in Path(playbooks.__file__).parent.glob(f"*/{SETTINGS_FILE}"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_new_workspace_has_no_mistakes_and_no_warnings(name: str, tmp_path: Path) -> None:
+    init.make(tmp_path / "shop", name)
+    workspace = Workspace.open(tmp_path / "shop")
+    assert workspace.check() == []
+    assert workspace.scoring.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mql-sql", {"ana@northbeam.example": (70, "sales_qualified"), "ben@tidewater.example": (27, "lead")}),
+    ],
+)
+async def test_the_example_of_the_readme_comes_out_as_it_says(
+    name: str, told: dict[str, tuple[float, str]], tmp_path: Path
+) -> None:
+    root = trial_of(name, tmp_path)
+    async with playing_in(root, f"sqlite:///{tmp_path / 'trial.db'}", [(0, {})]) as played:
+        assert {email: (played.lead(email).total, played.lead(email).stage) for email in played.seen} == told
+        assert {email: bool(played.reps(email)) for email in told} == {
+            email: stage == "sales_qualified" for email, (_, stage) in told.items()
+        }
+
+
+async def test_what_no_lead_of_a_story_meets_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "shop"
+    init.make(root, "mql-sql")
+    model = (root / "scoring.yaml").read_text()
+    rule = "- {name: newcomer, on: event_attended, points: 3}"
+    (root / "scoring.yaml").write_text(model.replace("- {name: replied,", f"{rule}\n          - {{name: replied,"))
+    story = [(0, {"activities": [act("ana@northbeam.example", "demo_request", 0)]})]
+    async with playing_in(root, f"sqlite:///{tmp_path / 'story.db'}", story) as played:
+        unused = played.unused()
+    assert "rule demo" not in unused
+    assert {
+        "rule newcomer",
+        "rule visits at 6",
+        "must served-country not met",
+        "band hot",
+        "enter sales_qualified: total ≥ 65",
+        "leave marketing_qualified: total < 28",
+        "step 5 of welcome",
+        "exit of evaluation: did meeting",
+        "mail evaluation-shall-we-talk",
+        "rep priya.raman@harbourline.example",
+    } <= set(unused)
