@@ -105,7 +105,7 @@ def _store(connection: Connection, lead_count: int, activity_count: int) -> None
 def forget(opened: Workspace) -> None:
     """Back to the state after ingest: no score, every lead queued."""
     with opened.database.write() as connection:
-        for name in ("scores", "score_changes", "work_queue", "programme_versions"):
+        for name in ("scores", "score_changes", "work_queue", "activations", "programme_versions"):
             connection.execute(text(f"DELETE FROM {name}"))
         connection.execute(text("INSERT INTO work_queue (queue, lead_id, revision) SELECT 'score', id, 1 FROM leads"))
 

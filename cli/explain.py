@@ -39,7 +39,7 @@ def explain(
 
 def explained(lead: str, as_of: int | None) -> Explanation:
     """The explanation of the lead that the word means; UsageError if it means none, or several."""
-    from models.queries import explanations
+    from models.queries import explanations, versions
     from models.rules.scoring import ScoringModel
     from models.rules.scoring.compilation import CompiledModel
     from models.rules.scoring.explanation import explain as explain_score
@@ -51,7 +51,7 @@ def explained(lead: str, as_of: int | None) -> Explanation:
         ids = explanations.find(connection, lead)
         if len(ids) != 1:
             raise UsageError(_unclear(lead, ids))
-        content = None if as_of is None else explanations.model_content(connection, model.name, as_of)
+        content = None if as_of is None else versions.content_at(connection, "scoring", model.name, as_of)
         compiled = CompiledModel(model if content is None else ScoringModel.from_content(content), workspace.zone)
         chunk = explanations.read_lead(connection, compiled, ids[0], as_of)
     found = score(compiled, chunk, time.time_ns() // 1000 if as_of is None else as_of)

@@ -16,7 +16,7 @@ from itertools import groupby
 import numpy as np
 from sqlalchemy import Connection, text
 
-from models.queries import columns, decisions, explanations, history
+from models.queries import columns, decisions, history, versions
 from models.queries.decisions import DealCourse
 from models.rules import evaluation
 from models.rules.assignment import Team
@@ -98,7 +98,7 @@ class Simulation:
         self._instants = _instants(self._since, question.now, question.every)
         self._weeks = max(0, -(-(question.now - self._instants[0]) // WEEK))
         with workspace.database.read() as connection:
-            content = explanations.model_content(connection, named, question.now)
+            content = versions.content_at(connection, "scoring", named, question.now)
         model = workspace.models[named] if content is None else ScoringModel.from_content(content)
         self._notes = [] if content is not None else ["No model is in force yet: compared with the workspace's file."]
         if model.name != question.draft.name:

@@ -5,13 +5,9 @@ Decides nothing about points. The lead's columns come from models.queries.column
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
-import orjson
 from sqlalchemy import Connection, text
 
-from models.queries import columns
+from models.queries import columns, history
 from models.rules.scoring.columns import Chunk
 from models.rules.scoring.compilation import CompiledModel
 
@@ -21,18 +17,6 @@ _BY_IDENTITY = text(
     """
     SELECT DISTINCT lead_id FROM identities WHERE value IN (:word, :lower) OR (kind = 'external' AND value LIKE :ending)
     ORDER BY lead_id
-    """
-)
-_IN_FORCE = text(
-    """
-    SELECT content FROM programme_versions WHERE kind = 'scoring' AND name = :name AND activated_at <= :at
-    ORDER BY activated_at DESC, id DESC LIMIT 1
-    """
-)
-_HISTORY = text(
-    """
-    SELECT occurred_at, changes FROM attribute_changes WHERE subject = 'lead' AND subject_id = :lead
-    ORDER BY occurred_at, id
     """
 )
 
@@ -50,22 +34,8 @@ def find(connection: Connection, word: str) -> list[int]:
     return list(connection.execute(_BY_IDENTITY, given).scalars())
 
 
-def model_content(connection: Connection, name: str, at: int) -> str | None:
-    """The canonical JSON of the model `name` that was in force at an instant; None before the first."""
-    found = connection.execute(_IN_FORCE, {"name": name, "at": at}).scalar()
-    return None if found is None else str(found)
-
-
 def read_lead(connection: Connection, compiled: CompiledModel, lead_id: int, at: int | None) -> Chunk:
-    """The lead as a chunk of one; with `at` its attributes are those of that instant, where their history is kept."""
-    chunk = columns.read_chunk(connection, compiled, [lead_id], compiled.wanted)
-    if at is None or not len(chunk):
-        return chunk
-    history = connection.execute(_HISTORY, {"lead": lead_id}).all()
-    if not history:
-        return chunk
-    attributes: dict[str, Any] = {}
-    for occurred_at, changes in history:
-        if occurred_at <= at:
-            attributes.update(orjson.loads(changes))
-    return replace(chunk, leads=replace(chunk.leads, attributes=[attributes]))
+    """The lead as a chunk of one; with `at` as it was known at that instant, exactly as it was scored then."""
+    if at is None:
+        return columns.read_chunk(connection, compiled, [lead_id], compiled.wanted)
+    return history.read(connection, [compiled], [lead_id], compiled.wanted, trusts_rows=True).at(at)

@@ -1,6 +1,7 @@
 """Versions of the programme's files, by content: what scores and enrolments say they came from.
 
-Decides nothing. A content that was seen before keeps its id; the newest `activated_at` of a kind and name is in force.
+Decides nothing. A content that was seen before keeps its id; the newest `activated_at` of a kind and name is in force,
+and what was in force at any earlier instant stays known.
 """
 
 from __future__ import annotations
@@ -23,6 +24,14 @@ _IN_FORCE = text(
     """
 )
 _FIND = text("SELECT id FROM programme_versions WHERE kind = :kind AND name = :name AND digest = :digest")
+_NOTE = text("INSERT INTO activations (version_id, at) VALUES (:version, :now)")
+_AT = text(
+    """
+    SELECT v.content FROM activations a JOIN programme_versions v ON v.id = a.version_id
+    WHERE v.kind = :kind AND v.name = :name AND a.at <= :at ORDER BY a.at DESC, a.id DESC LIMIT 1
+    """
+)
+_BEGUN = text("SELECT min(recorded_at) FROM programme_versions WHERE kind = :kind")
 _CONTENTS = text("SELECT id, content FROM programme_versions WHERE id IN :ids").bindparams(
     bindparam("ids", expanding=True)
 )
@@ -38,7 +47,21 @@ def activate(connection: Connection, kind: str, name: str, digest: bytes, conten
     if in_force is not None:  # a run as of an earlier instant must still put its version in force
         now = max(now, int(in_force[2]) + 1)
     connection.execute(_ACTIVATE, {**given, "content": content, "now": now})
-    return int(connection.execute(_FIND, given).scalar_one())
+    version_id = int(connection.execute(_FIND, given).scalar_one())
+    connection.execute(_NOTE, {"version": version_id, "now": now})
+    return version_id
+
+
+def content_at(connection: Connection, kind: str, name: str, at: int) -> str | None:
+    """The canonical JSON of what was in force at an instant; None before the first."""
+    found = connection.execute(_AT, {"kind": kind, "name": name, "at": at}).scalar()
+    return None if found is None else str(found)
+
+
+def begun(connection: Connection, kind: str) -> int | None:
+    """When the first version of a kind was put in force; None if none ever was."""
+    found = connection.execute(_BEGUN, {"kind": kind}).scalar()
+    return None if found is None else int(found)
 
 
 def in_force(connection: Connection, kind: str, name: str, digest: bytes) -> int | None:

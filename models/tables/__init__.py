@@ -3,10 +3,11 @@
 from models.tables.behaviour import Activity, Deal, Import, RejectedRecord, Touchpoint
 from models.tables.people import Account, AttributeChange, Identity, Lead
 from models.tables.programme import Assignment, Enrolment, Message, StageChange, Suppression
-from models.tables.scoring import Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
+from models.tables.scoring import Activation, Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
 
 __all__ = [
     "Account",
+    "Activation",
     "Activity",
     "Assignment",
     "AttributeChange",

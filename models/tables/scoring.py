@@ -21,6 +21,17 @@ class ProgrammeVersion(SQLModel, table=True):
     activated_at: int = columns.at()  # the newest of a kind and name is in force
 
 
+class Activation(SQLModel, table=True):
+    """Append-only: a version came into force. A file that goes back to an older content has two for that version."""
+
+    __tablename__ = "activations"
+    __table_args__ = (Index("ix_activations_version", "version_id", "at"),)
+
+    id: int | None = columns.key()
+    version_id: int = columns.reference("programme_versions.id")
+    at: int = columns.at()
+
+
 class Score(SQLModel, table=True):
     """The current score of a lead under a model. Points are rounded to 4 decimals (DESIGN of the scoring model)."""
 

@@ -155,6 +155,16 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('queue', 'lead_id'),
     sqlite_with_rowid=False
     )
+    op.create_table('activations',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('version_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.ForeignKeyConstraint(['version_id'], ['programme_versions.id'], ),
+    sa.PrimaryKeyConstraint('id')
+    )
+    with op.batch_alter_table('activations', schema=None) as batch_op:
+        batch_op.create_index('ix_activations_version', ['version_id', 'at'], unique=False)
+
     op.create_table('leads',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('account_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
