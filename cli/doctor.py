@@ -24,7 +24,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         if as_json:
             _print_json({"problems": [{"file": p.file, "line": p.line, "message": str(p)} for p in problems]})
         raise ConfigurationError(problems)
-    warnings = [*workspace.scoring.warnings, *_never_read(workspace)]
+    warnings = [*(str(doubt) for doubt in workspace.doubts()), *_never_read(workspace)]
     database = workspace.database.shown_url
     if as_json:
         _print_json({"problems": [], "warnings": warnings, "database": database})
@@ -54,14 +54,9 @@ def _mails(workspace: Workspace) -> list[Problem]:
 
 
 def _never_read(workspace: Workspace) -> list[str]:
-    from tasks.inbox import ORDER, ignored
-    from tasks.sources import SUFFIXES
+    from tasks.inbox import never_read
 
-    return [
-        f"{path.relative_to(workspace.root)}: never read; allowed: inbox/KIND/FILE or inbox/KIND/MAPPING/FILE, KIND "
-        f"being {', '.join(ORDER)} and FILE ends in {' '.join(SUFFIXES)}"
-        for path in ignored(workspace)
-    ]
+    return never_read(workspace)
 
 
 def _print_json(data: object) -> None:

@@ -47,11 +47,14 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, in the order given.")] = False,
 ) -> None:
     """What made-up leads would score by a model. Needs no workspace and no database."""
+    from models.documents import Document
+
     at = instant_of(as_of)
     loaded, place = read_model(model), _zone(zone)
     if not as_json:
-        for warning in loaded.warnings:
-            session.err.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        document = Document.read(model)
+        for doubt in loaded.doubts:
+            session.err.print(f"warning: {document.problem(*doubt)}", markup=False, soft_wrap=True)
     answers = answered(loaded, place, _opened(test), at, "stdin" if test == "-" else test)
     if not as_json:
         _print(answers)
@@ -62,10 +65,12 @@ def score(
 
 def read_model(path: Path) -> ScoringModel:
     """The scoring model in a file of its own; the lists that it names are looked for beside it."""
-    from models.documents import Document
+    from models.documents import Document, read_beside
     from models.rules.scoring import load_scoring
+    from models.workspace import SCORING_FOLDER
 
-    return load_scoring(Document.read(path), lambda relative: (path.parent / relative).read_text(encoding="utf-8"))
+    folders = (path.parent, path.parent.parent) if path.parent.name == SCORING_FOLDER else (path.parent,)
+    return load_scoring(Document.read(path), lambda relative: read_beside(relative, *folders))
 
 
 def instant_of(text: str | None) -> int:

@@ -66,6 +66,19 @@ def did_you_mean(found: str, allowed: Iterable[str]) -> str:
     return f" — did you mean {near[0]!r}?" if near else ""
 
 
+def read_beside(relative: str, *folders: Path) -> str:
+    """The text of a file that a document names, from the first folder that has it.
+
+    Raises OSError (a missing file with the nearest name that is there), UnicodeDecodeError.
+    """
+    for folder in folders:
+        if (folder / relative).is_file():
+            return (folder / relative).read_text(encoding="utf-8")
+    there = (path for path in (folders[0] / relative).parent.glob("*") if path.is_file())
+    allowed = [path.relative_to(folders[0]).as_posix() for path in there if path.is_relative_to(folders[0])]
+    raise FileNotFoundError(f"there is no such file{did_you_mean(relative, allowed)}")
+
+
 class Document:
     """A parsed YAML document: `data` is plain Python (mapping keys are text), `line(location)` finds its place."""
 

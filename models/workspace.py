@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from models.documents import ConfigurationError, Document, Problem, did_you_mean
+from models.documents import ConfigurationError, Document, Problem, did_you_mean, read_beside
 from models.errors import UsageError
 from models.settings import Settings, load_settings
 
@@ -82,7 +82,7 @@ class Workspace:
 
     def read_text(self, relative: str) -> str:
         """The text of a file that another file of the workspace names. Raises OSError, UnicodeDecodeError."""
-        return (self.root / relative).read_text(encoding="utf-8")
+        return read_beside(relative, self.root)
 
     @property
     def emails(self) -> Path:
@@ -134,7 +134,8 @@ class Workspace:
     def _model(self, relative: str) -> ScoringModel:
         from models.rules.scoring import load_scoring
 
-        return load_scoring(self.document(relative), self.read_text)
+        folder = (self.root / relative).parent
+        return load_scoring(self.document(relative), lambda name: read_beside(name, folder, self.root))
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
@@ -234,6 +235,18 @@ class Workspace:
         ):
             document = self.document(file)
             yield from (document.problem(place, message) for place, message in mistakes)
+
+    def doubts(self) -> list[Problem]:
+        """What the files may say but hardly mean, each with its line. For a programme without mistakes."""
+        from models.rules.agreement import lifecycle_doubts
+
+        found = [
+            self.document(file).problem(place, message)
+            for file, model in zip((SCORING_FILE, *self.model_files()), self.models.values(), strict=True)
+            for place, message in model.doubts
+        ]
+        lifecycle = self.document(LIFECYCLE_FILE)
+        return found + [lifecycle.problem(*doubt) for doubt in lifecycle_doubts(self.lifecycle, self.models)]
 
     def _check_mappings(self) -> None:
         problems: list[Problem] = []

@@ -8,6 +8,7 @@ workers at once, it loses nothing. Next: tasks.routing.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from models.rules.scoring.labels import Labels
 from models.workspace import LIFECYCLE_FILE, Workspace
 from tasks.processes import owner_name, surely_dead
 
+log = logging.getLogger(__name__)
 Reason = Literal["touched", "due"]
 """touched: queued, or without a score of the model in force (score_leads); due: `next_change_at` has come."""
 ROWS = 4_096
@@ -106,6 +108,8 @@ def _need(workspace: Workspace, now: int, reason: Reason) -> Need:
     if version_id is None:
         with workspace.database.write() as connection:
             version_id = versions.activate(connection, *given, model.content(), now)
+        for doubt in model.warnings:
+            log.warning("%s v%s: %s", model.name, model.version, doubt)
     if reason == "due":
         return Need(model.name, version_id, due_at=now)
     return Need(model.name, version_id, queued=True, stale=True)

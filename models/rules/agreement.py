@@ -16,6 +16,8 @@ from models.rules.lifecycle import Lifecycle
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
 from models.rules.scoring.coherence import FIRST
+from models.rules.scoring.doubts import total_parts, unreachable
+from models.rules.scoring.reach import reach_of
 from models.rules.sequences import Sequence
 
 Place = tuple[str | int, ...]
@@ -41,6 +43,23 @@ def lifecycle_mistakes(lifecycle: Lifecycle, models: Mapping[str, ScoringModel])
     """Models, dimensions, bands, cells in lifecycle.yaml that there are not. `models`: that of scoring.yaml first."""
     for place, condition in lifecycle.conditions():
         yield from _condition_mistakes(place, condition, models)
+
+
+def lifecycle_doubts(lifecycle: Lifecycle, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
+    """Thresholds in lifecycle.yaml that no lead can reach, with the arithmetic."""
+    reaches = {name: reach_of(model) for name, model in models.items()}
+    for place, condition in lifecycle.conditions():
+        for part in condition.walk():
+            name = next(iter(models)) if part.model is None else part.model
+            model, reach = models[name], reaches[name]
+            asked = [
+                (bounds, subject, {subject: reach.dimensions[subject]}) for subject, bounds in part.dimension.items()
+            ]
+            if part.total is not None:
+                asked.append((part.total, "total", total_parts(model, reach)))
+            for bounds, subject, parts in asked:
+                if said := unreachable(subject, bounds.floor or 0.0, subject, parts):
+                    yield place, said
 
 
 def enrolment_mistakes(sequence: Sequence, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:

@@ -6,7 +6,6 @@ by models.rules.scoring.model when a model is read.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -95,16 +94,3 @@ def _wrong_names(model: ScoringModel) -> Iterator[Found]:
             near = did_you_mean(name, model.dimensions)
             yield place, f"no dimension is named {name!r}{near} (allowed: {', '.join(model.dimensions)})", name
     yield from _twice(named[: len(model.total or ())])
-
-
-def warnings(model: ScoringModel) -> Iterator[str]:
-    for _, _, rule in model.rules():
-        if rule.points == 0 or (rule.tiers and not any(rule.tiers.values())):
-            yield f"rule {rule.name!r} gives no points"
-        if rule.limit == 0:
-            yield f"rule {rule.name!r} has the limit 0 and gives no points"
-    limits = [model.dimensions[name].limit for name in model.totalled]
-    best = sum(math.inf if limit is None else limit for limit in limits)
-    for label, edge in model.bands.edges if model.bands else ():
-        if edge > best:
-            yield f"band {label!r} starts at {edge:g}, but the dimensions' limits end at {best:g}"

@@ -17,8 +17,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from models.documents import Document
 from models.rules.durations import Duration, HalfLife
-from models.rules.predicates import Predicate
-from models.rules.scoring.coherence import mistakes, warnings
+from models.rules.predicates import Place, Predicate
+from models.rules.scoring.coherence import mistakes
+from models.rules.scoring.doubts import doubts
 from models.rules.scoring.fields import Axis, Bands, Names, Points, RecencySteps, Tiers
 
 Subject = Literal["lead", "account", "deal"]
@@ -175,10 +176,15 @@ class ScoringModel(_Part):
         """The dimensions whose points make the total."""
         return list(self.dimensions) if self.total is None else self.total
 
+    @cached_property
+    def doubts(self) -> list[tuple[Place, str]]:
+        """What is allowed but probably not meant: (place in the file, message)."""
+        return list(doubts(self))
+
     @property
     def warnings(self) -> list[str]:
-        """What is allowed but probably not meant."""
-        return list(warnings(self))
+        """The doubts without their places."""
+        return [message for _, message in self.doubts]
 
     def rules(self) -> Iterator[tuple[str, str, Rule]]:
         """(dimension, group, rule) in the order of the file."""
