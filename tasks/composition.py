@@ -6,6 +6,7 @@ break a signature). A refused header, an unusable address, a template's mistake 
 
 from __future__ import annotations
 
+import base64
 import binascii
 import re
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from markupsafe import escape
 
 from models.queries.messages import Leased
 from models.rules.instants import instant
+from models.rules.invitations import Guest, icalendar
 from models.rules.mail import Address, Refused, address, header_refusal
 from models.rules.outbox import MessageKind
 from models.rules.tokens import Tokens, Unsubscription, suppression_digest
@@ -55,7 +57,8 @@ class Composer:
                 return Unrenderable(checked.reason)
         assert isinstance(sender, Address) and isinstance(recipient, Address)
         unsubscribe = self._unsubscribe(message)
-        rendered = self.templates.render(message.template, self._facts(message, unsubscribe))
+        facts = self._facts(message, unsubscribe)
+        rendered = self.templates.render(message.template, facts)
         if isinstance(rendered, Unrenderable):
             return rendered
         if message.kind is MessageKind.NURTURE and (missing := _without_way_out(rendered, unsubscribe)):
@@ -65,7 +68,11 @@ class Composer:
             if refused := header_refusal(name, value):
                 return Unrenderable(refused.reason)
         boundary = f"=_{message.message_id.strip('<>').partition('@')[0]}"
-        return Letter(sender, recipient, write(headers, self.sender.name, rendered, boundary))
+        invited = facts.get("invitation")
+        if invited is not None and message.kind is MessageKind.NURTURE and invited["starts_at"] <= now:
+            return Unrenderable("the appointment that it invites to has begun")
+        calendar = None if invited is None else icalendar(invited, Guest(name=self.sender.name, email=sender.text))
+        return Letter(sender, recipient, write(headers, self.sender.name, rendered, boundary, calendar))
 
     def _facts(self, message: Leased, unsubscribe: _WaysOut) -> Mapping[str, Any]:
         sender = {
@@ -123,12 +130,17 @@ def _without_way_out(rendered: Rendered, ways: _WaysOut) -> str | None:
     return None
 
 
-def write(headers: Mapping[str, str], sender_name: str, rendered: Rendered, boundary: str) -> bytes:
+def write(
+    headers: Mapping[str, str], sender_name: str, rendered: Rendered, boundary: str, calendar: bytes | None = None
+) -> bytes:
     """The message as RFC 5322, 2045 and 2047 want it, with CRLF, text before HTML (RFC 2046 5.1.4: best part last).
 
     Headers must have been refused or allowed by models.rules.mail. Each stands on one line: folding a List-Unsubscribe
     would kill one-click; only text beyond ASCII is folded, in encoded words of at most 75 characters. Written here and
     not by `email.message`, whose header parser takes ten times as long as all the rest (a test compares the two).
+
+    `calendar`: an invitation. It stands among the alternatives, where mail programs look for it to offer *accept* and
+    *decline* (RFC 6047 2.4), and once more as the file invite.ics for those that only show attachments.
     """
     lines = []
     for name, value in headers.items():
@@ -137,9 +149,28 @@ def write(headers: Mapping[str, str], sender_name: str, rendered: Rendered, boun
         elif name == "Subject" and not value.isascii():
             value = _encoded_words(value, name)
         lines.append(f"{name}: {value}\r\n")
-    lines.append(f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n')
-    parts = [_part("plain", rendered.text, boundary), _part("html", rendered.html, boundary)]
+    lines.append("MIME-Version: 1.0\r\n")
+    begin = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
+    parts = [begin, _part("plain", rendered.text, boundary), _part("html", rendered.html, boundary)]
+    if calendar is not None:
+        outer = f"=m{boundary}"  # neither begins like the other: lines are compared by their beginning (RFC 2046 5.1.1)
+        parts = [
+            f'Content-Type: multipart/mixed; boundary="{outer}"\r\n\r\n--{outer}\r\n'.encode(),
+            *parts,
+            _calendar_part(calendar, boundary, "text/calendar; charset=utf-8; method=REQUEST; component=VEVENT"),
+            f"--{boundary}--\r\n\r\n".encode(),
+            _calendar_part(calendar, outer, "application/ics; name=invite.ics", "attachment; filename=invite.ics"),
+        ]
+        boundary = outer
     return b"".join([*(line.encode() for line in lines), *parts, f"--{boundary}--\r\n".encode()])
+
+
+def _calendar_part(calendar: bytes, boundary: str, content_type: str, disposition: str | None = None) -> bytes:
+    head = f"--{boundary}\r\nContent-Type: {content_type}\r\nContent-Transfer-Encoding: base64\r\n"
+    if disposition is not None:
+        head += f"Content-Disposition: {disposition}\r\n"
+    encoded = base64.encodebytes(calendar).replace(b"\n", b"\r\n")
+    return f"{head}\r\n".encode() + encoded
 
 
 def _part(subtype: str, body: str, boundary: str) -> bytes:

@@ -12,6 +12,7 @@ from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from models.queries.standings import Act, Standing
+from models.rules.appointments import Appointment
 from models.rules.assignment import Assigned, Rep
 from models.rules.instants import DAY
 from models.rules.notification import Contact, SalesNotification, SalesRecall, Seen, Why
@@ -38,6 +39,8 @@ class Handover:
     acts: Sequence[Act]
     """Newest first."""
     now: int
+    appointment: Appointment | None = None
+    """The time that rep and lead are invited to; the mail carries the invitation."""
 
 
 def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
@@ -53,9 +56,7 @@ def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
         out_of=None,
         cell=standing.cell or "",
         band=standing.band or "",
-        ask="Their interest has risen suddenly: please call as soon as you can."
-        if standing.surge
-        else "Please get in touch today.",
+        ask=_ask(handover, zone),
         why=[Why(name=one.name, points=one.points, because=one.because) for one in handover.why],
         contact=contact_of(standing),
         touchpoints=_seen(handover.acts, zone),
@@ -63,6 +64,16 @@ def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
         assigned_because=_because(handover.assigned),
         answers=[],
     )
+
+
+def _ask(handover: Handover, zone: ZoneInfo) -> str:
+    if (appointment := handover.appointment) is not None:
+        when = wording.in_words(appointment.starts_at, zone)
+        whose = "the time that they asked for" if appointment.asked else "the time that we proposed to them"
+        return f"Your appointment is on {when}, {whose}. The invitation is attached."
+    if handover.standing.surge:
+        return "Their interest has risen suddenly: please call as soon as you can."
+    return "Please get in touch today."
 
 
 def recall(

@@ -15,17 +15,21 @@ from typing import Any
 from prefect import task
 from sqlalchemy import Connection
 
-from models.queries import enrolments, messages, queue, ratings, standings, suppressions, versions
+from models.queries import assignments, enrolments, messages, queue, ratings, standings, suppressions, versions
+from models.queries.assignments import Given
 from models.queries.enrolments import Advanced, Due
 from models.queries.messages import NewMessage
 from models.queries.standings import Standing
+from models.rules.appointments import told
 from models.rules.conditions import further_models
 from models.rules.instants import Micros
 from models.rules.notification import COMMON_ATTRIBUTES, NurtureMail
 from models.rules.outbox import MessageKind
 from models.rules.sequences import NO_ADDRESS, Advance, Sequence
 from models.workspace import Workspace
+from tasks.appointments import invitation
 
+NO_APPOINTMENT = "no appointment to invite to any more"
 BATCH = 500
 """Enrolments per transaction: about 60 ms on SQLite."""
 
@@ -93,11 +97,18 @@ class Nurture:
         counts["held"] = len(held)
         mail: list[NewMessage] = []
         steps: list[Advanced] = []
+        met = self._appointments(connection, going)
+        over: list[tuple[int, str]] = []
         for one in going:
             if found[one.lead_id].email:
-                advance = self._sequence(connection, one.version_id).advance(one.step, self.now)
-                mail.extend(self._messages(one, found[one.lead_id], advance))
+                sequence = self._sequence(connection, one.version_id)
+                advance = sequence.advance(one.step, self.now)
+                if one.lead_id not in met and any(sequence.steps[step].invite for step, _ in advance.sends):
+                    over.append((one.id, NO_APPOINTMENT))
+                    continue
+                mail.extend(self._messages(one, found[one.lead_id], advance, sequence, met.get(one.lead_id)))
                 steps.append(Advanced(one.id, one.step, advance.step, advance.due_at))
+        counts["exited"] += enrolments.end(connection, over, self.now)
         counts["intended"] = messages.intend(connection, mail, message_ids=self.workspace.message_ids, now=self.now)
         enrolments.advance(connection, steps, self.now)
         # Who has finished may enter another sequence: one of lower priority had to wait.
@@ -132,15 +143,32 @@ class Nurture:
                 why[one.id] = reason
         return why
 
-    def _messages(self, due: Due, standing: Standing, advance: Advance) -> Iterator[NewMessage]:
+    def _appointments(self, connection: Connection, going: list[Due]) -> dict[int, Given]:
+        """Of the leads whose sequence invites, the running assignments whose appointment is still to come."""
+        inviting = [one.lead_id for one in going if self._sequence(connection, one.version_id).invites]
+        return {
+            lead_id: given
+            for lead_id, given in assignments.latest(connection, inviting).items()
+            if given.runs and given.appointment is not None and given.appointment.starts_at > self.now
+        }
+
+    def _messages(
+        self, due: Due, standing: Standing, advance: Advance, sequence: Sequence, given: Given | None
+    ) -> Iterator[NewMessage]:
         for step, folder in advance.sends:
             assert standing.email is not None
+            payload = self._payload(due, standing, step)
+            if sequence.steps[step].invite and given is not None and (appointment := given.appointment) is not None:
+                rep = next((one for one in self.workspace.team.reps if one.email == given.rep), None)
+                name = given.rep if rep is None else rep.name
+                payload["appointment"] = told(appointment, name, self.workspace.zone)
+                payload["invitation"] = invitation(self.workspace, given, appointment, rep, standing)
             yield NewMessage(
                 idempotency_key=f"nurture:{due.lead_id}:{due.sequence}:{due.entry}:{step}",
                 kind=MessageKind.NURTURE,
                 recipient=standing.email,
                 template=folder,
-                payload=dict(self._payload(due, standing, step)),
+                payload=dict(payload),
                 next_attempt_at=self.now,
                 lead_id=due.lead_id,
                 enrolment_id=due.id,

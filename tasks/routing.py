@@ -26,6 +26,7 @@ from models.queries.enrolments import NewEnrolment
 from models.queries.messages import NewMessage
 from models.queries.stages import StageMove
 from models.queries.standings import Standing
+from models.rules.appointments import Appointment
 from models.rules.assignment import Assigned, Hold, Request, after, assign
 from models.rules.conditions import Facts
 from models.rules.instants import Micros, instant, micros
@@ -35,7 +36,7 @@ from models.rules.outbox import MessageKind
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.sequences import NO_ADDRESS, Enrolled, Sequence, by_priority, choose
 from models.workspace import Workspace
-from tasks import handover
+from tasks import appointments, handover
 from tasks.reasons import reasons
 
 log = logging.getLogger(__name__)
@@ -193,6 +194,8 @@ class _Batch:
     changes: dict[int, int] = field(default_factory=dict)
     held: Hold | None = None
     """Why a lead found no rep, for the newest that did not."""
+    appointments: dict[int, Appointment] = field(default_factory=dict)
+    """Of the leads that a rep has, the times proposed."""
 
     def move(self) -> None:
         lifecycle = self.router.workspace.lifecycle
@@ -238,8 +241,21 @@ class _Batch:
             for lead_id, stage in self.stage.items()
             if stage == Stage.SALES_QUALIFIED and not (lead_id in latest and latest[lead_id].runs)
         ]
+        before = {given.lead_id for given in latest.values() if given.runs}
         if wanting:
             self._open(wanting, latest)
+        self._appoint([latest[lead_id] for lead_id in before if self.stage[lead_id] == Stage.SALES_QUALIFIED])
+
+    def _appoint(self, running: list[Given]) -> None:
+        """A lead that a rep has already asks for an appointment: both are invited, and the rep is told once more."""
+        self.appointments.update({given.lead_id: given.appointment for given in running if given.appointment})
+        team, now = self.router.workspace.team, self.router.now
+        proposed = appointments.appoint(self.connection, self.router.workspace, running, {}, now)
+        self.appointments.update(proposed)
+        reps = {rep.email: rep for rep in team.reps}
+        asked = {given.lead_id: given for given in running if given.lead_id in proposed}
+        known = {lead_id: Assigned(reps[given.rep], "this lead is yours", ()) for lead_id, given in asked.items()}
+        self.mail.extend(self._notifications(known, asked, "appointment"))
 
     def _close(self, ended: list[Given]) -> None:
         states = []
@@ -280,7 +296,9 @@ class _Batch:
             for lead_id, outcome in chosen.items()
         ]
         given = assignments.begin(self.connection, rows, router.now)
-        self.mail.extend(self._notifications(chosen, given))
+        proposed = appointments.appoint(self.connection, router.workspace, list(given.values()), latest, router.now)
+        self.appointments.update(proposed)
+        self.mail.extend(self._notifications(chosen, given, "assigned"))
 
     def _request(self, lead_id: int, earlier: Given | None) -> Request:
         standing = self.standings[lead_id]
@@ -295,7 +313,9 @@ class _Batch:
             band=standing.band,
         )
 
-    def _notifications(self, chosen: Mapping[int, Assigned], given: Mapping[int, Given]) -> Iterator[NewMessage]:
+    def _notifications(
+        self, chosen: Mapping[int, Assigned], given: Mapping[int, Given], intent: str
+    ) -> Iterator[NewMessage]:
         router, ids = self.router, list(chosen)
         acts = standings.newest_acts(self.connection, ids, router.now, ACTS_READ)
         whys = reasons(self.connection, router.compiled, ids, router.now, router.workspace.zone)
@@ -307,9 +327,14 @@ class _Batch:
                 why=whys.get(lead_id, []),
                 acts=acts[lead_id],
                 now=router.now,
+                appointment=self.appointments.get(lead_id),
             )
-            payload = handover.notification(told, router.workspace.zone)
-            yield self._alert(given[lead_id], SALES_NOTIFICATION, "assigned", dict(payload))
+            payload = dict(handover.notification(told, router.workspace.zone))
+            if told.appointment is not None:
+                payload["invitation"] = appointments.invitation(
+                    router.workspace, given[lead_id], told.appointment, outcome.rep, told.standing
+                )
+            yield self._alert(given[lead_id], SALES_NOTIFICATION, intent, payload)
 
     def _alert(self, given: Given, template: str, intent: str, payload: dict[str, Any]) -> NewMessage:
         return NewMessage(
@@ -358,7 +383,9 @@ class _Batch:
             else one
             for one in known
         ]
-        facts = self._known(lead_id)._replace(stage=stage)
+        appointment = self.appointments.get(lead_id)
+        is_to_come = appointment is not None and appointment.starts_at > self.router.now
+        facts = self._known(lead_id)._replace(stage=stage, appointment=is_to_come)
         chosen = choose(self.router.sequences, facts, past, self.router.now)
         if chosen is None:
             return None

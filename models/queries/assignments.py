@@ -6,13 +6,15 @@ workers never exceed a capacity; that a lead has one running assignment at most 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from models.queries import staging
+from models.rules.appointments import Appointment, Busy
 from models.rules.assignment import FAIRNESS_WINDOW, Assigned, Load
 from models.rules.instants import Micros
 
@@ -29,6 +31,7 @@ class Given:
     rep: str
     state: str
     at: int
+    appointment: Appointment | None = None
 
     @property
     def runs(self) -> bool:
@@ -52,7 +55,7 @@ def lock(connection: Connection) -> None:
 
 
 _LATEST = """
-    SELECT a.id, a.lead_id, a.ordinal, a.rep, a.state, a.at FROM assignments a
+    SELECT a.id, a.lead_id, a.ordinal, a.rep, a.state, a.at, a.appointment FROM assignments a
     WHERE {among} AND a.ordinal = (SELECT max(b.ordinal) FROM assignments b WHERE b.lead_id = a.lead_id)
 """
 
@@ -62,7 +65,15 @@ def latest(connection: Connection, lead_ids: Sequence[int]) -> dict[int, Given]:
     if not lead_ids:
         return {}
     among, ids = staging.among(connection, "a.lead_id", lead_ids)
-    return {row[1]: Given(*row) for row in staging.rows(connection, _LATEST.format(among=among), ids)}
+    found = staging.rows(connection, _LATEST.format(among=among), ids)
+    return {row[1]: _given(row) for row in found}
+
+
+def _given(row: Any) -> Given:
+    key, lead_id, ordinal, rep, state, at, appointment = row
+    return Given(
+        key, lead_id, ordinal, rep, state, at, None if appointment is None else Appointment.from_content(appointment)
+    )
 
 
 def loads(connection: Connection, reps: Iterable[str], now: int, day_start: int) -> dict[str, Load]:
@@ -133,6 +144,50 @@ def reason_text(assigned: Assigned) -> str:
     """The reasoning as it is kept: `{"because": …, "passed_over": {rep: why}}`."""
     said = {"because": assigned.reason, "passed_over": {one.rep: one.why for one in assigned.passed_over}}
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
+
+
+_REQUESTS = text(
+    """
+    SELECT lead_id, occurred_at, properties FROM
+        (SELECT a.lead_id, a.occurred_at, a.properties,
+                row_number() OVER (PARTITION BY a.lead_id ORDER BY a.occurred_at DESC, a.dedupe) AS place
+         FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id
+         WHERE a.machine = 0 AND a.lead_id IN :ids AND t.type IN :types AND a.occurred_at > :since
+           AND a.occurred_at <= :now) n
+    WHERE place = 1
+    """
+).bindparams(bindparam("ids", expanding=True), bindparam("types", expanding=True))
+
+
+def requests(
+    connection: Connection, lead_ids: Sequence[int], types: Sequence[str], since: int, now: int
+) -> dict[int, tuple[int, dict[str, Any]]]:
+    """Lead → (when, properties) of its newest activity of these types in (since, now], for those that have one."""
+    if not lead_ids:
+        return {}
+    given = {"ids": list(lead_ids), "types": list(types), "since": since, "now": now}
+    rows = connection.execute(_REQUESTS, given)
+    return {row[0]: (row[1], orjson.loads(row[2] or "{}")) for row in rows}
+
+
+def busy(connection: Connection, reps: Sequence[str], now: int) -> dict[str, list[Busy]]:
+    """Rep → the appointments proposed that are not over, whatever became of the lead: who was invited may come."""
+    found: dict[str, list[Busy]] = {rep: [] for rep in reps}
+    query = text("SELECT rep, appointment FROM assignments WHERE appointment IS NOT NULL AND rep IN :reps")
+    for rep, content in connection.execute(query.bindparams(bindparam("reps", expanding=True)), {"reps": list(reps)}):
+        appointment = Appointment.from_content(content)
+        if appointment.ends_at > now:
+            found[rep].append(Busy(appointment.starts_at, appointment.ends_at))
+    return found
+
+
+_APPOINT = text("UPDATE assignments SET appointment = :appointment WHERE id = :id AND appointment IS NULL")
+
+
+def appoint(connection: Connection, proposed: Mapping[int, Appointment]) -> None:
+    """Keep the appointment of each assignment, by id. Call `lock` before `busy`, in the same transaction."""
+    if proposed:
+        connection.execute(_APPOINT, [{"id": key, "appointment": one.content()} for key, one in proposed.items()])
 
 
 _END = text("UPDATE assignments SET state = :state, ended_at = :now WHERE id = :id AND state IN ('open', 'accepted')")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.documents import Document, shown
+from models.rules.appointments import Appointments
 from models.rules.instants import DAY, Micros
 from models.rules.predicates import Predicate, ReadList
 
@@ -71,6 +72,10 @@ class Rep(_Part):
     def _languages_folded(cls, value: list[str]) -> list[str]:
         return [language.strip().casefold() for language in value]
 
+    def is_away(self, day: date) -> bool:
+        """True if the rep is absent on that day."""
+        return any(absence.covers(day) for absence in self.absent)
+
     def is_called(self, owner: str) -> bool:
         """True if `owner`, as a CRM writes it, means this rep: by e-mail address or by name."""
         return owner.strip().casefold() in (self.email, self.name.strip().casefold())
@@ -90,6 +95,8 @@ class Team(_Part):
     name: str = "sales"
     reps: list[Rep] = Field(min_length=1)
     senior_first: SeniorFirst = SeniorFirst()
+    appointments: Appointments | None = None
+    """Who asks for an appointment is proposed one; without this block nobody is."""
 
     @model_validator(mode="after")
     def _reps_differ(self) -> Team:

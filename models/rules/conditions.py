@@ -55,6 +55,8 @@ class Facts(NamedTuple):
     """The newest activity that is no suspected machine's; looked up only where `lost_at` is known."""
     attributes: Mapping[str, Any] = {}
     """For `if`: what the scoring model's predicates see."""
+    appointment: bool = False
+    """A time to talk with its rep was proposed, and is still to come."""
     further: Mapping[str, Rating] = {}
     """By name of a further model; without an entry no condition on that model holds."""
 

@@ -6,7 +6,10 @@ numbers that people read are put into words by the maker, who knows the salesper
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
+
+from models.rules.appointments import AppointmentTold
+from models.rules.invitations import Invitation
 
 SALES_NOTIFICATION = "sales_notification"
 """Built-in template: a lead is handed to a rep. Payload: SalesNotification."""
@@ -69,6 +72,8 @@ class SalesNotification(TypedDict):
     """A suggested first sentence."""
     assigned_because: str
     answers: list[Answer]
+    invitation: NotRequired[Invitation]
+    """What is attached, where the lead asked for an appointment."""
 
 
 class SalesRecall(TypedDict):
@@ -102,3 +107,7 @@ class NurtureMail(TypedDict):
     sequence: str
     step: int
     """Index of the send step in the sequence's list of steps, from 0."""
+    appointment: NotRequired[AppointmentTold]
+    """Of a step with `invite: true`: the appointment in words."""
+    invitation: NotRequired[Invitation]
+    """Of a step with `invite: true`: what is attached."""

@@ -42,6 +42,8 @@ class Step(_Part):
     """One step: `send` a folder of emails/, or `wait` a duration."""
 
     send: str | None = Field(default=None, pattern=_FOLDER)
+    invite: bool = False
+    """The mail carries the invitation to the appointment that the lead asked for (team.yaml, `appointments`)."""
     wait: Duration | None = None
 
     @model_validator(mode="before")
@@ -55,6 +57,8 @@ class Step(_Part):
     def _one_kind(self) -> Step:
         if (self.send is None) == (self.wait is None):
             raise ValueError("a step is either `send: FOLDER` or `wait: DURATION`")
+        if self.invite and self.send is None:
+            raise ValueError("`invite: true` goes with `send: FOLDER`, the mail that carries the invitation")
         return self
 
 
@@ -162,6 +166,8 @@ class Sequence(_Part):
         """True if it is meant for a lead of whom these facts are known."""
         if facts.stage not in self.enrol.stages or not self.enrol.check(facts):
             return False
+        if self.invites and not facts.appointment:
+            return False
         return self.consent is None or self.consent.holds(facts.attributes)
 
     def why_silent(self, attributes: Mapping[str, Any]) -> str:
@@ -191,6 +197,11 @@ class Sequence(_Part):
         return self.exit.told(facts) if self.exit.asks and self.exit.check(facts) else ""
 
     @property
+    def invites(self) -> bool:
+        """True if one of its mails carries an invitation: then it is for leads with an appointment to come."""
+        return any(step.invite for step in self.steps)
+
+    @property
     def exit_acts(self) -> frozenset[str]:
         """The types of activities that end it."""
         return frozenset((*ALWAYS_EXIT, *self.exit.did))
@@ -214,6 +225,7 @@ class Advance:
     """What one look at an enrolment does: (index, folder) to send now, the next step and when; due None: finished."""
 
     sends: tuple[tuple[int, str], ...]
+    """(index of the step, folder of emails/)"""
     step: int
     due_at: int | None
 

@@ -88,6 +88,7 @@ class Assignment(SQLModel, table=True):
     ended_at: int | None = columns.optional_at()
     reason: str = columns.text()  # JSON: why this rep, and for each rep passed over why not
     stage_change_id: int | None = columns.optional_reference("stage_changes.id")
+    appointment: str | None = columns.optional_text()  # JSON: the time that rep and lead were invited to
 
 
 class Message(SQLModel, table=True):

@@ -85,3 +85,27 @@ def test_encoded_words_are_at_most_75_characters_long(subject: str) -> None:
     words = re.findall(rb"=\?[^ \r\n]+\?=", content)
     assert words
     assert all(len(word) <= 75 for word in words)
+
+
+def test_an_invitation_stands_among_the_alternatives_and_as_a_file() -> None:
+    calendar = "BEGIN:VCALENDAR\r\nSUMMARY:Zoë\r\nEND:VCALENDAR\r\n".encode() * 20
+    content = write(HEADERS, "Warmline", Rendered("Hello", "<p>h</p>", "t"), "=_b", calendar)
+    assert not re.search(rb"(?<!\r)\n|\r(?!\n)", content) and all(len(line) <= 998 for line in content.split(b"\r\n"))
+    mail = message_from_bytes(content, policy=default)
+    assert not any(part.defects for part in mail.walk())
+    kinds = [part.get_content_type() for part in mail.walk()]
+    assert kinds == [
+        "multipart/mixed",
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+        "text/calendar",
+        "application/ics",
+    ]
+    assert [part.get_boundary() for part in mail.walk() if part.is_multipart()] == ["=m=_b", "=_b"]
+    alternative, attached = list(mail.walk())[4:]
+    assert alternative["Content-Type"].params["method"] == "REQUEST"  # RFC 6047 2.4
+    assert alternative.get_content().encode() == calendar == attached.get_content()
+    assert attached.get_content_disposition() == "attachment" and attached.get_filename() == "invite.ics"
+    body = mail.get_body()
+    assert body is not None and body.get_content_type() == "text/html"
