@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,10 +12,16 @@ from cli import session
 from models.errors import UsageError
 
 if TYPE_CHECKING:
+    from models.queries.explanations import Header, Turn
+    from models.rules.lifecycle import Lifecycle
+    from models.rules.scoring import ScoringModel
     from models.rules.scoring.explanation import Act, Explanation, RulePart
+    from models.rules.scoring.moves import Move
 
 ACTS_SHOWN = 3
 MOVES_SHOWN = 5
+CHART_WIDTH = 60
+BARS = "▁▂▃▄▅▆▇█"
 
 
 def explain(
@@ -37,13 +44,26 @@ def explain(
         _print(found)
 
 
-def explained(lead: str, as_of: int | None) -> Explanation:
+@dataclass(frozen=True)
+class Explained:
+    """Everything that is told of a lead."""
+
+    lead: Header
+    score: Explanation
+    goal: tuple[str, float] | None
+    """The next stage (else band) and the total that it takes; None at the top."""
+    moves: list[Move]
+    course: list[Turn]
+
+
+def explained(lead: str, as_of: int | None) -> Explained:
     """The explanation of the lead that the word means; UsageError if it means none, or several."""
     from models.queries import explanations, versions
     from models.rules.scoring import ScoringModel
     from models.rules.scoring.compilation import CompiledModel
     from models.rules.scoring.explanation import explain as explain_score
     from models.rules.scoring.kernel import score
+    from models.rules.scoring.moves import cheapest_moves
 
     workspace = session.workspace()
     model = workspace.scoring
@@ -53,10 +73,27 @@ def explained(lead: str, as_of: int | None) -> Explanation:
             raise UsageError(_unclear(lead, ids))
         content = None if as_of is None else versions.content_at(connection, "scoring", model.name, as_of)
         compiled = CompiledModel(model if content is None else ScoringModel.from_content(content), workspace.zone)
+        now = time.time_ns() // 1000 if as_of is None else as_of
         chunk = explanations.read_lead(connection, compiled, ids[0], as_of)
-    found = score(compiled, chunk, time.time_ns() // 1000 if as_of is None else as_of)
-    thresholds = workspace.lifecycle.edges().get("total", []) if (workspace.root / "lifecycle.yaml").is_file() else []
-    return explain_score(compiled, found, 0, thresholds)
+        header = explanations.header(connection, ids[0])
+        course = explanations.course(connection, ids[0], model.name, now)
+    found = score(compiled, chunk, now)
+    told = explain_score(compiled, found, 0)
+    lifecycle = workspace.lifecycle if (workspace.root / "lifecycle.yaml").is_file() else None
+    goal = _goal(told.total, header.stage, compiled.model, lifecycle)
+    return Explained(header, told, goal, cheapest_moves(compiled, found, 0) if goal else [], course)
+
+
+def _goal(total: float, stage: str, model: ScoringModel, lifecycle: Lifecycle | None) -> tuple[str, float] | None:
+    """What comes next, and its threshold: the next stage that takes more points; without a lifecycle the next band."""
+    if lifecycle is None:
+        edges = [(f"band {label}", edge) for label, edge in (model.bands.edges if model.bands else ())]
+    else:
+        from models.rules.lifecycle import LADDER
+
+        above = LADDER[LADDER.index(stage) + 1 :] if stage in LADDER else ()
+        edges = [(rung.value, edge) for rung in above if (edge := lifecycle.threshold(rung)) is not None]
+    return min((one for one in edges if one[1] > total), key=lambda one: one[1], default=None)
 
 
 def _instant(text: str | None) -> int | None:
@@ -76,21 +113,21 @@ def _unclear(lead: str, ids: list[int]) -> str:
     return f"{lead!r} means {len(ids)} leads: {shown}{', …' if len(ids) > 10 else ''}; give one of these ids"
 
 
-def _told(found: Explanation) -> dict[str, Any]:
+def _told(found: Explained) -> dict[str, Any]:
     """The explanation as plain data; instants in ISO 8601."""
-    from dataclasses import asdict
-
-    told = asdict(found) | {"as_of": _iso(found.as_of)}
+    score = found.score
+    told = asdict(score) | {"as_of": _iso(score.as_of), "lead": asdict(found.lead)}
     for key in ("rules", "unmatched"):
-        told[key] = [_told_rule(part) for part in getattr(found, key)]
-    told["clamps"] = [asdict(clamp) | {"effect": clamp.effect} for clamp in found.clamps]
-    told["parts"] = [{"what": what, "points": points} for what, points in found.parts()]
+        told[key] = [_told_rule(part) for part in getattr(score, key)]
+    told["clamps"] = [asdict(clamp) | {"effect": clamp.effect} for clamp in score.clamps]
+    told["parts"] = [{"what": what, "points": points} for what, points in score.parts()]
+    told["next"], told["next_threshold"] = found.goal or (None, None)
+    told["moves"] = [asdict(move) for move in found.moves]
+    told["history"] = [asdict(turn) | {"at": _iso(turn.at)} for turn in found.course]
     return told
 
 
 def _told_rule(part: RulePart) -> dict[str, Any]:
-    from dataclasses import asdict
-
     acts = [
         {"at": _iso(act.at), "points": act.points, **{k: v for k, v in act.touchpoint._asdict().items() if v}}
         for act in part.acts
@@ -106,9 +143,10 @@ def _iso(at: int) -> str:
     return instant(at).isoformat()
 
 
-def _print(found: Explanation) -> None:
+def _print(told: Explained) -> None:
     from rich.text import Text
 
+    found, lead = told.score, told.lead
     labels = [word for word in (found.cell, found.band, "surge" if found.surge else None) if word]
     if found.excluded:
         labels.append(f"excluded: {found.excluded}")
@@ -116,11 +154,13 @@ def _print(found: Explanation) -> None:
         labels.append("a must is not met")
     if found.shown is not None:
         labels.append(f"shown as {found.shown}")
-    head = Text.assemble(
-        (f"Lead {found.lead_id}", "bold"), ": ", (f"{found.total:.1f} points", "bold green"), f" ({', '.join(labels)})"
-    )
-    session.out.print(head)
+    said = f" ({', '.join(labels)})" if labels else ""
+    name = lead.name or lead.email or f"lead {found.lead_id}"
+    session.out.print(Text.assemble((name, "bold"), ": ", (f"{found.total:.1f} points", "bold green"), said))
+    who = [f"lead {found.lead_id}", lead.email if lead.name else None, lead.account, f"now {lead.stage}"]
+    session.out.print(Text(" · ".join(word for word in who if word)))
     session.out.print(f"{found.model} v{found.version}, as of {_iso(found.as_of)[:19]}Z", style="dim", markup=False)
+    _print_course(told)
     _print_rules(found)
     for gate in found.gates:
         if gate.kind == "must":
@@ -129,7 +169,7 @@ def _print(found: Explanation) -> None:
             state = "✗ applies" if gate.holds else "✓ does not apply"
         session.out.print(Text(f"  {gate.kind} {gate.name}: {state} ({gate.why})"))
     _print_unmatched(found)
-    _print_moves(found)
+    _print_moves(told)
 
 
 def _print_rules(found: Explanation) -> None:
@@ -173,13 +213,49 @@ def _print_unmatched(found: Explanation) -> None:
         session.out.print(Text(f"  {part.name}: {part.why} ({part.note or 'gives nothing now'})", "dim"))
 
 
-def _print_moves(found: Explanation) -> None:
+def _print_moves(found: Explained) -> None:
     from rich.text import Text
 
-    if found.next_threshold is not None:
-        missing = found.next_threshold - found.total
+    if found.goal is None:
+        return
+    name, threshold = found.goal
+    missing = f"{threshold - found.score.total:.1f} points to {name} at {threshold:g}"
+    if not found.moves:
+        session.out.print(Text(f"{missing}; no single act, and nothing to be learnt, would add to them"))
+        return
+    session.out.print(Text(f"{missing}; would add most, one at a time:"))
+    for move in found.moves[:MOVES_SHOWN]:
+        there = " (enough)" if found.score.total + move.gain >= threshold else ""
+        session.out.print(Text(f"  {move.gain:+.1f}  {move.rule}: {move.what}{there}"))
+
+
+def _print_course(found: Explained) -> None:
+    """The total over time as bars, oldest left, and the stages below."""
+    from rich.text import Text
+
+    totals = [(turn.at, turn.total) for turn in found.course if turn.stage is None and turn.total is not None]
+    if len(totals) > 1:
+        first, last = totals[0][0], totals[-1][0]
+        bars = sparkline(totals, min(CHART_WIDTH, len(totals)))
+        low, high = min(total for _, total in totals), max(total for _, total in totals)
         session.out.print(
-            Text(f"{missing:.1f} points to the next threshold at {found.next_threshold:g}; would add most:")
+            Text.assemble(f"{_iso(first)[:10]} ", (bars, "green"), f" {_iso(last)[:10]}  {low:.1f} … {high:.1f} points")
         )
-        for move in found.moves[:MOVES_SHOWN]:
-            session.out.print(Text(f"  {move.gain:+.1f}  {move.rule}: {move.what}"))
+    for turn in found.course:
+        if turn.stage is not None:
+            points = "" if turn.total is None else f" at {turn.total:.1f} points"
+            session.out.print(Text(f"  {_iso(turn.at)[:10]} → {turn.stage}{points}: {turn.cause}", "dim"))
+
+
+def sparkline(totals: list[tuple[int, float]], width: int) -> str:
+    """`width` bars between the first and the last instant, each the total that stood at its end."""
+    values = [total for _, total in totals]
+    low, span = min(0.0, *values), max(values) - min(0.0, *values)
+    first, last = totals[0][0], totals[-1][0]
+    bars, place = "", 0
+    for column in range(width):
+        until = first + (last - first) * column // max(1, width - 1)
+        while place + 1 < len(totals) and totals[place + 1][0] <= until:
+            place += 1
+        bars += BARS[round((values[place] - low) / span * (len(BARS) - 1)) if span else 0]
+    return bars

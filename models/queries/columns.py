@@ -21,6 +21,8 @@ from models.rules.touchpoints import Touchpoint
 
 CHUNK = 16_384
 """Leads in one call of the kernel: some 60 MB at ten activities a lead, and no faster with more (measured)."""
+FEW = 16
+"""Leads whose touchpoints are learnt one by one: a handful of them, where the table may hold a hundred thousand."""
 _LOW = (1 << 32) - 1
 _ARRAY_HEADER = 20
 """Bytes before the first element of PostgreSQL's binary one-dimensional array without nulls (array_send)."""
@@ -42,7 +44,7 @@ def read_chunk(connection: Connection, compiled: CompiledModel, ids: Sequence[in
     known[known] = leads.ids[position[known]] == lead_id[known]
     if not known.all():
         position, touchpoint, occurred_at = position[known], touchpoint[known], occurred_at[known]
-    if len(touchpoint) and int(touchpoint.max()) > compiled.known_touchpoints:
+    if len(ids) > FEW and len(touchpoint) and int(touchpoint.max()) > compiled.known_touchpoints:
         compiled.learn(read_touchpoints(connection, compiled.known_touchpoints))
     if len(missing := compiled.missing(touchpoint)):  # on PostgreSQL a lower id may be committed after a higher one
         compiled.learn(_touchpoints_of(connection, missing.tolist()))

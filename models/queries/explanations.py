@@ -5,6 +5,9 @@ Decides nothing about points. The lead's columns come from models.queries.column
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import orjson
 from sqlalchemy import Connection, text
 
 from models.queries import columns, history
@@ -19,6 +22,57 @@ _BY_IDENTITY = text(
     ORDER BY lead_id
     """
 )
+_HEADER = text(
+    """
+    SELECT l.attributes, l.email, a.name, l.stage FROM leads l LEFT JOIN accounts a ON a.id = l.account_id
+    WHERE l.id = :lead
+    """
+)
+_TOTALS = text(
+    """
+    SELECT c.at, c.total FROM score_changes c JOIN programme_versions v ON v.id = c.version_id
+    WHERE c.lead_id = :lead AND v.kind = 'scoring' AND v.name = :model AND c.at <= :until ORDER BY c.at, c.version_id
+    """
+)
+_STAGES = text(
+    "SELECT at, total, to_stage, cause FROM stage_changes WHERE lead_id = :lead AND at <= :until ORDER BY at, id"
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Who is explained: name, e-mail address, account and stage, where known."""
+
+    name: str | None
+    email: str | None
+    account: str | None
+    stage: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A point of the lead's way: its total as it became, or (with `stage`) a stage that it came to, and why."""
+
+    at: int
+    total: float | None
+    stage: str | None = None
+    cause: str | None = None
+
+
+def header(connection: Connection, lead_id: int) -> Header:
+    """Who the lead is now."""
+    attributes, email, account, stage = connection.execute(_HEADER, {"lead": lead_id}).one()
+    known = orjson.loads(attributes)
+    names = [str(known[key]).strip() for key in ("first_name", "last_name") if known.get(key)]
+    return Header(" ".join(names) or known.get("name"), email, account or known.get("company"), stage)
+
+
+def course(connection: Connection, lead_id: int, model: str, until: int) -> list[Turn]:
+    """The lead's totals under the model and its stages, as they became, up to an instant; oldest first."""
+    given = {"lead": lead_id, "model": model, "until": until}
+    totals = [Turn(at, total) for at, total in connection.execute(_TOTALS, given).all()]
+    moves = [Turn(*row) for row in connection.execute(_STAGES, {"lead": lead_id, "until": until}).all()]
+    return sorted(totals + moves, key=lambda turn: (turn.at, turn.stage is not None))
 
 
 def find(connection: Connection, word: str) -> list[int]:

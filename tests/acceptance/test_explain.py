@@ -52,6 +52,25 @@ def test_a_person_can_read_it(workspace: str) -> None:
     assert "industry is missing" in " ".join(done.stdout.split())
 
 
+def test_it_says_who_the_lead_is_where_it_stands_and_what_would_help(workspace: str) -> None:
+    told = json.loads(warmline("-w", workspace, "explain", "1", "--as-of", "2026-03-03T10:00:00Z", "--json").stdout)
+    assert told["lead"] == {"name": None, "email": "ana@acme.example", "account": None, "stage": "subscriber"}
+    assert (told["next"], told["next_threshold"]) == ("sales_qualified", 65)
+    assert all(move["gain"] > 0 for move in told["moves"])
+    assert not {"recommended", "searched-for-us", "opted-out"} & {move["rule"] for move in told["moves"]}
+    said = warmline("-w", workspace, "explain", "1", "--as-of", "2026-03-03T10:00:00Z").stdout
+    assert "lead 1 · now subscriber" in said
+    assert "to sales_qualified at 65; would add most, one at a time:" in said
+
+
+def test_a_course_is_drawn_from_low_to_high_over_time() -> None:
+    from cli.explain import sparkline
+
+    assert sparkline([(0, 0.0), (10, 35.0), (70, 70.0)], 8) == "▁▅▅▅▅▅▅█"
+    assert sparkline([(0, -10.0), (1, 0.0)], 2) == "▁█"
+    assert sparkline([(0, 0.0), (1, 0.0)], 2) == "▁▁"
+
+
 def test_before_anything_happened_there_are_no_points(workspace: str) -> None:
     told = json.loads(warmline("-w", workspace, "explain", "1", "--as-of", "2026-02-01", "--json").stdout)
     assert (told["total"], told["rules"]) == (0, [])

@@ -49,6 +49,15 @@ class CompiledRule:
     """Ten-thousandths below the first step, or of no activity (0), then per step; recency has `older` at the end.
     An attribute rule has what it gives where it holds; a points rule none."""
 
+    @cached_property
+    def in_words(self) -> str:
+        """What the rule asks for: `page_view where path starts with /pricing`."""
+        asked = self.rule
+        words = [" or ".join(asked.on)] if asked.on else []
+        words += [f"where {asked.where.describe()}"] if asked.where else []
+        words += [f"if {asked.condition.describe()}"] if asked.condition else []
+        return " ".join(words)
+
     @property
     def moves(self) -> bool:
         """True if its points change as time passes."""

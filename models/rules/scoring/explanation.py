@@ -1,7 +1,7 @@
 """Why a lead has its score: every rule with its points and activities, every clamp, and what did not match.
 
-Decides nothing that the kernel has not decided: the parts listed here add up to the score, always. Also says what
-would bring the lead to its next threshold at the least effort.
+Decides nothing that the kernel has not decided: the parts listed here add up to the score, always. What would bring
+the lead further: models.rules.scoring.moves.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.documents import shown
-from models.rules.scoring.columns import Floats
 from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule
-from models.rules.scoring.kernel import Scores, dimension_units, group_units, point_units, total_units
+from models.rules.scoring.kernel import NOTHING, Scores
 from models.rules.scoring.labels import Labels
 from models.rules.touchpoints import Touchpoint
 from models.rules.values import is_missing
@@ -68,15 +67,6 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Move:
-    """What one more activity of a rule now, or its attribute, would add to the total."""
-
-    rule: str
-    gain: float
-    what: str
-
-
-@dataclass(frozen=True)
 class Explanation:
     """A score with everything that it is made of. The points of the rules plus the clamps' effects are the total."""
 
@@ -98,10 +88,6 @@ class Explanation:
     unmatched: list[RulePart]
     clamps: list[Clamp]
     gates: list[Gate]
-    next_threshold: float | None
-    """The least threshold of the total above it; None at the top."""
-    moves: list[Move]
-    """The cheapest first: the largest gain."""
 
     def parts(self) -> list[tuple[str, float]]:
         """(what, points) of everything that makes the total: their sum, rounded to 4 decimals, is the total."""
@@ -110,18 +96,16 @@ class Explanation:
         return found + [(f"{clamp.bound} of {clamp.place}", clamp.effect) for clamp in clamps]
 
 
-def explain(compiled: CompiledModel, scores: Scores, position: int, thresholds: Iterable[float] = ()) -> Explanation:
-    """The score of the lead at `position` of the chunk. `thresholds`: the lifecycle's, beside those of the bands."""
+def explain(compiled: CompiledModel, scores: Scores, position: int) -> Explanation:
+    """The score of the lead at `position` of the chunk."""
     model, labels = compiled.model, Labels(compiled.model)
     parts = [_rule_part(compiled, scores, rule, position) for rule in compiled.rules]
-    total = float(scores.total[position])
-    edges = [*thresholds, *(edge for _, edge in (model.bands.edges if model.bands else ()))]
     return Explanation(
         lead_id=int(scores.chunk.leads.ids[position]),
         model=model.name,
         version=model.version,
         as_of=scores.as_of,
-        total=total,
+        total=float(scores.total[position]),
         cell=labels.cells(scores)[position],
         band=labels.bands(scores)[position],
         must=bool(scores.must[position]),
@@ -140,8 +124,6 @@ def explain(compiled: CompiledModel, scores: Scores, position: int, thresholds: 
         unmatched=[part for part in parts if not part.points],
         clamps=list(_clamps(compiled, scores, position)),
         gates=list(_gates(compiled, scores, position)),
-        next_threshold=min((edge for edge in edges if edge > total), default=None),
-        moves=_moves(compiled, scores, position),
     )
 
 
@@ -149,12 +131,13 @@ def _rule_part(compiled: CompiledModel, scores: Scores, rule: CompiledRule, posi
     dimension, group, _ = compiled.groups[rule.group]
     points = float(scores.rules[rule.index][position]) / UNIT + 0.0
     acts = list(_acts(compiled, scores, rule, position))
-    return RulePart(rule.rule.name, dimension, group, points, _why(rule), _note(scores, rule, position, acts), acts)
+    note = _note(scores, rule, position, acts)
+    return RulePart(rule.rule.name, dimension, group, points, rule.in_words, note, acts)
 
 
 def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> Iterable[Act]:
     kept = scores.kept[rule.index]
-    if kept is None:
+    if kept is None or kept is NOTHING:
         return
     for place in reversed(kept.position[kept.lead == position].tolist()):
         at = int(scores.chunk.activities.occurred_at[place])
@@ -163,14 +146,6 @@ def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position:
             weight = 2.0 ** ((at - scores.as_of) / rule.half_life) if rule.half_life else 1.0
             points = round((rule.rule.points or 0.0) * weight, 4)
         yield Act(at, compiled.touchpoint(int(scores.chunk.activities.touchpoint[place])), points)
-
-
-def _why(rule: CompiledRule) -> str:
-    asked = rule.rule
-    words = [" or ".join(asked.on)] if asked.on else []
-    words += [f"where {asked.where.describe()}"] if asked.where else []
-    words += [f"if {asked.condition.describe()}"] if asked.condition else []
-    return " ".join(words)
 
 
 def _note(scores: Scores, rule: CompiledRule, position: int, acts: list[Act]) -> str:
@@ -195,18 +170,19 @@ def _said(name: str, value: object) -> str:
 
 
 def _clamps(compiled: CompiledModel, scores: Scores, position: int) -> Iterable[Clamp]:
-    for index, (dimension, name, _) in enumerate(compiled.groups):
-        summed = sum(scores.rules[rule.index][position] for rule in compiled.rules if rule.group == index)
-        yield from _clamp(f"{dimension}/{name}", float(summed), float(scores.groups[index][position]))
-    for index, (name, _) in enumerate(compiled.dimensions):
-        rows = [row for row, (dimension, _, _) in enumerate(compiled.groups) if dimension == name]
-        summed = scores.groups[rows, position].sum()
-        yield from _clamp(name, float(summed), float(np.rint(scores.dimensions[index][position] * UNIT)))
+    groups = scores.groups[:, position]
+    summed = compiled.group_members @ scores.rules[:, position]
+    for index in np.flatnonzero(summed != groups).tolist():
+        dimension, name, _ = compiled.groups[index]
+        yield _clamp(f"{dimension}/{name}", float(summed[index]), float(groups[index]))
+    dimensions = np.rint(scores.dimensions[:, position] * UNIT)
+    summed = compiled.dimension_members @ groups
+    for index in np.flatnonzero(summed != dimensions).tolist():
+        yield _clamp(compiled.dimensions[index][0], float(summed[index]), float(dimensions[index]))
 
 
-def _clamp(place: str, summed: float, clamped: float) -> Iterable[Clamp]:
-    if summed != clamped:
-        yield Clamp(place, "limit" if clamped < summed else "floor", summed / UNIT, clamped / UNIT)
+def _clamp(place: str, summed: float, clamped: float) -> Clamp:
+    return Clamp(place, "limit" if clamped < summed else "floor", summed / UNIT, clamped / UNIT)
 
 
 def _gates(compiled: CompiledModel, scores: Scores, position: int) -> Iterable[Gate]:
@@ -214,42 +190,3 @@ def _gates(compiled: CompiledModel, scores: Scores, position: int) -> Iterable[G
         for part in parts:
             holds = bool(scores.facts.holds(part.condition.root)[position])
             yield Gate(kind, part.name, holds, part.condition.describe())
-
-
-def _moves(compiled: CompiledModel, scores: Scores, position: int) -> list[Move]:
-    """For each rule what the total would gain if it matched once more now; only gains, the largest first."""
-    better = {
-        rule.index: points
-        for rule in compiled.rules
-        if (points := _once_more(scores, rule, position)) is not None and points > scores.rules[rule.index, position]
-    }
-    tried = np.repeat(scores.rules[:, [position]], len(better), axis=1)  # a column for each rule that could give more
-    for column, (row, points) in enumerate(better.items()):
-        tried[row, column] = points
-    gains = _total(compiled, tried) / UNIT - scores.total[position]
-    found = [
-        Move(compiled.rules[row].rule.name, round(gain, 4), _why(compiled.rules[row]))
-        for row, gain in zip(better, gains.tolist(), strict=True)
-        if gain > 0
-    ]
-    return sorted(found, key=lambda move: -move.gain)
-
-
-def _once_more(scores: Scores, rule: CompiledRule, position: int) -> float | None:
-    """The rule's ten-thousandths with its attribute, or with one more activity now; None where its `if` forbids it."""
-    asked, kept = rule.rule, scores.kept[rule.index]
-    if kept is None:
-        return float(point_units(rule, np.ones(1))[0])
-    if asked.condition is not None and not scores.facts.holds(asked.condition.root)[position]:
-        return None
-    times = np.sort(kept.occurred_at[kept.lead == position])[::-1][: (asked.at_most or len(kept.lead) + 1) - 1]
-    if asked.kind == "recency":
-        return float(rule.values[0])
-    if asked.kind == "tiers":
-        return float(rule.values[np.searchsorted(rule.steps, len(times) + 1, side="right")])
-    weights = np.exp2((times - scores.as_of) / rule.half_life) if rule.half_life else np.ones(len(times))
-    return float(point_units(rule, np.array([1.0 + weights.sum()]))[0])
-
-
-def _total(compiled: CompiledModel, rules: Floats) -> Floats:
-    return total_units(compiled, dimension_units(compiled, group_units(compiled, rules)))
