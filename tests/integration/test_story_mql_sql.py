@@ -26,7 +26,9 @@ PEOPLE = [
     person("eve@larch.example", "Director of Demand Generation", "Larch", **FITTING),
     person("fay@orchard.example", "VP Sales", "Orchard", **FITTING),
     person("gus@pier.example", "Analyst", "Pier", industry="fintech", employees=300, country="DE"),
-    person("hal@oak.example", "Director", "Oak", industry="logistics", employees=4000, country="BR"),
+    person(
+        "hal@oak.example", "Director", "Oak", industry="logistics", employees=4000, country="BR", buying_role="Champion"
+    ),
     person("ida@elm.example", "Consultant", "Elm", employees=6, country="SE"),
     person("jim@gmail.com", "Growth Marketer"),
     person("info@fir.example"),

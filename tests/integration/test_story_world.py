@@ -25,6 +25,10 @@ def test_a_new_workspace_has_no_mistakes_and_no_warnings(name: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "told"),
     [
+        (
+            "balanced-hundred",
+            {"anna@lakeside.example": (85, "sales_qualified"), "ben@millrace.example": (85, "marketing_qualified")},
+        ),
         ("mql-sql", {"ana@northbeam.example": (70, "sales_qualified"), "ben@tidewater.example": (27, "lead")}),
     ],
 )
