@@ -42,6 +42,7 @@ class Identity(SQLModel, table=True):
     """What a source calls a lead: kind email | user_id | anonymous_id | external (value `source:id`)."""
 
     __tablename__ = "identities"
+    __table_args__ = ({"sqlite_with_rowid": False},)  # one search from an address to its lead, not two
 
     kind: str = columns.text_part()
     value: str = columns.text_part()

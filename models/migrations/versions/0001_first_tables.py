@@ -255,7 +255,8 @@ def upgrade() -> None:
     sa.Column('lead_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('recorded_at', sa.BigInteger(), nullable=False),
     sa.ForeignKeyConstraint(['lead_id'], ['leads.id'], ),
-    sa.PrimaryKeyConstraint('kind', 'value')
+    sa.PrimaryKeyConstraint('kind', 'value'),
+    sqlite_with_rowid=False
     )
     with op.batch_alter_table('identities', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_identities_lead_id'), ['lead_id'], unique=False)
