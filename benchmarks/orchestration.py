@@ -65,7 +65,7 @@ def _plainly(place: Path) -> None:
 
     folder, now = str(place), world.NOW
     reasons: tuple[Reason, ...] = ("touched", "due")
-    ingest_files.fn(folder, list_pending.fn(folder), now)
+    ingest_files.fn(folder, list_pending.fn(folder).waiting, now)
     for reason in reasons:
         ranges: Any = plan_scoring.fn(folder, now, reason)["ranges"]
         for first, last in ranges:

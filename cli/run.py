@@ -104,7 +104,7 @@ def _print_json(outcomes: Sequence[Outcome]) -> None:
     told = {
         outcome.flow: {"error": str(outcome.error)}
         if isinstance(outcome, Setback)
-        else {"headline": outcome.headline, **outcome.counts}
+        else {"headline": outcome.headline, **outcome.counts, **({"notes": outcome.notes} if outcome.notes else {})}
         for outcome in outcomes
     }
     typer.echo(orjson.dumps(told).decode())
@@ -116,3 +116,5 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         said = "[red]not done[/], see below" if isinstance(outcome, Setback) else outcome.headline
         session.out.print(f"{outcome.flow:<18} {said}", soft_wrap=True)
+        for note in () if isinstance(outcome, Setback) else outcome.notes:
+            session.err.print(note, markup=False, soft_wrap=True)

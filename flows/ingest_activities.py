@@ -6,7 +6,10 @@ score_leads finds the leads that were touched.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
+
+from prefect import get_run_logger
 
 from flows.batches import MOST_BATCHES, added, batch, instant_of, shared_out
 from flows.reports import Report, publish
@@ -22,12 +25,15 @@ pending = batch(list_pending)
 async def ingest_activities(workspace: str, now: datetime | None = None) -> Report:
     """Read what waits in the inbox of the workspace (a path). Raises InputError for unreadable files at the end."""
     at = instant_of(now)
-    waiting = await pending(workspace)
-    done = [await ingest(workspace, files, at) for files in shared_out(waiting, MOST_BATCHES - 1)]
+    inbox = await pending(workspace)
+    done = [await ingest(workspace, files, at) for files in shared_out(inbox.waiting, MOST_BATCHES - 1)]
     problems = [problem for batch_done in done for problem in batch_done.pop("problems")]
+    notes = [*inbox.notes, *(note for batch_done in done for note in batch_done.pop("notes"))]
+    for note in notes:
+        get_run_logger().warning(note)
     counts = added(done)
     headline = f"ingest {counts.get('accepted', 0):,} records of {counts.get('files', 0):,} files"
-    report = await publish("ingest_activities", headline, counts, at)
+    report = replace(await publish("ingest_activities", headline, counts, at), notes=notes)
     if problems:
         raise InputError("\n".join(problems))
     return report

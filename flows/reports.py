@@ -5,7 +5,7 @@ Decides nothing. Holds counts and headlines only: a person's name or address nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prefect.artifacts import acreate_table_artifact
@@ -17,11 +17,15 @@ from models.rules.instants import Micros, instant
 
 @dataclass(frozen=True)
 class Report:
-    """One flow run: its flow, its headline ("score 12,300 leads as of …"), and how many of what."""
+    """One flow run: its flow, its headline ("score 12,300 leads as of …"), and how many of what.
+
+    `notes`: what a person should look at though nothing failed, such as a file that is never read.
+    """
 
     flow: str
     headline: str
     counts: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 async def publish(flow: str, headline: str, counts: Mapping[str, float], now: Micros) -> Report:

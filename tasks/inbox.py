@@ -54,6 +54,15 @@ def ignored(workspace: Workspace) -> list[Path]:
     return sorted(path for path in found if path not in wanted and not _is_folder(path))
 
 
+def never_read(workspace: Workspace) -> list[str]:
+    """A line for each file that is ignored: which, and where and how it would have to lie to be read."""
+    return [
+        f"{path.relative_to(workspace.root)}: never read; allowed: inbox/KIND/FILE or inbox/KIND/MAPPING/FILE, KIND "
+        f"being {', '.join(ORDER)} and FILE ends in {' '.join(sources.SUFFIXES)}"
+        for path in ignored(workspace)
+    ]
+
+
 def _digest(workspace: Workspace, one: PendingFile) -> bytes | None:
     """None if the file cannot be read."""
     try:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import task
 
 from models.workspace import Workspace
-from tasks.inbox import REFUSALS, PendingFile, pending_files
+from tasks.inbox import REFUSALS, PendingFile, never_read, pending_files
 from tasks.intake import ingest_file
 
-__all__ = ["PendingFile", "ingest_files", "list_pending", "pending_files"]
+__all__ = ["Inbox", "PendingFile", "ingest_files", "list_pending", "pending_files"]
+
+
+class Inbox(NamedTuple):
+    """The files that are still to be read, in the order in which to read them, and a line for each that never is."""
+
+    waiting: list[PendingFile]
+    notes: list[str]
 
 
 @task(name="list-inbox")
-def list_pending(workspace: str) -> list[PendingFile]:
-    """The files of the inbox that are still to be read, in the order in which to read them."""
+def list_pending(workspace: str) -> Inbox:
+    """What lies in the inbox."""
     opened = Workspace.open(Path(workspace))
     try:
-        return pending_files(opened)
+        return Inbox(pending_files(opened), never_read(opened))
     finally:
         opened.database.close()
 
@@ -29,11 +36,13 @@ def list_pending(workspace: str) -> list[PendingFile]:
 def ingest_files(workspace: str, files: list[PendingFile], now: int) -> dict[str, Any]:
     """Read the files one after the other: counts of files and records; `problems`: why some could not be read.
 
-    `now` in microseconds. Safe to retry: what was read is known by its bytes.
+    `notes`: what else a person should know about a file. `now` in microseconds. Safe to retry: what was read is known
+    by its bytes.
     """
     opened = Workspace.open(Path(workspace))
     counts: Counter[str] = Counter(files=0, received=0, accepted=0, duplicate=0, rejected=0)
     problems: list[str] = []
+    notes: list[str] = []
     try:
         for kind, mapping, path in files:
             try:
@@ -42,6 +51,7 @@ def ingest_files(workspace: str, files: list[PendingFile], now: int) -> dict[str
                 problems.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             else:
                 counts.update({"files": 1, **summary.counts.as_dict()})
+                notes += [f"{path}: {warning}" for warning in summary.warnings]
     finally:
         opened.database.close()
-    return {**counts, "problems": problems}
+    return {**counts, "problems": problems, "notes": notes}

@@ -85,6 +85,9 @@ def ingest_file(
         if intake.begin(str(file), digest):
             with _collecting_seldom():
                 intake.read(records, reader.extract(facets, intake.ordinals), looked.size, progress)
+    if not intake.summary.counts.received:
+        said = "nothing but a header, blank lines or an empty list" if looked.size else "the file is empty"
+        intake.summary.warnings.append(f"no record in it: {said}")
     return intake.summary
 
 

@@ -143,3 +143,41 @@ def test_exit_codes(programme: Path, tmp_path: Path) -> None:
     assert "mappings/own.yaml:3:" in warmline(programme, "ingest", "leads", file, "--mapping", "own", code=3).stderr
     missing = "database_url=sqlite:////proc/nowhere/warmline.db"
     assert "/proc/nowhere" in warmline(programme, "--set", missing, "ingest", "leads", file, code=5).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "", "the file is empty"),
+        ("a.csv", "email,name\n", "nothing but a header"),
+        ("a.csv", "email,name\n,\n\n", "nothing but a header"),
+        ("a.jsonl", "\n", "nothing but a header"),
+        ("a.json", "[]", "nothing but a header"),
+    ],
+)
+def test_a_file_without_records_says_so(programme: Path, tmp_path: Path, name: str, content: str, said: str) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+    for _ in range(2):
+        done = warmline(programme, "ingest", "leads", file)
+        assert done.stdout.split() == ["received", "0", "accepted", "0", "duplicate", "0", "rejected", "0"]
+        assert f"no record in it: {said}" in " ".join(done.stderr.split())
+
+
+def test_a_run_names_what_it_did_not_read(tmp_path: Path) -> None:
+    programme = tmp_path / "new"
+    warmline(tmp_path, "init", programme)
+    leads = programme / "inbox" / "leads"
+    leads.mkdir(parents=True, exist_ok=True)
+    (leads / "a.xlsx").write_bytes(b"PK\x03\x04")
+    (leads / "b.csv").write_text("email\n")
+    (leads / "c.csv").write_text("email\nana@x.example\n")
+    done = warmline(programme, "run", "--only", "ingest_activities", "--json")
+    told = orjson.loads(done.stdout)["ingest_activities"]
+    assert (told["files"], told["accepted"]) == (2, 1)
+    assert [note.split("inbox/leads/")[1].split(";")[0] for note in told["notes"]] == [
+        "a.xlsx: never read",
+        "b.csv: no record in it: nothing but a header, blank lines or an empty list",
+    ]
+    plain = warmline(programme, "run", "--only", "ingest_activities")
+    assert "inbox/leads/a.xlsx: never read" in plain.stderr and "b.csv" not in plain.stderr
