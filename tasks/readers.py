@@ -202,7 +202,7 @@ def json_lines(file: BinaryIO, encoding: str) -> Iterator[Raw]:
             data = loads(text)
         except orjson.JSONDecodeError as error:
             if text.strip():
-                yield Raw(number, None, text, f"not JSON: {error}")
+                yield Raw(number, None, text, f"not JSON: {error.msg} at column {error.colno}")
             continue
         if text.count(b"{") + text.count(b"[") > MAX_DEPTH and _is_too_deep(data):
             yield Raw(number, None, text, TOO_DEEP)

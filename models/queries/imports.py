@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 from sqlalchemy import Connection, text
 
+from models.documents import SHOWN_CHARACTERS
 from models.queries import staging
 from models.tables import RejectedRecord
 
@@ -171,12 +172,23 @@ def _storable(words: str) -> str:
     return words.replace("\x00", "␀").encode("utf-8", "replace").decode()
 
 
-_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?<=found )[^;]+|\d[\d.,]*")
+_CUT = f".{{{SHOWN_CHARACTERS - 1}}}…"
+_QUOTED = rf"""(?<!\w)(?:'{_CUT}|"{_CUT}|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_FOUND = re.compile(
+    r"(?P<limit>\b(?:allowed:|is (?:before|after|longer than)|deeper than|the header has|closed within) .*)"
+    rf"|(?<=found ){_QUOTED}(?=;|$)|(?<=found ).+?(?=; allowed:|$)|(?<=an object but ).+"
+    rf"|{_QUOTED}|(?<![\w.])(?<!\w-)-?(?:0x[0-9a-f]+|\d[\d.,-]*)(?!\w)",
+    re.DOTALL,
+)
+"""What was found, in the words of the rules: quoted, after "found", or a number; a limit stands at the end."""
 
 
 def reason_kind(reason: str) -> str:
-    """The reason without what was found: what many refusals have in common, and nothing personal."""
-    return _QUOTED.sub("…", reason)
+    """The reason without what was found: what many refusals have in common, and nothing personal.
+
+    Names of columns and what is allowed stay, so that two reasons that ask for different mending are two.
+    """
+    return _FOUND.sub(lambda match: match["limit"] or "…", reason)
 
 
 def reasons(connection: Connection, reading: Reading) -> Counter[str]:

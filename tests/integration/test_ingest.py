@@ -268,7 +268,7 @@ def test_a_record_nested_too_deep_keeps_only_itself_out(workspace: Workspace, tm
     deep = '{"email":"a@x.example","type":"x","occurred_at":1,"properties":{"a":' + "[" * 300 + "]" * 300 + "}}\n"
     content = deep + lines({**ACT, "email": "bob@x.example"})
     assert counted(summary := ingest(workspace, "activities", tmp_path / "a.jsonl", content)) == (2, 1, 0, 1)
-    assert summary.reasons == {"nested deeper than …": 1}
+    assert summary.reasons == {"nested deeper than 64": 1}
 
 
 def test_whose_a_record_is_does_not_depend_on_how_the_file_falls_into_chunks(workspace: Workspace) -> None:
