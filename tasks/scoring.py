@@ -24,7 +24,7 @@ from models.queries.scores import Batch, Need, NewScores
 from models.rules.conditions import edges
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
-from models.rules.scoring.columns import NEVER
+from models.rules.scoring.columns import NEVER, Floats
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.envelope import next_changes
 from models.rules.scoring.kernel import Scores, score
@@ -203,13 +203,10 @@ class Scorer:
 
     def _scores(self, found: Scores) -> NewScores:
         due = next_changes(self._compiled, found, self._edges, self._predicates)
-        names = sorted(name for name, _ in self._compiled.dimensions)
-        row = {name: index for index, (name, _) in enumerate(self._compiled.dimensions)}
-        points = zip(*(found.dimensions[row[name]].tolist() for name in names), strict=True)
         return NewScores(
             lead_id=found.chunk.leads.ids.tolist(),
             total=found.total.tolist(),
-            dimensions=[orjson.dumps(dict(zip(names, each, strict=True))).decode() for each in points],
+            dimensions=_objects([name for name, _ in self._compiled.dimensions], found.dimensions),
             cell=self._labels.cells(found),
             band=self._labels.bands(found),
             must=found.must.astype(int).tolist(),
@@ -225,6 +222,15 @@ class Scorer:
             if holder is not None and surely_dead([holder]):  # a killed run's chunk must not wait for the lease's end
                 leases.release(connection, name, holder)
             return leases.claim(connection, name, owner, clock, clock + LEASE_SECONDS * 1_000_000)
+
+
+def _objects(names: Sequence[str], points: Floats) -> list[str]:
+    """For each lead its points by dimension as the text of a JSON object, keys sorted; `points`: a row per name."""
+    order = sorted(range(len(names)), key=names.__getitem__)
+    # A third of the time of a dict and a dump per lead: only the numbers differ, and repr writes them as JSON does.
+    key = [orjson.dumps(names[index]).decode().replace("%", "%%") for index in order]
+    template = "{" + ",".join(f"{name}:%r" for name in key) + "}"
+    return list(map(template.__mod__, zip(*(points[index].tolist() for index in order), strict=True)))
 
 
 def thresholds(workspace: Workspace) -> tuple[Mapping[str, Sequence[float]], list[Predicate]]:

@@ -123,19 +123,11 @@ def _recorded(connection: Connection, ids: Ints) -> tuple[Activities, Ints]:
     """The leads' scored activities in the kernel's order, and when each was recorded."""
     if not len(ids):
         return Activities.ordered(ids, ids, ids), ids
-    driver: Any = connection.connection.driver_connection
     among, parameters = staging.near(connection, "lead_id", ids.tolist())
-    names = ("lead_id", "touchpoint_id", "occurred_at", "recorded_at")
-    found: list[Ints]
-    if staging.is_sqlite(connection):
-        joined = ", ".join(f"group_concat({name}, ' ')" for name in names)
-        row = driver.execute(f"SELECT {joined} FROM activities WHERE machine = 0 AND {among}", parameters).fetchone()
-        found = [columns._numbers(part) for part in row]
-    else:
-        joined = ", ".join(f"array_send(array_agg({name}))" for name in names)
-        with driver.cursor(binary=True) as cursor:
-            cursor.execute(f"SELECT {joined} FROM activities WHERE machine = 0 AND {among}", parameters)
-            found = [columns._elements(part) for part in cursor.fetchone()]
+    kinds: dict[str, staging.Kind] = dict.fromkeys(
+        ("lead_id", "touchpoint_id", "occurred_at", "recorded_at"), "integer"
+    )
+    found = staging.gathered(connection, kinds, f"activities WHERE machine = 0 AND {among}", parameters)
     lead, touchpoint, occurred_at, recorded_at = found
     place = np.searchsorted(ids, lead)
     place[place == len(ids)] = 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from itertools import compress
 from typing import Any, NamedTuple
 
+import numpy as np
 from sqlalchemy import Connection
 
 from models.queries import queue, staging
@@ -69,6 +70,7 @@ class Need:
     stale: bool = False
 
 
+_REVISIONS: dict[str, staging.Kind] = {"lead_id": "integer", "revision": "integer"}
 _QUEUED = "SELECT lead_id FROM work_queue WHERE queue = 'score'"
 _DUE = "SELECT lead_id FROM scores WHERE model = {mark} AND next_change_at <= {mark}"
 _STALE = """
@@ -93,12 +95,13 @@ def _asked(connection: Connection, need: Need) -> list[tuple[str, str, tuple[Any
 
 def needed(connection: Connection, need: Need, first: int, last: int, limit: int) -> list[int]:
     """The leads with first ≤ id ≤ last that need a score, ascending, at most `limit`."""
-    mark, found = staging.mark(connection), set[int]()
+    mark, found = staging.mark(connection), [np.zeros(0, np.int64)]
     for statement, column, parameters in _asked(connection, need):
         # Each part is cut off on its own, so that none sorts more than is asked for.
-        bounded = f"{statement} AND {column} BETWEEN {mark} AND {mark} ORDER BY {column} LIMIT {int(limit)}"
-        found.update([row[0] for row in staging.rows(connection, bounded, (*parameters, first, last))])
-    return sorted(found)[:limit]
+        bounded = f"({statement} AND {column} BETWEEN {mark} AND {mark} ORDER BY {column} LIMIT {int(limit)}) n"
+        found += staging.gathered(connection, {"lead_id": "integer"}, bounded, (*parameters, first, last))
+    ids: list[int] = np.unique(np.concatenate(found))[:limit].tolist()
+    return ids
 
 
 def extent(connection: Connection, need: Need) -> tuple[int, int, int] | None:
@@ -148,8 +151,9 @@ def queued(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     if not ids:
         return {}
     among, parameters = staging.near(connection, "lead_id", ids)
-    statement = f"SELECT lead_id, revision FROM work_queue WHERE queue = 'score' AND {among}"
-    return {row[0]: row[1] for row in staging.rows(connection, statement, parameters)}
+    source = f"work_queue WHERE queue = 'score' AND {among}"
+    lead, revision = staging.gathered(connection, _REVISIONS, source, parameters)
+    return dict(zip(lead.tolist(), revision.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -253,5 +257,6 @@ def _revisions(connection: Connection, model: str, ids: Sequence[int]) -> dict[i
     if not ids:
         return {}
     among, parameters = staging.near(connection, "lead_id", ids)
-    statement = f"SELECT lead_id, revision FROM scores WHERE model = ? AND {among}"
-    return dict(staging.rows(connection, statement, (model, *parameters)))
+    source = f"scores WHERE model = ? AND {among}"
+    lead, revision = staging.gathered(connection, _REVISIONS, source, (model, *parameters))
+    return dict(zip(lead.tolist(), revision.tolist(), strict=True))

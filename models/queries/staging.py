@@ -7,9 +7,12 @@ round trip however many rows). Knows no table; every statement that goes through
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+import orjson
 import psycopg
+from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, SmallInteger, Table, Text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
@@ -21,6 +24,20 @@ DENSE = 0.5
 """From this share of their range on, ids are asked for as a range."""
 _ARRAYS = ((SmallInteger, "smallint[]"), (BigInteger, "bigint[]"), (Integer, "bigint[]"), (Text, "text[]"),
            (LargeBinary, "bytea[]"), (Float, "double precision[]"))  # fmt: skip
+Kind = Literal["integer", "text", "json"]
+_GATHERED_SQLITE: dict[Kind, str] = {
+    "integer": "group_concat({}, ' ')",
+    "text": "json_group_array({})",
+    "json": "'[' || group_concat({}, ',') || ']'",
+}
+_GATHERED_POSTGRESQL: dict[Kind, str] = {
+    "integer": "array_send(array_agg(({})::bigint))",
+    "text": "json_agg({})::text",
+    "json": "'[' || string_agg({}, ',') || ']'",
+}
+_ARRAY_HEADER = 20
+"""Bytes before the first element of PostgreSQL's binary one-dimensional array without nulls (array_send)."""
+_ELEMENT = np.dtype([("length", ">i4"), ("value", ">i8")])
 FEW = 200
 """Rows for which a temporary table costs more than it saves."""
 Row = tuple[Any, ...]
@@ -70,10 +87,16 @@ def mark(connection: Connection) -> str:
 
 
 def among(connection: Connection, column: str, ids: Sequence[int]) -> tuple[str, Row]:
-    """A condition on `column` for being one of the ids, however many, and its one parameter; in the driver's words."""
+    """A condition on `column` for being one of the ids, however many, and its parameters; in the driver's words.
+
+    Ids without a gap are asked for as the range that they are.
+    """
+    ids = sorted(set(ids))
+    if ids and len(ids) == ids[-1] - ids[0] + 1:
+        return f"{column} BETWEEN {mark(connection)} AND {mark(connection)}", (ids[0], ids[-1])
     if is_sqlite(connection):
         return f"{column} IN (SELECT value FROM json_each(?))", (f"[{','.join(map(str, ids))}]",)
-    return f"{column} = ANY(%s::bigint[])", (list(ids),)
+    return f"{column} = ANY(%s::bigint[])", (ids,)
 
 
 def near(connection: Connection, column: str, ids: Sequence[int]) -> tuple[str, Row]:
@@ -91,6 +114,34 @@ def rows(connection: Connection, statement: str, parameters: Row) -> list[Row]:
     driver: Any = connection.connection.driver_connection
     found: list[Row] = driver.execute(statement, parameters).fetchall()
     return found
+
+
+def gathered(connection: Connection, kinds: Mapping[str, Kind], source: str, parameters: Row) -> list[Any]:
+    """Expressions over `source` (what follows FROM), each as a column, in the order of its rows.
+
+    `integer` (none of them NULL) becomes an array, `text` a list with None for NULL, `json` (none NULL) a list of what
+    the texts say. One value crosses over for each column: no object is made for a row.
+    """
+    driver: Any = connection.connection.driver_connection
+    if is_sqlite(connection):
+        asked = ", ".join(_GATHERED_SQLITE[kind].format(name) for name, kind in kinds.items())
+        found = driver.execute(f"SELECT {asked} FROM {source}", parameters).fetchone()
+    else:
+        asked = ", ".join(_GATHERED_POSTGRESQL[kind].format(name) for name, kind in kinds.items())
+        with driver.cursor(binary=True) as cursor:
+            found = cursor.execute(f"SELECT {asked} FROM {source}", parameters).fetchone()
+    return [
+        _integers(value) if kind == "integer" else orjson.loads(value or "[]")
+        for kind, value in zip(kinds.values(), found, strict=True)
+    ]
+
+
+def _integers(value: str | bytes | None) -> NDArray[np.int64]:
+    if value is None:
+        return np.zeros(0, np.int64)
+    if isinstance(value, str):
+        return np.fromstring(value, np.int64, sep=" ")
+    return np.frombuffer(value, _ELEMENT, offset=_ARRAY_HEADER)["value"].astype(np.int64)
 
 
 def table_of(model: type[SQLModel]) -> Table:

@@ -43,6 +43,8 @@ ROLES = frozenset(
     unsubscribe webmaster welcome""".split()
 )
 
+_PROVIDERS = dict.fromkeys(FREE, "free") | dict.fromkeys(DISPOSABLE, "disposable")
+
 
 def domain_of(email: str) -> str | None:
     """The part after the last @, lower case; None without one."""
@@ -50,23 +52,15 @@ def domain_of(email: str) -> str | None:
     return domain.strip().casefold() if found else None
 
 
-def _provider(domain: str) -> str | None:
-    """disposable or free, by the domain or a parent of it (mail.mailinator.com)."""
-    if domain in FREE and domain not in DISPOSABLE:
-        return "free"
-    parent = domain
-    while parent:
-        if parent in DISPOSABLE:
-            return "disposable"
-        parent = parent.partition(".")[2]
-    return None
-
-
 def mailbox_kind(email: str) -> str | None:
     """disposable, free, role or business, the first that applies; None for what is no address."""
     local, found, domain = email.strip().casefold().rpartition("@")
     if not found or not domain:
         return None
-    if (provider := _provider(domain)) is not None:
+    if (provider := _PROVIDERS.get(domain)) is not None:
         return provider
+    parent = domain
+    while "." in (parent := parent.partition(".")[2]):  # mail.mailinator.com
+        if parent in DISPOSABLE:
+            return "disposable"
     return "role" if local.partition("+")[0] in ROLES else "business"

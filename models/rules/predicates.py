@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import regex
@@ -21,6 +22,8 @@ ReadList = Callable[[str], str]
 """Relative path → text of the file; OSError or UnicodeDecodeError if it cannot be read."""
 MATCH_SECONDS = 0.25
 """A pattern that needs longer on one value (catastrophic backtracking) does not match it."""
+EXACT = 2.0**53
+"""Up to here every whole number is a float."""
 RANGES: dict[str, Callable[[Any, Any], bool]] = {
     "from": lambda x, bound: bool(x >= bound),
     "to": lambda x, bound: bool(x <= bound),
@@ -121,6 +124,12 @@ class Condition:
             if not test.holds(one):
                 return False
         return True
+
+    @cached_property
+    def of_numbers(self) -> bool:
+        """True if nothing is asked but ranges of numbers that a float holds exactly."""
+        plain = self.present is None and self.negated is None and bool(self.tests)
+        return plain and all(isinstance(t, Range) and not t.is_instant and abs(t.bound) <= EXACT for t in self.tests)
 
     def describe(self) -> str:
         words = [test.describe() for test in self.tests]

@@ -7,7 +7,6 @@ owner). What depends on time is computed at the instant asked for and never kept
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,17 +16,16 @@ from numpy.typing import NDArray
 from models.rules.instants import DAY
 from models.rules.instants import instant as datetime_of
 from models.rules.mailboxes import domain_of, mailbox_kind
-from models.rules.predicates import All, Condition, Leaf, Node, Not, Range
+from models.rules.predicates import EXACT, All, Leaf, Node, Not, Range
 from models.rules.scoring.calendar import age_at
-from models.rules.scoring.columns import NEVER, Chunk, Ints, Leads, Truths
-from models.rules.values import as_instant, as_text
+from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints, Leads, Truths
+from models.rules.values import as_instant
 
 TIMED = frozenset(("days_since_created", "age"))
 """Attributes whose value changes with time alone."""
 MOST_VALUES = 200_000
 """Distinct values of an attribute that are remembered; beyond it the memory starts afresh (peak memory stays flat)."""
 _NUMERIC = {int, float, type(None)}
-_EXACT = 2.0**53
 _COMPARE: dict[str, Callable[[Any, Any], NDArray[np.bool_]]] = {
     "from": np.greater_equal,
     "to": np.less_equal,
@@ -80,7 +78,7 @@ class Vocabulary:
             self.__init__()  # type: ignore[misc]
         kinds = set(map(type, values))
         if bool in kinds:  # as keys they would equal 1 and 0; to predicates they are the texts true and false
-            values = [as_text(v) if v is True or v is False else v for v in values]
+            values = ["true" if v is True else "false" if v is False else v for v in values]
         if kinds & {list, dict, tuple}:
             values = [_Key(v) if isinstance(v, list | dict | tuple) else v for v in values]
         return np.fromiter(map(self._codes.__getitem__, values), np.int64, len(values))
@@ -91,21 +89,9 @@ class Vocabulary:
         start = 0 if known is None else len(known)
         values = self._codes.values_seen
         if known is None or start < len(values):
-            new = _evaluated(leaf.condition, values[start:])
+            new = np.fromiter(map(leaf.condition.matches, values[start:]), np.bool_, len(values) - start)
             known = self._truths[leaf] = new if known is None else np.concatenate((known, new))
         return known
-
-
-def _evaluated(condition: Condition, values: list[Any]) -> NDArray[np.bool_]:
-    """Whether the condition holds for each value."""
-    tests = condition.tests
-    if tests and condition.present is None and condition.negated is None and set(map(type, values)) <= _NUMERIC:
-        ranges = [test for test in tests if isinstance(test, Range) and not test.is_instant]
-        exact = all(value is None or -_EXACT <= value <= _EXACT for value in values)
-        if exact and len(ranges) == len(tests) and all(abs(test.bound) <= _EXACT for test in ranges):
-            numbers = np.array([math.nan if value is None else value for value in values], np.float64)
-            return np.logical_and.reduce([_COMPARE[test.operator](numbers, test.bound) for test in ranges])  # type: ignore[no-any-return]
-    return np.fromiter(map(condition.matches, values), np.bool_, len(values))
 
 
 class Attributes:
@@ -125,9 +111,17 @@ class Facts:
 
     def __init__(self, vocabularies: dict[str, Vocabulary], values: Callable[[str], Sequence[Any]]) -> None:
         self._vocabularies = vocabularies
-        self.values = values
-        self._columns: dict[str, Ints] = {}
+        self._read = values
+        self._values: dict[str, Sequence[Any]] = {}
+        self._codes: dict[str, Ints] = {}
+        self._numbers: dict[str, Floats | None] = {}
         self._known: dict[Leaf, Truths] = {}
+
+    def values(self, name: str) -> Sequence[Any]:
+        """One attribute of each of them."""
+        if name not in self._values:
+            self._values[name] = self._read(name)
+        return self._values[name]
 
     def holds(self, node: Node) -> Truths:
         """For each of them whether the predicate holds."""
@@ -142,13 +136,24 @@ class Facts:
         return joined
 
     def _leaf(self, leaf: Leaf) -> Truths:
-        name = leaf.attribute
+        name, tests = leaf.attribute, leaf.condition.tests
+        if leaf.condition.of_numbers and (numbers := self._as_numbers(name)) is not None:
+            within = [_COMPARE[test.operator](numbers, test.bound) for test in tests if isinstance(test, Range)]
+            return np.asarray(np.logical_and.reduce(within))
         vocabulary = self._vocabularies.get(name)
         if vocabulary is None:
             vocabulary = self._vocabularies[name] = Vocabulary()
-        if name not in self._columns:
-            self._columns[name] = vocabulary.encode(self.values(name))
-        return vocabulary.truths(leaf)[self._columns[name]]
+        if name not in self._codes:
+            self._codes[name] = vocabulary.encode(self.values(name))
+        return vocabulary.truths(leaf)[self._codes[name]]
+
+    def _as_numbers(self, name: str) -> Floats | None:
+        """The attribute where it is nothing but numbers (missing = NaN, of which no comparison holds), else None."""
+        if name not in self._numbers:
+            values, self._numbers[name] = self.values(name), None
+            if set(map(type, values)) <= _NUMERIC and not any(abs(value) > EXACT for value in values if value):
+                self._numbers[name] = np.array(values, np.float64)
+        return self._numbers[name]
 
 
 def values_of(name: str, chunk: Chunk, instant: int, first: First) -> Sequence[Any]:
@@ -164,13 +169,13 @@ def values_of(name: str, chunk: Chunk, instant: int, first: First) -> Sequence[A
         return first(name.removeprefix("first."), chunk, instant)
     if name == "days_since_created":
         return _days(leads, instant)
-    own = [attributes.get(name) for attributes in leads.attributes]
     if name == "email_domain":
-        return _derived(own, leads.emails, domain_of)
+        return _derived(name, leads, domain_of)
     if name == "mailbox":
-        return _derived(own, leads.emails, mailbox_kind)
+        return _derived(name, leads, mailbox_kind)
     if name == "email":
-        return [written if email is None else email for written, email in zip(own, leads.emails, strict=True)]
+        return _derived(name, leads, str)
+    own = [attributes.get(name) for attributes in leads.attributes]
     if name == "age":
         born = [attributes.get("birth_date") for attributes in leads.attributes]
         return [written if (age := _age(b, instant)) is None else age for written, b in zip(own, born, strict=True)]
@@ -192,8 +197,12 @@ def _of_accounts(name: str, accounts: Sequence[Mapping[str, Any] | None], count:
     return [None if account is None else account.get(name) for account in accounts]
 
 
-def _derived(own: list[Any], emails: Sequence[str | None], derive: Callable[[str], str | None]) -> list[Any]:
-    return [written if email is None else derive(email) for written, email in zip(own, emails, strict=True)]
+def _derived(name: str, leads: Leads, derive: Callable[[str], str | None]) -> list[Any]:
+    """From the e-mail address; without one what is written."""
+    return [
+        attributes.get(name) if email is None else derive(email)
+        for attributes, email in zip(leads.attributes, leads.emails, strict=True)
+    ]
 
 
 def _age(born: Any, at: int) -> int | None:

@@ -125,12 +125,13 @@ class CompiledModel:
         """For each rule (rows) which of these touchpoints it counts."""
         counted = np.zeros((len(self.rules), len(points)), np.bool_)
         types = np.array([point.type for point in points], object)
-        facts = Facts({}, lambda name: _fields(name, points))
-        for compiled in self.rules:
-            for kind in compiled.rule.on or ():
-                counted[compiled.index] |= types == kind
-            if compiled.rule.where is not None and counted[compiled.index].any():
-                counted[compiled.index] &= facts.holds(compiled.rule.where.root)
+        for kind in set(types):
+            here = np.flatnonzero(types == kind)
+            facts = _facts([points[index] for index in here])  # a predicate is asked about the rule's own types only
+            for compiled in self.rules:
+                if kind in (compiled.rule.on or ()):
+                    where = compiled.rule.where
+                    counted[compiled.index, here] = True if where is None else facts.holds(where.root)
         return counted
 
     def visits(self, rule: int) -> NDArray[np.bool_]:
@@ -278,6 +279,10 @@ def _wider(table: NDArray[np.bool_], last: int) -> NDArray[np.bool_]:
     wider = np.zeros((len(table), max(last + 1, table.shape[1])), np.bool_)
     wider[:, : table.shape[1]] = table
     return wider
+
+
+def _facts(points: Sequence[Touchpoint]) -> Facts:
+    return Facts({}, lambda name: _fields(name, points))
 
 
 def _fields(name: str, points: Sequence[Touchpoint]) -> list[str | None]:
