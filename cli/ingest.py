@@ -22,6 +22,7 @@ class Kind(StrEnum):
 
 
 class RecordedAt(StrEnum):
+    AUTO = "auto"
     OCCURRED = "occurred"
     NOW = "now"
 
@@ -37,8 +38,11 @@ def ingest(
     ] = None,
     recorded_at: Annotated[
         RecordedAt,
-        typer.Option(help="When the records count as known: since they occurred (a backfill), or from now on."),
-    ] = RecordedAt.OCCURRED,
+        typer.Option(
+            help="When the records count as known: since they occurred (a backfill), from now on, or (auto) the first "
+            "until the programme has scored for the first time, the second ever after."
+        ),
+    ] = RecordedAt.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,
 ) -> None:
     """Read files of leads, accounts, activities or deals. The same file twice changes nothing."""

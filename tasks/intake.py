@@ -11,14 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy.exc import DBAPIError
 
 from models.errors import StorageError
-from models.queries import imports, intakes
+from models.queries import imports, intakes, versions
 from models.queries.activities import Touchpoints
 from models.queries.imports import Counts, Reading, Rejected
 from models.queries.intakes import Terms
@@ -47,6 +47,7 @@ RETRIES = 5
 _TRY_AGAIN = {"40001", "40P01"}
 """PostgreSQL: serialization failure and deadlock; the transaction is gone, and can simply be done again."""
 
+RecordedAt = Literal["auto", "occurred", "now"]
 Progress = Callable[[int, int, Counts], None]
 """(bytes read, bytes in all, counts so far)"""
 
@@ -67,12 +68,13 @@ def ingest_file(
     file: Path,
     mapping: str | None,
     now: int,
-    recorded_at: Literal["occurred", "now"] = "occurred",
+    recorded_at: RecordedAt = "auto",
     progress: Progress | None = None,
 ) -> Summary:
     """Store the records of `file`. Safe to kill and to repeat; several processes may do it at once.
 
-    `recorded_at`: `occurred` for a backfill (known since it happened), `now` for news. InputError if the file cannot be
+    `recorded_at`: `occurred` for a backfill (known since it happened), `now` for news, `auto` for a backfill until the
+    programme has scored for the first time, for news ever after (docs/decisions.md). InputError if the file cannot be
     read, StorageError if the database cannot be written: what was committed stays, and the next run goes on from there.
     """
     reader = sources.choose(workspace, kind, mapping)
@@ -99,6 +101,7 @@ class _Intake:
         self.ordinals = Ordinals()
         self._database, self._reader, self._now = database, reader, now
         self._terms = Terms(reader.source, now, now if recorded_at == "now" else None)
+        self._asks_since_when = recorded_at == "auto"
         self._touchpoints = Touchpoints()
         self._import = Reading(0, Counts(), False)
         self._own = Counts()
@@ -108,6 +111,10 @@ class _Intake:
         """Open the import, or the unfinished one of the same bytes; False if it is all known already."""
         kind, name = self._reader.kind, self._reader.name
         with self._database.write() as connection:
+            if self._asks_since_when:
+                begun = versions.begun(connection, "scoring")
+                news = begun is not None and begun < self._now
+                self._terms = replace(self._terms, recorded_at=self._now if news else None)
             imports.lock(connection, digest)
             before = imports.find(connection, digest)
             if before and before.finished and self._still_says_all(imports.is_newest(connection, before, kind, name)):

@@ -13,6 +13,8 @@ from sqlalchemy import Connection
 
 from models.queries import accounts, activities, attributes, deals, identities, leads, queue, staging
 from models.queries.activities import Touchpoints
+from models.queries.attributes import Change
+from models.rules.past import CREATED, EMAIL
 from models.rules.records import AccountFacts, ActivityFacts, Identity, Intake
 
 
@@ -27,6 +29,13 @@ class Terms:
     def recorded(self, occurred_at: int) -> int:
         """When something that occurred then counts as known: never after `now`."""
         return self.recorded_at if self.recorded_at is not None else min(occurred_at, self.now)
+
+    def noted(self, lead: int, name: str, before: object, after: object) -> list[Change]:
+        """What a lead's column was and is, for the history; nothing in a backfill, where it counts as always so."""
+        if self.recorded_at is None:
+            return []
+        said = {name: {"from": before, "to": after}}
+        return [attributes.change("lead", lead, self.recorded_at, self.recorded_at, self.source, said)]
 
 
 @dataclass
@@ -118,14 +127,17 @@ def _store_leads(
         leads.make(people, made, created_at, terms.recorded(created_at))
     for identity, owner in resolution.links.items():
         if identity[0] == "email":
-            leads.address(
-                people, owner, identity[1], is_stated=chunk.intakes[resolution.linked_by[identity]].lead is not None
-            )
+            before = people.by_id[owner].email
+            is_stated = chunk.intakes[resolution.linked_by[identity]].lead is not None
+            if leads.address(people, owner, identity[1], is_stated=is_stated) and owner not in resolution.created:
+                people.changes += terms.noted(owner, EMAIL, before, identity[1])
     for index, intake in enumerate(chunk.intakes):
         if (lead := lead_of[index]) is None or lead not in people.by_id:
             continue
-        created_at = _created_at(intake, terms.now)
+        created_at, since = _created_at(intake, terms.now), people.by_id[lead].created_at
         if leads.came_to_be(people, lead, created_at, terms.recorded(created_at)):
+            if lead not in resolution.created:
+                people.changes += terms.noted(lead, CREATED, since, created_at)
             chunk.news.add(index)
             chunk.touched.add(lead)
         if intake.lead:
@@ -181,7 +193,8 @@ def _store_activities(
         # A new lead was made with the earliest time of its records; few of the others are told anything earlier.
         if facts.occurred_at < earliest.get(lead, resolution.since.get(lead, 0)):
             earliest[lead] = facts.occurred_at
-    leads.knew_since(connection, {lead: (at, terms.recorded(at)) for lead, at in earliest.items()})
+    lowered = leads.knew_since(connection, {lead: (at, terms.recorded(at)) for lead, at in earliest.items()})
+    attributes.append(connection, [change for one in lowered for change in terms.noted(one[0], CREATED, *one[1:])])
     lost = activities.insert(connection, rows, ids)
     for key, (index, _) in chunk.fresh.items():
         if key not in lost:

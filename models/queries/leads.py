@@ -100,11 +100,16 @@ def came_to_be(people: People, key: int, at: int, recorded_at: int) -> bool:
     return True
 
 
-def address(people: People, key: int, email: str, *, is_stated: bool) -> None:
-    """A new address leads to this lead: it becomes the one to write to, if it has none or a lead record states it."""
+def address(people: People, key: int, email: str, *, is_stated: bool) -> bool:
+    """A new address leads to this lead: it becomes the one to write to, if it has none or a lead record states it.
+
+    True if it does.
+    """
     person = people.by_id[key]
-    if person.email is None or is_stated:
-        person.email, person.is_changed = email, True
+    if person.email is not None and not is_stated:
+        return False
+    person.email, person.is_changed = email, True
+    return True
 
 
 def save(connection: Connection, people: People) -> None:
@@ -135,16 +140,21 @@ def save(connection: Connection, people: People) -> None:
     staging.update(connection, Lead, stated, moved)
 
 
-def knew_since(connection: Connection, times: Mapping[int, tuple[int, int]]) -> None:
-    """Leads did something at (occurred_at, recorded_at): those that came to be later, by what was known, did then."""
+def knew_since(connection: Connection, times: Mapping[int, tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Leads did something at (occurred_at, recorded_at): those that came to be later, by what was known, did then.
+
+    (lead, since when it was known before, since when now) of these.
+    """
     lock = "" if staging.is_sqlite(connection) else " ORDER BY id FOR UPDATE"  # only ever earlier, whoever else says so
     statement = "SELECT id, created_at, recorded_at FROM leads WHERE id {among}" + lock
-    earlier = [
-        (times[key][0], min(times[key][1], recorded_at), key)
+    found = [
+        (created_at, times[key][0], min(times[key][1], recorded_at), key)
         for key, created_at, recorded_at in staging.select_among(connection, statement, sorted(times), "bigint")
         if times[key][0] < created_at
     ]
-    staging.update(connection, Lead, ("created_at", "recorded_at"), sorted(earlier, key=lambda row: row[2]))
+    found.sort(key=lambda row: row[3])
+    staging.update(connection, Lead, ("created_at", "recorded_at"), [row[1:] for row in found])
+    return [(key, before, after) for before, after, _, key in found]
 
 
 def accounts_of(connection: Connection, wanted: Iterable[int]) -> dict[int, int]:
