@@ -21,6 +21,7 @@ from cli import (
     explain,
     ingest,
     init,
+    marks,
     messages,
     rejected,
     review,
@@ -64,6 +65,7 @@ app.command()(run.run)
 app.command()(explain.explain)
 app.command()(review.review)
 app.command()(coverage.coverage)
+app.command()(marks.marks)
 app.command()(schema.schema)
 app.command()(score.score)
 app.command()(serve.serve)

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.documents import ConfigurationError, Document, Location, Problem, shown
+from models.rules.machine import MachineRules
 from models.rules.mail import Refused, address
 
 PREFIX = "WARMLINE_"
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     sender: Sender = Sender()
     prefect: Prefect = Prefect()
     web: Web = Web()
+    machine: MachineRules = MachineRules()
     schedules: dict[str, str] = {}
 
     @classmethod

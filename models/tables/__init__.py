@@ -1,6 +1,6 @@
 """The SQLModel tables, by noun. Importing this package registers them all with `SQLModel.metadata`."""
 
-from models.tables.behaviour import Activity, Deal, Import, RejectedRecord, Touchpoint
+from models.tables.behaviour import Activity, Deal, Import, MachineMark, RejectedRecord, Touchpoint
 from models.tables.people import Account, AttributeChange, Identity, Lead
 from models.tables.programme import Assignment, Enrolment, Message, StageChange, Suppression
 from models.tables.scoring import Activation, Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
@@ -17,6 +17,7 @@ __all__ = [
     "Import",
     "Lead",
     "Lease",
+    "MachineMark",
     "Message",
     "ProgrammeVersion",
     "QueuedWork",

@@ -41,6 +41,12 @@ class Activity(SQLModel, table=True):
             sqlite_where=text("machine = 0"),
             postgresql_where=text("machine = 0"),
         ),
+        Index(
+            "ix_activities_machine",
+            "lead_id",
+            sqlite_where=text("machine = 1"),
+            postgresql_where=text("machine = 1"),
+        ),
     )
 
     id: int | None = columns.key()
@@ -52,6 +58,19 @@ class Activity(SQLModel, table=True):
     recorded_at: int = columns.at()
     machine: int = columns.flag()  # 1 = suspected scanner or machine open: kept, not scored
     properties: str | None = columns.optional_text()  # JSON object: what the source said beyond the touchpoint
+
+
+class MachineMark(SQLModel, table=True):
+    """Why an activity is suspected to be a machine's, and since when that was known. `activities.machine` is 1 while it
+    has a mark that is not lifted. A row is never taken away: `lifted_at` is when the suspicion was given up."""
+
+    __tablename__ = "machine_marks"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    activity_id: int = columns.id_part()
+    reason: str = columns.text_part()  # one of models.rules.machine.REASONS
+    recorded_at: int = columns.id_part()
+    lifted_at: int | None = columns.optional_at()
 
 
 class Deal(SQLModel, table=True):

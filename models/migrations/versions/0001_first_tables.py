@@ -37,6 +37,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('dedupe')
     )
     with op.batch_alter_table('activities', schema=None) as batch_op:
+        batch_op.create_index('ix_activities_machine', ['lead_id'], unique=False, sqlite_where=sa.text('machine = 1'), postgresql_where=sa.text('machine = 1'))
         batch_op.create_index('ix_activities_scored', ['lead_id', 'occurred_at', 'touchpoint_id'], unique=False, sqlite_where=sa.text('machine = 0'), postgresql_where=sa.text('machine = 0'))
 
     op.create_table('attribute_changes',
@@ -74,6 +75,14 @@ def upgrade() -> None:
     sa.Column('owner', sa.Text(), nullable=False),
     sa.Column('until', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('name')
+    )
+    op.create_table('machine_marks',
+    sa.Column('activity_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('recorded_at', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('lifted_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('activity_id', 'reason', 'recorded_at'),
+    sqlite_with_rowid=False
     )
     op.create_table('programme_versions',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
