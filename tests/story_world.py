@@ -169,7 +169,10 @@ async def _chapter(played: Played, day: float) -> None:
     nurture(workspace, now)
     played.taken.update(_ways(played, now, before, after))
     tally = (await deliver(delivery(workspace, now))).summary()
-    assert not any(tally.get(trouble) for trouble in ("failed", "unknown", "deferred")), tally
+    troubles = played.rows(
+        "SELECT template, state, reason FROM messages WHERE state IN ('queued', 'failed', 'unknown')"
+    )
+    assert not troubles, (tally, troubles)
     _look(played, day, now)
 
 

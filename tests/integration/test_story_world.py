@@ -8,7 +8,10 @@ import pytest
 
 import playbooks
 from cli import init
+from models.rules.appointments import AppointmentTold
+from models.rules.notification import COMMON_ATTRIBUTES
 from models.workspace import SETTINGS_FILE, Workspace
+from tasks.rendering import Rendered, Templates
 from tests.story_world import act, playing_in, trial_of
 
 NAMES = sorted(path.parent.name for path in Path(playbooks.__file__).parent.glob(f"*/{SETTINGS_FILE}"))
@@ -22,6 +25,20 @@ def test_a_new_workspace_has_no_mistakes_and_no_warnings(name: str, tmp_path: Pa
     assert workspace.scoring.warnings == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_mail_renders_where_nothing_is_known_of_a_lead(name: str) -> None:
+    templates = Templates(Path(playbooks.__file__).parent / name / "emails")
+    sender = {"name": "Ours", "email": "us@ours.example", "postal_address": "1 Quay Street"}
+    lead = {**dict.fromkeys(COMMON_ATTRIBUTES), "email": "ana@northbeam.example", "stage": "lead"}
+    appointment = AppointmentTold(when="Tuesday, 10:00", zone="Lisbon", minutes=30, rep="Jo", where="here", asked=False)
+    known = {"lead": lead, "account": {"name": None}, "sender": sender, "unsubscribe_url": "https://ours.example/u"}
+    for folder in sorted(path.name for path in templates.folder.iterdir()):
+        done = templates.render(folder, {**known, "appointment": appointment})
+        assert isinstance(done, Rendered), done
+        assert "None" not in done.subject + done.text
+        assert "Quay Street" in done.text
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -29,7 +46,16 @@ def test_a_new_workspace_has_no_mistakes_and_no_warnings(name: str, tmp_path: Pa
             "balanced-hundred",
             {"anna@lakeside.example": (85, "sales_qualified"), "ben@millrace.example": (85, "marketing_qualified")},
         ),
+        (
+            "hot-warm-cold",
+            {"alma@sol.example": (80, "sales_qualified"), "edu@lua.example": (10, "lead")},
+        ),
+        (
+            "fit-activity-grid",
+            {"ada@auwerk.example": (170, "sales_qualified"), "dora@nowhere.example": (0, "subscriber")},
+        ),
         ("mql-sql", {"ana@northbeam.example": (70, "sales_qualified"), "ben@tidewater.example": (27, "lead")}),
+        ("shop-journey", {"alma@petit.example": (58, "sales_qualified"), "boris@garage.example": (3, "lead")}),
     ],
 )
 async def test_the_example_of_the_readme_comes_out_as_it_says(
