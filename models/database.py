@@ -7,10 +7,12 @@ how a driver's error is told. Never holds a query: those live in models.queries,
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
@@ -21,6 +23,7 @@ from models.migrations import HEAD, upgrade
 BUSY_SECONDS = 60
 """How long a SQLite writer waits for another one; no write transaction of ours lasts beyond 0.2 s."""
 
+_MEMORY = ("cache_size=-65536", "temp_store=MEMORY", "mmap_size=1073741824")
 _SQLITE_HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space and run the command again; what was committed is kept",
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only: give this user write permission",
@@ -33,13 +36,17 @@ _SQLITE_HINTS = {
 
 
 class Database:
-    """A database by URL. Cheap to make: nothing is opened before the first `read` or `write`."""
+    """A database by URL. Cheap to make: nothing is opened before the first `read` or `write`.
+
+    A SQLite file that this user may not write, or in a folder where no file may be made, is opened for reading alone.
+    """
 
     def __init__(self, url: str, password: str | None = None) -> None:
         self.url = _driver_url(url)
         if password is not None:
             self.url = self.url.set(password=password)
-        self.engine: Engine = _engine(self.url)
+        self.is_read_only = _is_read_only(self.url)
+        self.engine: Engine = _engine(self.url, self.is_read_only)
 
     @property
     def is_sqlite(self) -> bool:
@@ -135,11 +142,34 @@ def _driver_url(url: str) -> URL:
     raise StorageError(f"database_url: found {backend!r}; allowed: sqlite:///FILE or postgresql://USER@HOST/NAME")
 
 
-def _engine(url: URL) -> Engine:
+def _is_read_only(url: URL) -> bool:
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return False
+    file = Path(str(url.database))
+    return file.is_file() and not (_may_write(file) and _may_write(file.parent))
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _reading(url: URL) -> URL:
+    """The URL that opens the file for reading alone.
+
+    A file in WAL mode wants its -wal and -shm beside it. Where they are not, and none can be made, no writer has it
+    open either: then it is read as it stands (https://sqlite.org/wal.html#readonly).
+    """
+    file = Path(str(url.database))
+    stands = not _may_write(file.parent) and not file.with_name(f"{file.name}-wal").exists()
+    query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if stands else {})
+    return url.set(database=f"file:{quote(str(file.absolute()))}", query=query)
+
+
+def _engine(url: URL, read_only: bool) -> Engine:
     if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-    event.listen(engine, "connect", _configure_sqlite)
+    engine = create_engine(_reading(url) if read_only else url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _configure_reading if read_only else _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -147,8 +177,13 @@ def _engine(url: URL) -> Engine:
 def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions on its own: _begin_sqlite does
     # A checkpoint each 64 MB instead of 4: bulk loads dirty the same index pages again and again (half the wall time).
-    pragmas = ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY", "mmap_size=1073741824")
-    for pragma in (*pragmas, "wal_autocheckpoint=16000"):
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", *_MEMORY, "wal_autocheckpoint=16000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _configure_reading(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None
+    for pragma in _MEMORY:
         connection.execute(f"PRAGMA {pragma}")
 
 
