@@ -29,5 +29,7 @@ async def deliver_messages(workspace: str, now: datetime | None = None) -> Repor
             break
     counts = added(batches)
     troubles = [f"{counts[name]:,} {name}" for name in TROUBLES if counts.get(name)]
+    if refused := counts.get("policy"):
+        troubles.append(f"{refused:,} refused for our sake: look at `warmline messages --state queued`")
     headline = ", ".join([f"deliver {counts.get('sent', 0):,} messages", *troubles])
     return await publish("deliver_messages", headline, counts, at)

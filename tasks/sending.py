@@ -8,6 +8,7 @@ instruction: models.rules.outbox says what becomes of each state. Knows neither 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from models.errors import DeliveryError, WarmlineError
 from models.queries import messages
 from models.queries.messages import Leased, Settlement
 from models.rules.instants import SECOND
-from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState, is_about_us
+from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState, is_about_us, is_policy
 from models.settings import Smtp
 from tasks.composition import Composer, Letter
 from tasks.smtp import (
@@ -37,6 +38,7 @@ from tasks.smtp import (
     refused_us,
 )
 
+log = logging.getLogger(__name__)
 GROUP = 100
 """Messages leased at a time, and waiting at most, for all connections together."""
 RECYCLE = 100
@@ -74,7 +76,10 @@ class Delivery:
 
 @dataclass
 class Tally:
-    """What became of the messages. Every message taken is counted once, under its state after the attempt."""
+    """What became of the messages. Every message taken is counted once, under its state after the attempt.
+
+    `policy`, where there are any: those of the deferred that were refused for our sake.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -83,8 +88,9 @@ class Tally:
 
     def summary(self) -> dict[str, int]:
         names = ("sent", "deferred", "failed", "unknown", "cancelled", "returned")
+        told = {"policy": self.counts["policy"]} if self.counts["policy"] else {}
         reaped = ("reaped_queued", "reaped_unknown", "reaped_failed")
-        return {name: self.counts[name] for name in (*names, *reaped)}
+        return {name: self.counts[name] for name in (*names, *reaped)} | told
 
 
 async def deliver(delivery: Delivery) -> Tally:
@@ -100,6 +106,8 @@ async def deliver(delivery: Delivery) -> Tally:
         await asyncio.shield(run.ledger.close())
     if run.stopped:
         raise run.stopped
+    if run.refuses_everything:
+        raise run.refuses_everything
     return run.tally
 
 
@@ -111,6 +119,7 @@ class _Run:
         self.tally = Tally()
         self.ledger = _Ledger(delivery)
         self.stopped: WarmlineError | None = None
+        self._refused_by_policy: WarmlineError | None = None
         self._started = delivery.clock()
         self._waiting: asyncio.Queue[Leased | None] = asyncio.Queue(GROUP + delivery.smtp.connections)
         self._feeder: asyncio.Task[None] | None = None
@@ -120,6 +129,11 @@ class _Run:
         """Messages waiting for or with a worker."""
         self._again = asyncio.Event()
         """No message is busy any more, or one was given back: look for due ones again."""
+
+    @property
+    def refuses_everything(self) -> WarmlineError | None:
+        """The server's refusal of us, where it took nothing else in this run."""
+        return None if self.tally.counts["sent"] else self._refused_by_policy
 
     def programme_time(self) -> int:
         """Programme time goes on at the pace of the wall while a delivery runs (models.rules.outbox)."""
@@ -291,15 +305,26 @@ class _Run:
         elif isinstance(outcome, Refused) and _refuses_us(outcome):
             self._give_back(message)
             self._stop(refused_us(self.delivery.smtp, outcome))
+        elif isinstance(outcome, Refused) and outcome.stage != "mail" and is_policy(outcome.code, outcome.reply):
+            self._put_off_by_policy(message, outcome)
         elif isinstance(outcome, Refused) and outcome.permanent:
             reason = f"refused at {outcome.stage.upper()}: {_cut(outcome.reply)}"
             self._settle(Settlement(message.id, MessageState.FAILED, reason, _cut(outcome.reply)))
         else:
             self._defer(message, outcome)
 
+    def _put_off_by_policy(self, message: Leased, outcome: Refused) -> None:
+        """Later again, and somebody is told: the refusal says nothing of the recipient."""
+        if self._refused_by_policy is None:
+            self._refused_by_policy = refused_us(self.delivery.smtp, outcome)
+            log.error("%s", self._refused_by_policy)
+        self.tally.add("policy")
+        self._defer(message, outcome)
+
     def _defer(self, message: Leased, outcome: Refused | Broken | InDoubt) -> None:
         if isinstance(outcome, Refused):
-            reason, reply = f"put off at {outcome.stage.upper()}", _cut(outcome.reply)
+            policy = ", about us and not the recipient" if outcome.permanent else ""
+            reason, reply = f"put off at {outcome.stage.upper()}{policy}", _cut(outcome.reply)
         else:
             stage = outcome.stage.upper() if isinstance(outcome, Broken) else "the final dot"
             reason, reply = f"broken at {stage}: {_cut(outcome.reason)}", None

@@ -136,5 +136,32 @@ def is_about_us(stage: str, code: int, reply: str) -> bool:
     return _STATUS_OF_MESSAGE.match(reply) is None
 
 
+_STATUS = re.compile(r"\d{3}[ -](5\.\d{1,3}\.\d{1,3})\b")
+_STATUS_OF_SENDER = re.compile(r"5\.(7\.\d+|1\.[78])")
+"""RFC 3463: security or policy (5.7.x), a bad sender (5.1.7, 5.1.8)."""
+_WORDS_OF_SENDER = re.compile(
+    r"relay(ing)?( access)? (is )?(denied|not|prohibited|refused)"
+    r"|(unable|cannot|refuse[sd]?|not (allowed|permitted)) to relay"
+    r"|sender( address)?( is)? (rejected|denied|refused|blocked|not|verify)"
+    r"|not (allowed|permitted|authori[sz]ed) to send"
+    r"|authentication required|blacklist|blocklist|reputation",
+    re.IGNORECASE,
+)
+
+
+def is_policy(code: int, reply: str) -> bool:
+    """True if a lasting refusal after MAIL is about whoever sends (relaying, sender, reputation), not the recipient.
+
+    Then nothing is known of the address, and others may still get their mail: the message waits, a person is told.
+    An enhanced status code decides where there is one: "550 5.1.1 User unknown in relay recipient table" is about the
+    recipient.
+    """
+    if code < 500:
+        return False
+    if (status := _STATUS.match(reply)) is not None and status[1] != "5.0.0":
+        return _STATUS_OF_SENDER.fullmatch(status[1]) is not None
+    return _WORDS_OF_SENDER.search(reply) is not None
+
+
 LONGEST_REPLY = 500
 """A server's words are kept to this many characters."""

@@ -259,6 +259,28 @@ async def test_a_server_that_refuses_us_fails_no_message_and_is_quoted(
     workspace.database.close()
 
 
+async def test_a_refusal_of_relaying_is_no_bounce_and_a_person_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plan(number: int, what: str) -> tuple[str, str] | None:
+        return ("rcpt", "550 5.7.1") if what == "message" and (number == 1 or everything) else None
+
+    server, everything = FaultyServer(plan=plan), False
+    with server.running():
+        workspace = make_workspace(tmp_path, "sqlite:///w.db", server.port, connections=1)
+        fill(workspace, [nurture(n, NOW) for n in range(3)], NOW)
+        counts = await send_all(workspace, NOW)
+        assert (counts["sent"], counts["failed"], counts["policy"]) == (3, 0, 1)
+        assert "refuses us at RCPT: 550 5.7.1 injected fault" in caplog.text
+        everything = True
+        fill(workspace, [nurture(n, NOW) for n in range(3, 5)], NOW)
+        with pytest.raises(DeliveryError, match=r"refuses us at RCPT: 550 5\.7\.1"):
+            await send_all(workspace, NOW)
+    assert [row["state"] for row in rows(workspace)] == [*["sent"] * 3, *["queued"] * 2]
+    assert "about us and not the recipient" in rows(workspace)[3]["reason"]
+    workspace.database.close()
+
+
 async def test_a_message_too_large_for_the_server_fails_alone(tmp_path: Path) -> None:
     server = FaultyServer(plan=lambda number, what: ("mail", "552") if (what, number) == ("message", 1) else None)
     with server.running():

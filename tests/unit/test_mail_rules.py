@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from models.rules.instants import HOUR, MINUTE
 from models.rules.mail import Address, MessageIds, Refused, address, harmless, header_refusal
-from models.rules.outbox import Backoff, MessageState, SendFacts, hold_reason, is_about_us
+from models.rules.outbox import Backoff, MessageState, SendFacts, hold_reason, is_about_us, is_policy
 
 IDS = MessageIds(b"secret", "warmline.example")
 
@@ -169,6 +169,26 @@ def test_an_alert_is_held_by_a_suppression_alone() -> None:
 )
 def test_a_refusal_of_the_sender_is_told_from_that_of_a_message(stage: str, reply: str, ours: bool) -> None:
     assert is_about_us(stage, int(reply[:3]), reply) is ours
+
+
+@pytest.mark.parametrize(
+    ("reply", "ours"),
+    [
+        ("550 5.7.1 Relaying denied", True),
+        ("554 5.7.1 <ann@example.net>: Relay access denied", True),
+        ("550 relay not permitted", True),
+        ("553 sender rejected", True),
+        ("550 5.1.8 Sender address rejected: Domain not found", True),
+        ("550-5.7.26 unauthenticated mail is not accepted", True),
+        ("550 5.1.1 User unknown in relay recipient table", False),
+        ("550 no such user", False),
+        ("553 5.1.3 bad address syntax", False),
+        ("552 5.2.2 mailbox full", False),
+        ("450 4.7.1 greylisted", False),
+    ],
+)
+def test_a_refusal_by_policy_is_told_from_that_of_a_recipient(reply: str, ours: bool) -> None:
+    assert is_policy(int(reply[:3]), reply) is ours
 
 
 def test_four_states_are_final() -> None:
