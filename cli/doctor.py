@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """Check all files of the workspace and its database; every mistake with file and line. Exit code 3 if any."""
-    workspace = session.workspace()
-    if problems := [*workspace.check(), *_mails(workspace)]:
+    workspace, problems = _opened()
+    if problems := [*problems, *workspace.check(), *_mails(workspace)]:
         if as_json:
             _print_json({"problems": [{"file": p.file, "line": p.line, "message": str(p)} for p in problems]})
         raise ConfigurationError(problems)
@@ -42,6 +42,16 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         f"database   {database}",
     ):
         session.out.print(line, markup=False, soft_wrap=True)
+
+
+def _opened() -> tuple[Workspace, list[Problem]]:
+    """The workspace, and what is wrong with its settings: mistakes there must not hide those of the other files."""
+    from models.workspace import Workspace
+
+    try:
+        return session.workspace(), []
+    except ConfigurationError as error:
+        return Workspace.unsettled(session.workspace_root()), list(error.problems)
 
 
 def _mails(workspace: Workspace) -> list[Problem]:

@@ -28,13 +28,20 @@ def messages(
     limit: Annotated[int, typer.Option(min=1, help="Show this many, the newest.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Who got what, who did not and why, and what is in doubt."""
-    from models.queries import correspondence
+    """Who got what, who did not and why, and what is in doubt. Exit code 2 if nobody is called LEAD."""
+    from models.queries import correspondence, explanations
 
     wanted = correspondence.Wanted(lead, state.value if state else None, kind.value if kind else None)
     with session.workspace().database.read() as connection:
         rows = correspondence.newest(connection, wanted, limit)
         counts = correspondence.counts(connection, wanted)
+        if lead is not None and not counts:
+            anything = correspondence.counts(connection, correspondence.Wanted(lead))
+            if not anything and not explanations.find(connection, lead):
+                raise UsageError(
+                    f"--lead: nobody is called {lead!r}, and no message went there; give an id, an e-mail address or "
+                    "another identity of an ingested lead"
+                )
     if as_json:
         _print_json(rows, counts)
     else:

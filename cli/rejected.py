@@ -11,7 +11,7 @@ from cli import session
 
 
 def rejected(
-    limit: Annotated[int, typer.Option(help="Show this many of the newest records, whole.", min=0)] = 0,
+    limit: Annotated[int, typer.Option(help="Show this many of the newest records; 0: counts alone.", min=0)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Records that could not be taken, by reason. They may be mended in their files and ingested again."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from models.documents import ConfigurationError, Document, Problem, did_you_mean, read_beside
+from models.documents import ConfigurationError, Document, Location, Problem, did_you_mean, read_beside
 from models.errors import UsageError
 from models.settings import Settings, load_settings
 
@@ -52,6 +52,11 @@ class Workspace:
                 f"`warmline init {root} --playbook mql-sql`, or name another folder with -w"
             )
         return cls(root.resolve(), load_settings(path, overrides))
+
+    @classmethod
+    def unsettled(cls, root: Path) -> Workspace:
+        """The folder with the settings that stand when nothing is said: to look at its other files all the same."""
+        return cls(root.resolve(), Settings.model_construct())
 
     @property
     def zone(self) -> ZoneInfo:
@@ -205,7 +210,10 @@ class Workspace:
         raise UsageError(f"mapping: found {name!r}{did_you_mean(name, known)}; allowed: {', '.join(sorted(known))}")
 
     def check(self) -> list[Problem]:
-        """Every mistake of every file of the programme, and where files contradict each other; empty if all is well."""
+        """Every mistake of every file of the programme, and where files contradict each other; empty if all is well.
+
+        Two files are held against each other wherever both can be read, whatever is wrong with a third.
+        """
         parts: tuple[Callable[[], object], ...] = (
             lambda: self.models,
             lambda: self.lifecycle,
@@ -220,21 +228,24 @@ class Workspace:
                 load()
             except ConfigurationError as error:
                 problems += error.problems
-        return problems or list(self._contradictions())
+        return problems + list(self._contradictions())
 
     def _contradictions(self) -> Iterator[Problem]:
         from models.rules.agreement import enrolment_mistakes, lifecycle_mistakes, team_mistakes
 
-        for file, mistakes in (
-            (LIFECYCLE_FILE, lifecycle_mistakes(self.lifecycle, self.models)),
-            (TEAM_FILE, team_mistakes(self.team, self.scoring)),
-            *(
-                (f"sequences/{name}.yaml", enrolment_mistakes(sequence, self.models))
-                for name, sequence in self.sequences.items()
-            ),
-        ):
-            document = self.document(file)
-            yield from (document.problem(place, message) for place, message in mistakes)
+        def of_sequence(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
+            return lambda: enrolment_mistakes(self._sequence(file), self.models)
+
+        pairs: list[tuple[str, Callable[[], Iterable[tuple[Location, str]]]]] = [
+            (LIFECYCLE_FILE, lambda: lifecycle_mistakes(self.lifecycle, self.models)),
+            (TEAM_FILE, lambda: team_mistakes(self.team, self.scoring)),
+            *((file, of_sequence(file)) for file in self.sequence_files()),
+        ]
+        for file, compare in pairs:
+            with contextlib.suppress(ConfigurationError):  # what is wrong with one of them was told before
+                mistakes = list(compare())
+                document = self.document(file)
+                yield from (document.problem(place, message) for place, message in mistakes)
 
     def doubts(self) -> list[Problem]:
         """What the files may say but hardly mean, each with its line. For a programme without mistakes."""

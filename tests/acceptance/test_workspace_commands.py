@@ -56,10 +56,35 @@ def test_an_unknown_playbook_is_told_with_the_nearest(tmp_path: Path) -> None:
     assert not (tmp_path / "shop").exists()
 
 
+def test_mistakes_of_the_settings_hide_none_of_the_other_files_nor_of_what_contradicts(workspace: Path) -> None:
+    for file, old, new in (
+        ("warmline.yaml", "time_zone:", "time_zon:"),
+        ("team.yaml", "weight:", "wieght:"),
+        ("lifecycle.yaml", "dimension: {fit: 10}", "dimension: {fitness: 10}"),
+    ):
+        text = (workspace / file).read_text()
+        assert old in text
+        (workspace / file).write_text(text.replace(old, new, 1))
+    checked = warmline("-w", workspace, "doctor")
+    assert checked.returncode == 3
+    for said in ("warmline.yaml", "time_zon", "wieght", "fitness"):
+        assert said in checked.stderr, said
+
+
+def test_messages_of_nobody_are_a_usage_error_and_rejected_shows_records(workspace: Path, tmp_path: Path) -> None:
+    asked = warmline("-w", workspace, "messages", "--lead", "zzz")
+    assert asked.returncode == 2 and "nobody is called 'zzz'" in asked.stderr
+    (tmp_path / "acts.jsonl").write_text('{"type": "page_view"}\n')
+    warmline("-w", workspace, "ingest", "activities", tmp_path / "acts.jsonl")
+    shown = warmline("-w", workspace, "rejected")
+    assert "acts.jsonl:1:" in shown.stdout
+    assert "acts.jsonl:1:" not in warmline("-w", workspace, "rejected", "--limit", "0").stdout
+
+
 def test_doctor_tells_the_mistakes_of_all_files_at_once(workspace: Path) -> None:
     for file, old, new in (
         ("scoring.yaml", "points: 25", "pionts: 25"),
-        ("lifecycle.yaml", "enter: {total: 65}", "enter: {did: demo_request}"),
+        ("lifecycle.yaml", "enter: {total: 35}", "enter: {did: demo_request}"),
         ("team.yaml", "weight: 3", "weight: heavy"),
         ("sequences/welcome.yaml", "stages: [lead]", "stages: [leed]"),
         ("sequences/evaluation.yaml", "evaluation-what-it-costs", "evaluation-what-it-cost"),
@@ -70,7 +95,7 @@ def test_doctor_tells_the_mistakes_of_all_files_at_once(workspace: Path) -> None
     checked = warmline("-w", workspace, "doctor")
     assert checked.returncode == 3
     told = " ".join(checked.stderr.split())
-    for said in ("scoring.yaml:", "lifecycle.yaml:14:", "team.yaml:10:", "welcome.yaml:", "did you mean 'lead'"):
+    for said in ("scoring.yaml:", "lifecycle.yaml:11:", "team.yaml:10:", "welcome.yaml:", "did you mean 'lead'"):
         assert said in told
     assert "emails/evaluation-what-it-cost/ is missing — did you mean 'evaluation-what-it-costs'" in told
 
