@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from models.workspace import SETTINGS_FILE, Workspace
 from tasks.rendering import Rendered, Templates
 from tests.story_world import act, playing_in, trial_of
 
+ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.parent.name for path in Path(playbooks.__file__).parent.glob(f"*/{SETTINGS_FILE}"))
 
 
@@ -23,6 +26,22 @@ def test_a_new_workspace_has_no_mistakes_and_no_warnings(name: str, tmp_path: Pa
     workspace = Workspace.open(tmp_path / "shop")
     assert workspace.check() == []
     assert workspace.scoring.warnings == []
+
+
+def test_the_documents_name_every_playbook() -> None:
+    for file in ("README.md", "docs/commands.md"):
+        told = (ROOT / file).read_text(encoding="utf-8")
+        assert [name for name in NAMES if name not in told] == []
+
+
+def test_a_wheel_holds_every_file_of_every_playbook() -> None:
+    """Package data are taken whole, and nothing of it is kept out of git."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "playbooks" in config["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    patterns = [line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines() if line]
+    files = [path.relative_to(ROOT) for name in NAMES for path in (ROOT / "playbooks" / name).rglob("*")]
+    assert len(files) > 100
+    assert [path for path in files for part in path.parts if any(fnmatch(part, one) for one in patterns)] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
