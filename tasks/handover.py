@@ -39,6 +39,8 @@ class Handover:
     acts: Sequence[Act]
     """Newest first."""
     now: int
+    shown: int | None = None
+    """The score as the one number of the model's `display`."""
     appointment: Appointment | None = None
     """The time that rep and lead are invited to; the mail carries the invitation."""
 
@@ -46,7 +48,7 @@ class Handover:
 def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
     """The payload of `sales_notification`."""
     standing, deeds = handover.standing, _deeds(handover)
-    return SalesNotification(
+    made = SalesNotification(
         rep_name=handover.assigned.rep.name,
         lead_name=name_of(standing),
         position=position_of(standing),
@@ -64,6 +66,9 @@ def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
         assigned_because=_because(handover.assigned),
         answers=[],
     )
+    if handover.shown is not None:
+        made["shown"] = handover.shown
+    return made
 
 
 def _ask(handover: Handover, zone: ZoneInfo) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -41,16 +42,24 @@ class Reason:
     alike: bool = True
 
 
+class Told(NamedTuple):
+    """Why a lead has its score, and the score as the one number of the model's `display`; None without one."""
+
+    reasons: list[Reason]
+    shown: int | None
+
+
 def reasons(
     connection: Connection, compiled: CompiledModel, lead_ids: Sequence[int], now: int, zone: ZoneInfo
-) -> dict[int, list[Reason]]:
+) -> dict[int, Told]:
     """Lead → the rules that give or take points at `now`, by the size of their points, at most MOST, then the rest."""
     if not lead_ids:
         return {}
     chunk = columns.read_chunk(connection, compiled, sorted(lead_ids), compiled.wanted)
     found = score(compiled, chunk, now)
     return {
-        lead_id: _of_lead(compiled, found, place, zone) for place, lead_id in enumerate(found.chunk.leads.ids.tolist())
+        lead_id: Told(_of_lead(compiled, found, place, zone), None if found.shown is None else int(found.shown[place]))
+        for place, lead_id in enumerate(found.chunk.leads.ids.tolist())
     }
 
 

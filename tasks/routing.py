@@ -324,9 +324,10 @@ class _Batch:
                 standing=self.standings[lead_id],
                 assigned=outcome,
                 again=given[lead_id].ordinal > 1,
-                why=whys.get(lead_id, []),
+                why=whys[lead_id].reasons if lead_id in whys else [],
                 acts=acts[lead_id],
                 now=router.now,
+                shown=whys[lead_id].shown if lead_id in whys else None,
                 appointment=self.appointments.get(lead_id),
             )
             payload = dict(handover.notification(told, router.workspace.zone))

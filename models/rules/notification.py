@@ -59,6 +59,8 @@ class SalesNotification(TypedDict):
     why_now: str
     """What they did lately and what each of it gave, in a sentence or two."""
     score: float
+    shown: NotRequired[int]
+    """The score as the one number of the model's `display`, such as 389."""
     out_of: float | None
     cell: str
     band: str

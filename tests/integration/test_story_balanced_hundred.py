@@ -110,6 +110,11 @@ def three_musts_and_89_points_go_to_sales_and_two_do_not(played: Played) -> None
     anna, ben = played.lead(ANNA, 2), played.lead(BEN, 2)
     assert (anna.shown, anna.total, anna.stage) == (389, 89, "sales_qualified")
     assert played.reps(ANNA) == ["owen.hart@brightwell.example"]
+    told = next(one.message for one in played.mail if "Lakeside Inn" in one.message["Subject"])
+    for kind in ("plain", "html"):
+        part = told.get_body((kind,))
+        assert part is not None
+        assert "389" in part.get_content()
     assert (ben.shown, ben.total, ben.stage) == (289, 89, "marketing_qualified")
     later = played.lead(BEN, 5.2)  # the budget is known now
     assert (later.shown, later.stage, len(played.reps(BEN))) == (389, "sales_qualified", 1)
