@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +20,7 @@ from models.rules.touchpoints import Touchpoint
 from models.rules.values import is_missing
 
 
-@dataclass(frozen=True)
-class Act:
+class Act(NamedTuple):
     """An activity that a rule counts, and what of the rule's points it gives (None where they are not its own)."""
 
     at: int
@@ -130,22 +130,24 @@ def explain(compiled: CompiledModel, scores: Scores, position: int) -> Explanati
 def _rule_part(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> RulePart:
     dimension, group, _ = compiled.groups[rule.group]
     points = float(scores.rules[rule.index][position]) / UNIT + 0.0
-    acts = list(_acts(compiled, scores, rule, position))
+    acts = _acts(compiled, scores, rule, position)
     note = _note(scores, rule, position, acts)
     return RulePart(rule.rule.name, dimension, group, points, rule.in_words, note, acts)
 
 
-def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> Iterable[Act]:
+def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> list[Act]:
+    """What the rule counts, newest first; made from whole columns, for a lead may have thousands."""
     kept = scores.kept[rule.index]
     if kept is None or kept is NOTHING:
-        return
-    for place in reversed(kept.position[kept.lead == position].tolist()):
-        at = int(scores.chunk.activities.occurred_at[place])
-        points = None
-        if rule.rule.kind == "points":
-            weight = 2.0 ** ((at - scores.as_of) / rule.half_life) if rule.half_life else 1.0
-            points = round((rule.rule.points or 0.0) * weight, 4)
-        yield Act(at, compiled.touchpoint(int(scores.chunk.activities.touchpoint[place])), points)
+        return []
+    own = kept.position[kept.lead == position][::-1]
+    at = scores.chunk.activities.occurred_at[own]
+    points: list[float | None] = [None] * len(own)
+    if rule.rule.kind == "points":
+        weights = np.exp2((at - scores.as_of) / rule.half_life) if rule.half_life else np.ones(len(own))
+        points = np.round((rule.rule.points or 0.0) * weights, 4).tolist()
+    touchpoints = map(compiled.touchpoint, scores.chunk.activities.touchpoint[own].tolist())
+    return list(map(Act, at.tolist(), touchpoints, points))
 
 
 def _note(scores: Scores, rule: CompiledRule, position: int, acts: list[Act]) -> str:
