@@ -107,7 +107,7 @@ def forget(opened: Workspace) -> None:
     with opened.database.write() as connection:
         for name in ("scores", "score_changes", "work_queue", "activations", "programme_versions"):
             connection.execute(text(f"DELETE FROM {name}"))
-        connection.execute(text("INSERT INTO work_queue (queue, lead_id, revision) SELECT 'score', id, 1 FROM leads"))
+        connection.execute(text("INSERT INTO work_queue (queue, subject_id, revision) SELECT 'score', id, 1 FROM leads"))
 
 
 def _cold(opened: Workspace) -> Workspace:

@@ -15,6 +15,7 @@ import typer
 
 from cli import (
     coverage,
+    decay,
     demo,
     deploy,
     doctor,
@@ -65,6 +66,7 @@ app.command()(run.run)
 app.command()(explain.explain)
 app.command()(review.review)
 app.command()(coverage.coverage)
+app.command()(decay.decay)
 app.command()(marks.marks)
 app.command()(schema.schema)
 app.command()(score.score)

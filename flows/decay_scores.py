@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flows.batches import added, batch, instant_of
+from flows.batches import instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
-from tasks.scoring import plan_scoring, score_range
-
-plan = batch(plan_scoring)
-score = batch(score_range)
+from flows.score_leads import score_all, told
 
 
 @orchestrated
 async def decay_scores(workspace: str, now: datetime | None = None) -> Report:
-    """Score every lead of the workspace (a path) whose points have faded or whose window has closed by `now`."""
+    """Score all of the workspace (a path) whose points have faded or whose window has closed by `now`."""
     at = instant_of(now)
-    work = await plan(workspace, at, "due")
-    counts = added([await score(workspace, at, first, last, "due") for first, last in work["ranges"]])
-    return await publish("decay_scores", f"decay {counts.get('changed', 0):,} scores", counts, at)
+    counts = await score_all(workspace, at, "due")
+    return await publish("decay_scores", f"decay {told(counts, 'changed', 'scores')}", counts, at)

@@ -40,6 +40,7 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[st
         random=random.random,
         limit=limit,
         dead=surely_dead,
+        model=opened.scoring.name if opened.model_files() else None,
     )
     try:
         return (await deliver(delivery)).summary()

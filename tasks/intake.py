@@ -79,7 +79,8 @@ def ingest_file(
     """
     reader = sources.choose(workspace, kind, mapping)
     looked = readers.survey(file, reader.mapping.encoding if reader.mapping else None)
-    facets = workspace.scoring.facets if (workspace.root / "scoring.yaml").exists() else []
+    models = workspace.models.values() if (workspace.root / "scoring.yaml").exists() else ()
+    facets = list(dict.fromkeys(facet for model in models for facet in model.facets))
     intake = _Intake(workspace.database, reader, now, recorded_at)
     with sources.opened(looked, reader) as records:
         intake.summary = Summary(str(file), warnings=records.warnings)

@@ -151,6 +151,12 @@ class Router:
         return asked.union(*(sequence.attributes() for sequence in workspace.sequences.values()))
 
     @cached_property
+    def wanted(self) -> frozenset[str]:
+        """The attributes that models of leads look at."""
+        models = [model for model in self.workspace.models.values() if model.of == "lead"]
+        return frozenset[str]().union(*(CompiledModel(model, self.workspace.zone).wanted for model in models))
+
+    @cached_property
     def compiled(self) -> CompiledModel:
         """The scoring model, ready to say why; it remembers the touchpoints that it has seen."""
         return CompiledModel(self.workspace.scoring, self.workspace.zone)
@@ -213,7 +219,7 @@ class _Batch:
                 continue
             self.stage[one.lead_id], self.causes[one.lead_id] = one.to_stage, one.cause
             self.counts.update(("moved", f"to_{one.to_stage}"))
-        if "stage" in self.router.compiled.wanted:  # then the move itself changes the score
+        if "stage" in self.router.wanted:  # then the move itself changes the score
             queue.enqueue(self.connection, "score", sorted(self.changes))
 
     def _known(self, lead_id: int) -> Facts:

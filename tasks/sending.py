@@ -72,6 +72,8 @@ class Delivery:
     backoff: Backoff = field(default_factory=Backoff)
     dead: Callable[[list[str]], list[str]] = lambda owners: []
     """Of the owners of leases those that surely do not live any more."""
+    model: str | None = None
+    """Whose exclusions bar a lead, where there are several models: that of scoring.yaml."""
 
 
 @dataclass
@@ -216,6 +218,7 @@ class _Run:
                 until=delivery.clock() + lasting,
                 count=count,
                 secret=delivery.composer.secret,
+                model=delivery.model,
             )
 
         return await self.ledger.write(lease)

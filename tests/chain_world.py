@@ -33,9 +33,9 @@ NATURAL = {
     "deals": "SELECT d.source, d.external_id, l.email, d.outcome, d.amount FROM deals d"
     " LEFT JOIN leads l ON l.id = d.lead_id",
     "scores": "SELECT l.email, s.model, s.total, s.dimensions, s.cell, s.band, s.must, s.excluded, s.surge,"
-    " s.next_change_at FROM scores s JOIN leads l ON l.id = s.lead_id",
+    " s.next_change_at FROM scores s JOIN leads l ON l.id = s.subject_id",
     "score_changes": "SELECT l.email, c.at, c.total, c.cell, c.band FROM score_changes c"
-    " JOIN leads l ON l.id = c.lead_id",
+    " JOIN leads l ON l.id = c.subject_id",
     "stage_changes": "SELECT l.email, c.from_stage, c.to_stage, c.at, c.cause, c.actor, c.total FROM stage_changes c"
     " JOIN leads l ON l.id = c.lead_id",
     "enrolments": "SELECT l.email, e.sequence, e.entry, e.state, e.step, e.due_at, e.entered_at, e.reason"

@@ -77,9 +77,9 @@ class World:
         }
         self.write(
             """INSERT INTO scores
-                (lead_id, model, version_id, as_of, total, dimensions, cell, band, must, excluded, surge, revision)
+                (subject_id, model, version_id, as_of, total, dimensions, cell, band, must, excluded, surge, revision)
             VALUES (:id, 'mql-sql', :version, :as_of, :total, :dimensions, :cell, :band, :must, :excluded, :surge, 1)
-            ON CONFLICT (lead_id, model) DO UPDATE SET total = excluded.total, dimensions = excluded.dimensions,
+            ON CONFLICT (subject_id, model) DO UPDATE SET total = excluded.total, dimensions = excluded.dimensions,
                 must = excluded.must, excluded = excluded.excluded, surge = excluded.surge, cell = excluded.cell""",
             *(
                 {

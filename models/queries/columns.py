@@ -27,10 +27,17 @@ _LOW = (1 << 32) - 1
 
 
 def read_chunk(connection: Connection, compiled: CompiledModel, ids: Sequence[int], wanted: Collection[str]) -> Chunk:
+    """These leads as `read_leads` reads them; touchpoints that the model has not seen yet are learnt."""
+    chunk = read_leads(connection, ids, wanted)
+    learn(connection, compiled, chunk.activities.touchpoint, len(ids))
+    return chunk
+
+
+def read_leads(connection: Connection, ids: Sequence[int], wanted: Collection[str]) -> Chunk:
     """These leads (ascending ids, at most CHUNK of them) with all their scored activities.
 
-    `wanted`: the attributes that will be asked for; what none of them needs is not read. Touchpoints that the model has
-    not seen yet are learnt. A lead that is not there is left out.
+    `wanted`: the attributes that will be asked for; what none of them needs is not read. A lead that is not there is
+    left out.
     """
     if not ids:
         return Chunk(_leads(connection, [], wanted))
@@ -41,11 +48,15 @@ def read_chunk(connection: Connection, compiled: CompiledModel, ids: Sequence[in
     known[known] = leads.ids[position[known]] == lead_id[known]
     if not known.all():
         position, touchpoint, occurred_at = position[known], touchpoint[known], occurred_at[known]
-    if len(ids) > FEW and len(touchpoint) and int(touchpoint.max()) > compiled.known_touchpoints:
-        compiled.learn(read_touchpoints(connection, compiled.known_touchpoints))
-    if len(missing := compiled.missing(touchpoint)):  # on PostgreSQL a lower id may be committed after a higher one
-        compiled.learn(_touchpoints_of(connection, missing.tolist()))
     return Chunk(leads, Activities.ordered(position, touchpoint, occurred_at))
+
+
+def learn(connection: Connection, compiled: CompiledModel, touchpoints: Ints, leads: int) -> None:
+    """Let the model learn those of the touchpoints (ids) of so many leads that it has not seen yet."""
+    if leads > FEW and len(touchpoints) and int(touchpoints.max()) > compiled.known_touchpoints:
+        compiled.learn(read_touchpoints(connection, compiled.known_touchpoints))
+    if len(missing := compiled.missing(touchpoints)):  # on PostgreSQL a lower id may be committed after a higher one
+        compiled.learn(_touchpoints_of(connection, missing.tolist()))
 
 
 def read_touchpoints(connection: Connection, above: int = 0) -> Iterable[tuple[int, Touchpoint]]:

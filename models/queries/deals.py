@@ -31,6 +31,8 @@ class Book:
         self._moved: dict[str, None] = {}
         self._now, self._recorded_at = now, recorded_at
         self.changes: list[tuple[str, int, dict[str, Any]]] = []
+        self.changed: set[int] = set()
+        """Deals that were there before and say something new now: they have to be scored again."""
 
     def fold(self, facts: DealFacts, lead_id: int | None, account_id: int | None) -> bool:
         """Fold one statement in; True if it says something new."""
@@ -54,6 +56,7 @@ class Book:
         deal.update(delta)
         deal["attributes"] = {**deal["attributes"], **more}
         self._moved[facts.external_id] = None
+        self.changed.update([deal["id"]] if "id" in deal else [])
         at = deal["closed_at"] if "outcome" in delta and deal["closed_at"] is not None else self._now
         self.changes.append((facts.external_id, min(at, self._now), {**delta, **more}))
         return True

@@ -31,7 +31,7 @@ _HEADER = text(
 _TOTALS = text(
     """
     SELECT c.at, c.total FROM score_changes c JOIN programme_versions v ON v.id = c.version_id
-    WHERE c.lead_id = :lead AND v.kind = 'scoring' AND v.name = :model AND c.at <= :until ORDER BY c.at, c.version_id
+    WHERE c.subject_id = :lead AND v.kind = 'scoring' AND v.name = :model AND c.at <= :until ORDER BY c.at, c.version_id
     """
 )
 _STAGES = text(

@@ -54,7 +54,7 @@ _HANDED = text(
     SELECT l.id, l.email, l.attributes, s.total, s.cell, c.cause, a.rep, k.name
     FROM assignments a
     JOIN leads l ON l.id = a.lead_id
-    JOIN scores s ON s.lead_id = l.id AND s.model = :model
+    JOIN scores s ON s.subject_id = l.id AND s.model = :model
     LEFT JOIN accounts k ON k.id = l.account_id
     LEFT JOIN stage_changes c ON c.id = a.stage_change_id
     WHERE a.state IN ('open', 'accepted')

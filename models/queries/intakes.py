@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from models.queries import accounts, activities, attributes, deals, identities, leads, queue, staging
+from models.queries import accounts, activities, attributes, deals, identities, leads, queue, staging, subjects
 from models.queries.activities import Touchpoints
 from models.queries.attributes import Change
 from models.rules.past import CREATED, EMAIL
@@ -49,6 +49,10 @@ class Chunk:
     """Indices of records that changed something."""
     touched: set[int] = field(default_factory=set)
     """Leads to be scored."""
+    left: set[int] = field(default_factory=set)
+    """Accounts that a lead was moved away from."""
+    deals: set[int] = field(default_factory=set)
+    """Deals that say something new."""
 
 
 def store(connection: Connection, intakes: Sequence[Intake], terms: Terms, touchpoints: Touchpoints) -> int:
@@ -64,6 +68,7 @@ def store(connection: Connection, intakes: Sequence[Intake], terms: Terms, touch
     chunk.touched.update(accounts.leads_of(connection, companies.changed))
     queue.enqueue(connection, "score", sorted(chunk.touched | routed))
     queue.enqueue(connection, "route", sorted(routed))
+    subjects.touch(connection, companies.changed | chunk.left, chunk.deals)  # new ones have no score, which tells
     return len(chunk.news)
 
 
@@ -148,6 +153,7 @@ def _store_leads(
     chunk.news.update(resolution.linked_by.values())
     chunk.touched.update(linked)
     leads.save(connection, people)
+    chunk.left = people.left
     identities.link(connection, resolution.links, _recorded(resolution, chunk, terms))
     attributes.append(connection, people.changes)
 
@@ -229,4 +235,5 @@ def _store_deals(
             # The record may name the deal alone, or hand it over: whose it was and whose it is are both concerned.
             routed |= {one for one in (before, book.lead_of(deal.external_id)) if one is not None}
     attributes.append(connection, book.save(connection, terms.source))
+    chunk.deals = book.changed
     return routed

@@ -43,6 +43,8 @@ class People:
 
     by_id: dict[int, Person]
     changes: list[Change] = field(default_factory=list)
+    left: set[int] = field(default_factory=set)
+    """Accounts that a lead was moved away from: its activities do not count for them any more."""
 
 
 def load(connection: Connection, wanted: Iterable[int], timed: set[int]) -> People:
@@ -85,6 +87,8 @@ def fold(
         people.changes.append(attributes.change("lead", key, at, recorded_at or at, source, delta))
     person.owner = person.subject.current.get(OWNER)
     if company is not None and person.subject.current.get(ACCOUNT) == company.key:
+        if person.account_id not in (None, company.id):
+            people.left.add(person.account_id)
         person.account_id = company.id
     person.is_changed = person.is_changed or bool(delta)
     return bool(delta)

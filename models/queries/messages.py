@@ -127,7 +127,8 @@ _FACTS = text(
     """
     SELECT m.id, m.idempotency_key, m.kind, m.lead_id, m.recipient, m.template, m.payload, m.message_id, m.attempts,
            m.lease_until, l.stage, l.stage_at, e.state, e.reason, COALESCE(e.entered_at, m.created_at),
-           (SELECT s.excluded FROM scores s WHERE s.lead_id = m.lead_id
+           (SELECT s.excluded FROM scores s
+            WHERE s.subject_id = m.lead_id AND s.model = COALESCE(CAST(:model AS TEXT), s.model)
             ORDER BY s.as_of DESC, s.version_id DESC LIMIT 1)
     FROM messages m LEFT JOIN leads l ON l.id = m.lead_id LEFT JOIN enrolments e ON e.id = m.enrolment_id
     WHERE m.id IN :ids ORDER BY m.kind, m.next_attempt_at, m.id
@@ -157,10 +158,20 @@ _RELEASE = text(
 )
 
 
-def lease(connection: Connection, *, owner: str, now: int, until: int, count: int, secret: bytes) -> list[Leased]:
+def lease(
+    connection: Connection,
+    *,
+    owner: str,
+    now: int,
+    until: int,
+    count: int,
+    secret: bytes,
+    model: str | None = None,
+) -> list[Leased]:
     """Take up to `count` messages that are due at `now` (programme time) until `until` (wall clock); alerts first.
 
     Each is checked against what is true now, in the same transaction: `hold` says why it must not go out.
+    `model`: whose exclusions bar a lead: that of scoring.yaml; None where there is only one.
     """
     ids: list[int] = []
     statement = _locking(connection, _LEASE)
@@ -170,7 +181,7 @@ def lease(connection: Connection, *, owner: str, now: int, until: int, count: in
             ids += connection.execute(statement, given).scalars()
     if not ids:
         return []
-    rows = connection.execute(_FACTS, {"ids": ids}).all()
+    rows = connection.execute(_FACTS, {"ids": ids, "model": model}).all()
     suppressed = suppressions.reasons(connection, secret, {(row[4], row[2]) for row in rows})
     left = permissions.refusals(connection, ids, now)
     return [_leased(row, suppressed.get((row[4], row[2])), left.get(row[0], "")) for row in rows]

@@ -19,7 +19,7 @@ _CONVERTERS = text(
     """
     SELECT w.lead_id, l.email, w.won_at,
            (SELECT c.total FROM score_changes c JOIN programme_versions v ON v.id = c.version_id
-            WHERE c.lead_id = w.lead_id AND c.at < w.won_at AND v.kind = 'scoring' AND v.name = :model
+            WHERE c.subject_id = w.lead_id AND c.at < w.won_at AND v.kind = 'scoring' AND v.name = :model
             ORDER BY c.at DESC, c.version_id DESC LIMIT 1)
     FROM (SELECT lead_id, min(closed_at) AS won_at FROM deals
           WHERE outcome = 'won' AND lead_id IS NOT NULL AND closed_at <= :now GROUP BY lead_id) w
@@ -29,7 +29,7 @@ _CONVERTERS = text(
     """
 )
 _NEVER_WON = """
-    FROM scores s JOIN leads l ON l.id = s.lead_id
+    FROM scores s JOIN leads l ON l.id = s.subject_id
     WHERE s.model = :model AND l.stage NOT IN ('customer', 'advocate') AND l.created_at <= :now
       AND NOT EXISTS (SELECT 1 FROM deals d WHERE d.lead_id = l.id AND d.outcome = 'won'
                       AND coalesce(d.closed_at, :now) <= :now)

@@ -77,7 +77,7 @@ _LEADS = """
            s.total, s.dimensions, s.cell, s.band, s.must, s.excluded, s.surge, s.version_id
     FROM leads l
     LEFT JOIN accounts a ON a.id = l.account_id
-    LEFT JOIN scores s ON s.lead_id = l.id AND s.model = {mark}
+    LEFT JOIN scores s ON s.subject_id = l.id AND s.model = {mark}
     WHERE {among}
     ORDER BY l.id
 """

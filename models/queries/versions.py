@@ -70,6 +70,12 @@ def in_force(connection: Connection, kind: str, name: str, digest: bytes) -> int
     return int(found[0]) if found is not None and bytes(found[1]) == digest else None
 
 
+def latest(connection: Connection, kind: str, name: str) -> str | None:
+    """The canonical JSON of the version in force; None before the first."""
+    found = connection.execute(_IN_FORCE, {"kind": kind, "name": name}).first()
+    return None if found is None else content(connection, int(found[0]))
+
+
 def content(connection: Connection, version_id: int) -> str:
     """The canonical JSON of a version."""
     return str(connection.execute(_CONTENT, {"id": version_id}).scalar_one())

@@ -13,7 +13,9 @@ class ProgrammeVersion(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("kind", "name", "digest"),)
 
     id: int | None = columns.key()
-    kind: str = columns.text()  # scoring | routing (lifecycle and sequences at once) | sequence
+    kind: str = (
+        columns.text()
+    )  # scoring | models (which there are) | routing (lifecycle and sequences at once) | sequence
     name: str = columns.text()
     digest: bytes = columns.digest()
     content: str = columns.text()  # canonical JSON, lists resolved
@@ -33,7 +35,7 @@ class Activation(SQLModel, table=True):
 
 
 class Score(SQLModel, table=True):
-    """The current score of a lead under a model. Points are rounded to 4 decimals (DESIGN of the scoring model)."""
+    """The current score of a lead, an account or a deal under a model; points are rounded to 4 decimals."""
 
     __tablename__ = "scores"
     __table_args__ = (
@@ -47,7 +49,7 @@ class Score(SQLModel, table=True):
         {"sqlite_with_rowid": False},  # the natural key is the row's place: half the writing of a key beside a rowid
     )
 
-    lead_id: int = columns.id_part()
+    subject_id: int = columns.id_part()  # of a lead, an account or a deal: what the model scores
     model: str = columns.text_part()
     version_id: int = columns.number()
     as_of: int = columns.at()
@@ -63,12 +65,12 @@ class Score(SQLModel, table=True):
 
 
 class ScoreChange(SQLModel, table=True):
-    """Append-only: a score as it became. One row for a lead, version and instant, however often it is computed."""
+    """Append-only: a score as it became. One row for a subject, version and instant, however often it is computed."""
 
     __tablename__ = "score_changes"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    lead_id: int = columns.id_part()
+    subject_id: int = columns.id_part()
     version_id: int = columns.id_part()
     at: int = columns.id_part()
     total: float
@@ -79,9 +81,10 @@ class ScoreChange(SQLModel, table=True):
 
 
 class QueuedWork(SQLModel, table=True):
-    """A lead that a flow has to look at: queue `score` (touched since its last score) or `route` (scored, deal moved).
+    """What a flow has to look at: leads touched since their last score (queue `score`), accounts (`score_account`), deals
+    (`score_deal`), and leads that were scored or whose deal moved (`route`).
 
-    Whoever touches the lead inserts or raises `revision`; whoever did the work deletes the row where `revision` is
+    Whoever touches it inserts or raises `revision`; whoever did the work deletes the row where `revision` is
     still the one it read, so that a touch that comes in between is never lost.
     """
 
@@ -89,7 +92,7 @@ class QueuedWork(SQLModel, table=True):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
     queue: str = columns.text_part()
-    lead_id: int = columns.id_part()
+    subject_id: int = columns.id_part()
     revision: int = columns.number(1)
 
 

@@ -27,7 +27,7 @@ def test_the_course_holds_totals_and_stages_as_they_became_up_to_an_instant(worl
     version = world.version()
     for at, total in ((NOW - DAY, 20.0), (NOW, 70.0), (NOW + DAY, 71.0)):
         world.write(
-            "INSERT INTO score_changes (lead_id, version_id, at, total, must) "
+            "INSERT INTO score_changes (subject_id, version_id, at, total, must) "
             f"VALUES ({ALICE}, {version}, {at}, {total}, 1)"
         )
     route(world.workspace, Micros(NOW))

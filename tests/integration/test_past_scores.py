@@ -165,8 +165,8 @@ def move(house: House, leads: list[int], now: int) -> None:
 
 def stored(house: House) -> list[Any]:
     return house.rows(
-        "SELECT c.at, c.lead_id, c.total, c.cell, c.band, c.must, c.excluded, v.content"
-        " FROM score_changes c JOIN programme_versions v ON v.id = c.version_id ORDER BY c.at, c.lead_id"
+        "SELECT c.at, c.subject_id, c.total, c.cell, c.band, c.must, c.excluded, v.content"
+        " FROM score_changes c JOIN programme_versions v ON v.id = c.version_id ORDER BY c.at, c.subject_id"
     )
 
 

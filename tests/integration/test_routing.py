@@ -379,8 +379,8 @@ def test_a_touch_during_routing_is_not_lost(world: World) -> None:
     router = Router(world.workspace, NOW)
     with world.database.write() as connection:
         router.batch(connection)
-        connection.execute(text("INSERT INTO work_queue (queue, lead_id, revision) VALUES ('route', 1, 2)"))
-    assert world.rows("SELECT lead_id FROM work_queue") == [(ALICE,)]
+        connection.execute(text("INSERT INTO work_queue (queue, subject_id, revision) VALUES ('route', 1, 2)"))
+    assert world.rows("SELECT subject_id FROM work_queue") == [(ALICE,)]
 
 
 def chain(world: World, workspace: Workspace, now: int) -> Counter[str]:

@@ -83,13 +83,13 @@ def table(database: Database, name: str, columns: str, order: str) -> list[tuple
         return [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM {name} ORDER BY {order}"))]
 
 
-SCORE = "lead_id, model, as_of, total, dimensions, cell, band, must, excluded, surge, next_change_at"
-FRESH = "lead_id, model, total, dimensions, cell, band, must, excluded, surge, next_change_at"
-LABELS = "lead_id, cell, band, must, excluded, surge"
+SCORE = "subject_id, model, as_of, total, dimensions, cell, band, must, excluded, surge, next_change_at"
+FRESH = "subject_id, model, total, dimensions, cell, band, must, excluded, surge, next_change_at"
+LABELS = "subject_id, cell, band, must, excluded, surge"
 
 
 def stored(house: Workspace, columns: str = SCORE) -> list[tuple[Any, ...]]:
-    return table(house.database, "scores", columns, "lead_id")
+    return table(house.database, "scores", columns, "subject_id")
 
 
 def queued(house: Workspace, name: str) -> list[int]:
@@ -122,7 +122,7 @@ def test_both_databases_store_the_same_rows(tmp_path: Path, postgres_url: str) -
         with house.database.write() as connection:
             storage.act(connection, 7, [(NOW + 5, {"type": "demo_request"})])
         score_leads(house, NOW + DAY)
-        changes = table(house.database, "score_changes", "lead_id, at, total, cell, band, must", "lead_id, at")
+        changes = table(house.database, "score_changes", "subject_id, at, total, cell, band, must", "subject_id, at")
         rows.append((stored(house), changes))
         house.database.close()
     assert rows[0] == rows[1]
@@ -148,7 +148,7 @@ def test_incremental_scores_are_those_of_a_full_rescore(house: Workspace, tmp_pa
     score_leads(again, NOW + 9 * DAY)
     assert stored(house, LABELS) == stored(again, LABELS)
     current = {row[0]: row for row in stored(again, FRESH)}
-    at = {row[0]: row[1] for row in stored(house, "lead_id, as_of")}
+    at = {row[0]: row[1] for row in stored(house, "subject_id, as_of")}
     fresh = [row for row in stored(house, FRESH) if at[row[0]] == NOW + 9 * DAY]
     assert fresh
     assert fresh == [current[row[0]] for row in fresh]
@@ -203,9 +203,9 @@ def test_a_touch_during_scoring_stays_queued(house: Workspace, monkeypatch: pyte
         storage.store(connection, cast(7, 5))
     write = scores.write
 
-    def touched_meanwhile(connection: Any, batch: scores.Batch) -> tuple[int, int]:
+    def touched_meanwhile(connection: Any, work: scores.Work) -> Any:
         queue.enqueue(connection, "score", [3])
-        return write(connection, batch)
+        return write(connection, work)
 
     monkeypatch.setattr(tasks.scoring.scores, "write", touched_meanwhile)
     score_leads(house, NOW)
@@ -220,17 +220,17 @@ def test_a_score_from_older_facts_never_overwrites_a_newer(house: Workspace, mon
         storage.act(connection, 2, [(NOW, {"type": "page_view"})])
     write, done = scores.write, []
 
-    def overtaken(connection: Any, batch: scores.Batch) -> tuple[int, int]:
+    def overtaken(connection: Any, work: scores.Work) -> Any:
         if not done:  # another worker scores the lead, and it is touched again, between our reading and our writing
             done.append(True)
-            write(connection, batch)
+            write(connection, work)
             queue.enqueue(connection, "score", [2])
-        return write(connection, batch)
+        return write(connection, work)
 
     monkeypatch.setattr(tasks.scoring.scores, "write", overtaken)
     assert score_leads(house, NOW + 1)["scored"] == 0
     assert queued(house, "score") == [2]
-    assert table(house.database, "scores", "revision", "lead_id") == [(1,), (2,), (1,), (1,)]
+    assert table(house.database, "scores", "revision", "subject_id") == [(1,), (2,), (1,), (1,)]
 
 
 def test_a_crash_between_two_transactions_loses_nothing(house: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,12 +239,12 @@ def test_a_crash_between_two_transactions_loses_nothing(house: Workspace, monkey
     monkeypatch.setattr(tasks.scoring, "ROWS", 20)
     write, calls = scores.write, []
 
-    def crashing(connection: Any, batch: scores.Batch) -> tuple[int, int]:
-        calls.append(len(batch.scores))
+    def crashing(connection: Any, work: scores.Work) -> Any:
+        calls.append(work)
         if len(calls) == 2:
-            write(connection, batch)
+            write(connection, work)
             raise KeyboardInterrupt
-        return write(connection, batch)
+        return write(connection, work)
 
     monkeypatch.setattr(tasks.scoring.scores, "write", crashing)
     with pytest.raises(KeyboardInterrupt):
@@ -291,7 +291,7 @@ def test_a_second_score_at_the_same_instant_is_what_the_history_tells(house: Wor
     with house.database.write() as connection:
         storage.act(connection, 1, [(NOW - DAY, {"type": "demo_request"})])
     score_leads(house, NOW)
-    told = "lead_id, version_id, total, cell, band, must, excluded"
+    told = "subject_id, version_id, total, cell, band, must, excluded"
     assert table(house.database, "score_changes", told, "at") == stored(house, told)
 
 
@@ -315,7 +315,7 @@ def test_other_dimensions_or_a_surge_go_to_routing_although_the_total_is_equal(
     for given in (old, new):
         with house.database.write() as connection:
             known = scores.known(connection, "m", [1])
-            scores.write(connection, scores.Batch("m", 1, NOW, given, known, {}))
+            scores.write(connection, scores.Work([scores.Batch("m", 1, NOW, given, known)], {}))
             expected = queue.read(connection, "route", 10)
             queue.done(connection, "route", expected)
     assert [lead for lead, _ in expected] == [1]

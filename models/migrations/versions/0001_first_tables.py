@@ -96,7 +96,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('kind', 'name', 'digest')
     )
     op.create_table('score_changes',
-    sa.Column('lead_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('subject_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('version_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('at', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('total', sa.Float(), nullable=False),
@@ -104,11 +104,11 @@ def upgrade() -> None:
     sa.Column('band', sa.Text(), nullable=True),
     sa.Column('must', sa.SmallInteger(), nullable=False),
     sa.Column('excluded', sa.Text(), nullable=True),
-    sa.PrimaryKeyConstraint('lead_id', 'version_id', 'at'),
+    sa.PrimaryKeyConstraint('subject_id', 'version_id', 'at'),
     sqlite_with_rowid=False
     )
     op.create_table('scores',
-    sa.Column('lead_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('subject_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('model', sa.Text(), nullable=False),
     sa.Column('version_id', sa.BigInteger(), nullable=False),
     sa.Column('as_of', sa.BigInteger(), nullable=False),
@@ -121,7 +121,7 @@ def upgrade() -> None:
     sa.Column('surge', sa.SmallInteger(), nullable=False),
     sa.Column('next_change_at', sa.BigInteger(), nullable=True),
     sa.Column('revision', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('lead_id', 'model'),
+    sa.PrimaryKeyConstraint('subject_id', 'model'),
     sqlite_with_rowid=False
     )
     with op.batch_alter_table('scores', schema=None) as batch_op:
@@ -159,9 +159,9 @@ def upgrade() -> None:
     )
     op.create_table('work_queue',
     sa.Column('queue', sa.Text(), nullable=False),
-    sa.Column('lead_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('subject_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('revision', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('queue', 'lead_id'),
+    sa.PrimaryKeyConstraint('queue', 'subject_id'),
     sqlite_with_rowid=False
     )
     op.create_table('activations',

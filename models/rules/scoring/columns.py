@@ -6,8 +6,8 @@ asks for one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class Leads:
     """NEVER where nobody knows (a made-up lead)."""
     accounts: Sequence[Mapping[str, Any] | None] = ()
     """The attributes of each lead's account; may be empty where no predicate asks for `account.*`."""
+    answers: dict[Any, Truths] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Which leaves of predicates hold, of those that time does not change: asked once for all instants and models."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,21 @@ class Chunk:
 
     def __len__(self) -> int:
         return len(self.leads.ids)
+
+    def only(self, ids: Collection[int]) -> Chunk:
+        """Those of the leads whose ids are named, with their activities."""
+        kept = np.isin(self.leads.ids, np.array(sorted(ids), np.int64))
+        places, leads = np.flatnonzero(kept).tolist(), self.leads
+        activities = self.activities.where(kept[self.activities.lead])
+        return Chunk(
+            Leads(
+                ids=leads.ids[kept],
+                attributes=[leads.attributes[place] for place in places],
+                emails=[leads.emails[place] for place in places],
+                stages=[leads.stages[place] for place in places],
+                owners=[leads.owners[place] for place in places],
+                created_at=leads.created_at[kept],
+                accounts=[leads.accounts[place] for place in places] if leads.accounts else (),
+            ),
+            replace(activities, lead=(np.cumsum(kept) - 1)[activities.lead]),
+        )
