@@ -37,7 +37,7 @@ check: $(STAMP)  ## lint, format, types, contracts between the packages
 bench: $(STAMP)  ## the measured bars; SIZE=s ends within five minutes
 	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE))
 
-torture: $(STAMP)  ## the long form of the kill tests: 20 kills on each database
+torture: $(STAMP)  ## the long forms: 20 kills on each database, 10,000 mutated models
 	@$(BIN)/python -m pytest -m torture --override-ini "addopts=-ra --import-mode=importlib"
 
 serve: $(STAMP)  ## everything on one machine: Prefect server, schedules, UI

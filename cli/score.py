@@ -48,6 +48,7 @@ def score(
 ) -> None:
     """What made-up leads would score by a model. Needs no workspace and no database."""
     from models.documents import Document
+    from models.rules.scoring.doubts import timeouts
 
     at = instant_of(as_of)
     loaded, place = read_model(model), _zone(zone)
@@ -56,11 +57,13 @@ def score(
         for doubt in loaded.doubts:
             session.err.print(f"warning: {document.problem(*doubt)}", markup=False, soft_wrap=True)
     answers = answered(loaded, place, _opened(test), at, "stdin" if test == "-" else test)
-    if not as_json:
+    if as_json:
+        for line in answers:
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    else:
         _print(answers)
-        return
-    for line in answers:
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    for slow in timeouts(loaded):
+        session.err.print(f"warning: {slow}", markup=False, soft_wrap=True)
 
 
 def read_model(path: Path) -> ScoringModel:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,11 +21,17 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from models.errors import WarmlineError
 
 Location = Sequence[str | int]
+Mend = Callable[[Any, Sequence[Location]], Any]
+"""(data, places of mistakes) → the data without them, or None where too little would be left."""
 Model = TypeVar("Model", bound=BaseModel)
+MOST_VALUES = 1_000_000
+"""Values of a file once its aliases are written out: nine lines can otherwise mean a billion."""
+MOST_DEEP = 60
 SHOWN_CHARACTERS = 80
 """A value found is quoted to this length: a pasted 10 MB cell must not fill the terminal."""
 
@@ -56,7 +62,10 @@ class ConfigurationError(WarmlineError):
 
 def shown(value: object) -> str:
     """The value as people see it in an error: `repr`, cut to SHOWN_CHARACTERS."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        text = "a number of thousands of digits"
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
 
 
@@ -96,21 +105,37 @@ class Document:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else None
             raise ConfigurationError([Problem(file, line, "", f"not valid YAML: {error.problem or error}")]) from error
-        except (YAMLError, ValueError, RecursionError) as error:
-            raise ConfigurationError([Problem(file, None, "", f"not valid YAML: {error}")]) from error
-        return cls(file, CommentedMap() if root is None else root)
+        except ReaderError as error:
+            line, reason = text.count("\n", 0, error.position) + 1, f"character {error.character!r}: {error.reason}"
+            raise ConfigurationError([Problem(file, line, "", f"not valid YAML: {reason}")]) from error
+        except (YAMLError, ValueError, ArithmeticError, RecursionError, AttributeError, TypeError, KeyError) as error:
+            raise ConfigurationError([Problem(file, _odd_line(text), "", f"not valid YAML: {error}")]) from error
+        if root is None:
+            root = CommentedMap()
+        if problems := list(_unsound(root, file)):
+            raise ConfigurationError(problems)
+        return cls(file, root)
 
     @classmethod
     def read(cls, path: Path) -> Document:
         """The document in a file that somebody named. ConfigurationError if it cannot be read."""
         try:
-            return cls.parse(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
+            return cls.decode(path.read_bytes(), str(path))
+        except OSError as error:
             raise ConfigurationError([Problem(str(path), None, "", f"cannot be read: {error}")]) from error
 
-    def line(self, location: Location) -> int | None:
-        """The 1-based line of the deepest part of `location` that stands in the file."""
-        node, found = self._root, None
+    @classmethod
+    def decode(cls, raw: bytes, file: str) -> Document:
+        """Read bytes of UTF-8, with or without BOM. ConfigurationError with the line of what is something else."""
+        try:
+            return cls.parse(raw.decode("utf-8-sig"), file)
+        except UnicodeDecodeError as error:
+            line = raw.count(b"\n", 0, error.start) + 1
+            raise ConfigurationError([Problem(file, line, "", f"not UTF-8: {error.reason}")]) from error
+
+    def line(self, location: Location) -> int:
+        """The 1-based line of the deepest part of `location` that stands in the file; the first of the whole file."""
+        node, found = self._root, 1
         for part in location:
             position, node = _step(node, part)
             if position is None:
@@ -122,15 +147,23 @@ class Document:
         """A mistake at `location` (a path of keys and indices), placed in the file."""
         return Problem(self.file, self.line(location), ".".join(str(part) for part in location), message)
 
-    def validate(self, model: type[Model], context: dict[str, Any] | None = None) -> Model:
+    def validate(self, model: type[Model], context: dict[str, Any] | None = None, without: Mend | None = None) -> Model:
         """The document as `model`; raises ConfigurationError with every mistake that pydantic found.
 
-        `context` reaches the validators (predicates need `read_list` in it to read lists).
+        `context` reaches the validators (predicates need `read_list` in it to read lists). What the parts say of each
+        other is checked once all are sound: `without` takes the mistakes out, so that it is checked all the same.
         """
         try:
             return model.model_validate(self.data, context=context)
         except ValidationError as error:
-            raise ConfigurationError([self.told(model, e) for e in error.errors(include_url=False)]) from error
+            problems = {self.told(model, found): None for found in error.errors(include_url=False)}
+            places = [found["loc"] for found in error.errors(include_url=False)]
+        if without is not None and (data := without(self.data, places)) is not None:
+            try:
+                model.model_validate(data, context=context)
+            except ValidationError as error:
+                problems |= {self.told(model, found): None for found in error.errors(include_url=False)}
+        raise ConfigurationError(problems)
 
     def told(self, model: type[BaseModel], error: Any) -> Problem:
         """One error of pydantic's `errors()` as a mistake in this document."""
@@ -160,6 +193,66 @@ def _parsed(text: str) -> Any:
     return yaml.load(io.StringIO(text))
 
 
+def _odd_line(text: str) -> int:
+    """The line of what is refused without a place: a number of thousands of digits, or deep nesting."""
+    lines = text.splitlines() or [""]
+    longest = max(range(len(lines)), key=lambda index: len(lines[index]))
+    return longest + 1
+
+
+def _unsound(root: Any, file: str) -> Iterator[Problem]:
+    """What no plain data is made of: too many values through aliases, too deep, a key that stands twice as text."""
+    sizes: dict[int, int] = {}
+    stack: list[tuple[Any, int, bool]] = [(root, 0, False)]
+    inside: set[int] = set()
+    while stack:
+        node, depth, is_done = stack.pop()
+        if not isinstance(node, CommentedMap | CommentedSeq) or (id(node) in sizes and not is_done):
+            continue
+        values = list(node.values()) if isinstance(node, CommentedMap) else list(node)
+        if is_done:
+            inside.discard(id(node))
+            sizes[id(node)] = 1 + sum(sizes.get(id(value), 1) for value in values)
+            continue
+        line = _start(node)
+        if depth > MOST_DEEP:
+            yield Problem(file, line, "", f"more than {MOST_DEEP} lists and mappings within each other")
+            return
+        if id(node) in inside:
+            yield Problem(file, line, "", "an alias (*) stands within what it means")
+            return
+        if isinstance(node, CommentedMap):
+            yield from _said_twice(node, file)
+        for text in (*node, *values) if isinstance(node, CommentedMap) else values:
+            if isinstance(text, str) and not _is_storable(text):
+                yield Problem(
+                    file, line, "", f"found {shown(str(text))}; allowed: text without NUL and half characters"
+                )
+        inside.add(id(node))
+        stack.append((node, depth, True))
+        stack += [(value, depth + 1, False) for value in values]
+    if sizes.get(id(root), 1) > MOST_VALUES:
+        yield Problem(file, 1, "", f"aliases (*) make {sizes[id(root)]:,} values of it; allowed: {MOST_VALUES:,}")
+
+
+def _is_storable(text: str) -> bool:
+    """False for NUL, which PostgreSQL refuses, and for half of a surrogate pair, which is no UTF-8."""
+    return (text.isascii() and "\0" not in text) or not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
+
+
+def _said_twice(node: CommentedMap, file: str) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for key in node:
+        if _key(key) in seen:
+            line = node.lc.data[key][0] + 1 if key in (node.lc.data or {}) else _start(node)
+            yield Problem(file, line, _key(key), "stands twice: keys are compared as text")
+        seen.add(_key(key))
+
+
+def _start(node: CommentedMap | CommentedSeq) -> int:
+    return (node.lc.line or 0) + 1
+
+
 def _plain(node: Any) -> Any:
     if isinstance(node, CommentedMap):
         return {_key(key): _plain(value) for key, value in node.items()}
@@ -183,7 +276,8 @@ def _step(node: Any, part: str | int) -> tuple[int | None, Any]:
     if isinstance(node, CommentedMap):
         for key in node:
             if _key(key) == str(part):
-                return node.lc.key(key)[0] + 1, node[key]
+                place = (node.lc.data or {}).get(key)  # a key merged from an alias (<<) has none
+                return (_start(node) if place is None else place[0] + 1), node[key]
     elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
         return node.lc.item(part)[0] + 1, node[part]
     return None, None

@@ -6,7 +6,8 @@ through the validation context `read_list`) and no clock. Scoring evaluates the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,10 @@ ReadList = Callable[[str], str]
 """Relative path → text of the file; OSError or UnicodeDecodeError if it cannot be read."""
 MATCH_SECONDS = 0.25
 """A pattern that needs longer on one value (catastrophic backtracking) does not match it."""
+PATIENCE, IMPATIENT_SECONDS = 8, 0.01
+"""After this many such values a pattern gets this long for each further one: a million hostile values take no days."""
+PROBES = ("a" * 40 + "!", "0" * 40 + "!", " " * 40 + "!", "a " * 20 + "!", "a." * 20 + "@", "/a" * 20 + "!", "-_" * 20)
+"""Texts on which patterns that backtrack without end are likely to show it."""
 EXACT = 2.0**53
 """Up to here every whole number is a float."""
 RANGES: dict[str, Callable[[Any, Any], bool]] = {
@@ -72,18 +77,45 @@ class Part:
         return f"{self.operator} {_either(self.texts)}"
 
 
+class TimedPattern:
+    """A regular expression that counts the values on which it ran out of time."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.gave_up = 0
+        self._compiled = regex.compile(text, regex.IGNORECASE)
+
+    def found(self, text: str) -> bool:
+        """True if it is found anywhere in time."""
+        try:
+            seconds = MATCH_SECONDS if self.gave_up < PATIENCE else IMPATIENT_SECONDS
+            return self._compiled.search(text, timeout=seconds) is not None
+        except TimeoutError:
+            self.gave_up += 1
+            return False
+
+    def is_slow(self) -> bool:
+        """True if it runs out of time on one of PROBES, or has done so on a value."""
+        try:
+            for probe in PROBES:
+                self._compiled.search(probe, timeout=IMPATIENT_SECONDS)
+        except TimeoutError:
+            return True
+        return self.gave_up > 0
+
+
 @dataclass(frozen=True)
 class Pattern:
     """`matches` any of some regular expressions, anywhere in the text, ignoring case."""
 
-    patterns: tuple[Any, ...]
+    patterns: tuple[TimedPattern, ...]
 
     def holds(self, element: Any) -> bool:
         text = as_text(element)
-        return text is not None and any(_found(pattern, text) for pattern in self.patterns)
+        return text is not None and any(pattern.found(text) for pattern in self.patterns)
 
     def describe(self) -> str:
-        return f"matches {_either([pattern.pattern for pattern in self.patterns])}"
+        return f"matches {_either([pattern.text for pattern in self.patterns])}"
 
 
 @dataclass(frozen=True)
@@ -240,6 +272,10 @@ class Predicate:
         """In words, for reasons and explanations."""
         return self.root.describe()
 
+    def patterns(self) -> Iterator[TimedPattern]:
+        """Every regular expression in it."""
+        yield from _patterns(self.root)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Predicate) and self.data == other.data
 
@@ -265,6 +301,21 @@ class Predicate:
     @classmethod
     def _validated(cls, data: Any, info: ValidationInfo) -> Predicate:
         return data if isinstance(data, Predicate) else cls.parse(data, (info.context or {}).get("read_list"))
+
+
+def _patterns(node: Node) -> Iterator[TimedPattern]:
+    if isinstance(node, Not):
+        yield from _patterns(node.part)
+    elif isinstance(node, All | Either):
+        for part in node.parts:
+            yield from _patterns(part)
+    else:
+        condition: Condition | None = node.condition
+        while condition is not None:
+            for test in condition.tests:
+                if isinstance(test, Pattern):
+                    yield from test.patterns
+            condition = condition.negated
 
 
 Place = tuple[str | int, ...]
@@ -358,13 +409,14 @@ class _Reader:
         if values is None:
             return []
         if operator == "matches":
-            patterns = [self._pattern(str(value), place) for value in values]
-            return [Pattern(tuple(patterns))]
+            patterns = [self._pattern(as_text(value) or "", place) for value in values]
+            return [Pattern(tuple(pattern for pattern in patterns if pattern is not None))]
         return [Part(operator, tuple(text for value in values if (text := folded(value)) is not None))]
 
     def _scalars(self, asked: Any, place: Place) -> list[Any] | None:
         values = asked if isinstance(asked, list) else [asked]
         wrong = [value for value in values if not isinstance(value, str | int | float) or is_missing(value)]
+        wrong += [value for value in values if isinstance(value, float) and not math.isfinite(value)]
         if values and not wrong:
             return values
         hint = "; to ask for a missing value write {is: missing}" if asked is None else ""
@@ -378,10 +430,10 @@ class _Reader:
         self.mistake(place, f"found {shown(operand)}; allowed: missing, present", operand)
         return None
 
-    def _pattern(self, text: str, place: Place) -> Any:
+    def _pattern(self, text: str, place: Place) -> TimedPattern | None:
         try:
-            return regex.compile(text, regex.IGNORECASE)
-        except regex.error as error:
+            return TimedPattern(text)
+        except (regex.error, RecursionError, OverflowError, MemoryError) as error:
             self.mistake(place, f"found {shown(text)}; not a regular expression: {error}", text)
             return None
 
@@ -401,13 +453,6 @@ class _Reader:
             return None
         values = tuple(line.strip() for line in text.removeprefix("\ufeff").splitlines() if line.strip())
         return AnyOf(Equals.of(values), values, operand)
-
-
-def _found(pattern: Any, text: str) -> bool:
-    try:
-        return pattern.search(text, timeout=MATCH_SECONDS) is not None
-    except TimeoutError:
-        return False
 
 
 def _either(values: Any) -> str:

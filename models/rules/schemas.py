@@ -35,15 +35,10 @@ _SHORT: dict[str, Schema] = {
     "EmailValue": {"type": "string", "description": "A column, or a dotted path into a JSON record."},
 }
 """Definitions that may also be written in one word."""
-_ONE_OR_MORE: dict[tuple[str, str], Schema] = {
-    ("Condition", "band"): {"type": ["string", "integer"]},
-    ("Condition", "grid"): {"type": ["string", "integer"]},
-    ("Exit", "did"): {"type": "string"},
-    ("Value", "format"): {"type": "string"},
-    ("EmailValue", "format"): {"type": "string"},
-    ("LeadSection", "spread"): {"type": "string"},
-    ("AccountSection", "spread"): {"type": "string"},
-    ("ActivitySection", "spread"): {"type": "string"},
+_ONE_OR_MORE: dict[str, Schema] = {
+    "band": {"type": ["string", "integer"]},
+    "grid": {"type": ["string", "integer"]},
+    **{name: {"type": "string"} for name in ("did", "format", "spread")},
 }
 """Lists whose only element may stand alone."""
 _MEANING = {
@@ -87,9 +82,11 @@ def schema_of(name: str, model: type[BaseModel], file: str) -> Schema:
     definitions[top] = made
     for key, schema in definitions.items():
         _describe(key, schema)
-    for (key, field), one in _ONE_OR_MORE.items():
-        if field in (properties := definitions.get(key, {}).get("properties", {})):
-            properties[field] = _also(properties[field], one)
+    for schema in definitions.values():
+        for field, one in _ONE_OR_MORE.items():
+            said = schema.get("properties", {}).get(field, {})
+            if said.get("type") == "array" or any(part.get("type") == "array" for part in said.get("anyOf", ())):
+                schema["properties"][field] = _also(said, one)
     for key, short in _SHORT.items():
         if key in definitions:
             definitions[key] = {"anyOf": [short, definitions[key]]}

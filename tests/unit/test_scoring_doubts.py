@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -12,6 +13,8 @@ from models.rules.activity_types import CANONICAL
 from models.rules.agreement import lifecycle_doubts
 from models.rules.lifecycle import Lifecycle
 from models.rules.scoring import ScoringModel, load_scoring
+from models.rules.scoring.doubts import timeouts
+from models.rules.scoring.hypothetical import Hypothetical, Trial
 
 ROOT = Path(__file__).parents[2]
 SOUND = """
@@ -152,3 +155,13 @@ def test_a_stage_above_what_dimensions_give_is_told() -> None:
 def test_the_canonical_types_are_those_of_the_glossary() -> None:
     table = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").partition("## Activity types")[2]
     assert set(re.findall(r"`([a-z_]+)`", table.partition("A Segment")[0])) == CANONICAL
+
+
+def test_a_pattern_that_blows_up_is_bounded_and_its_rule_named() -> None:
+    text = SOUND.replace("{industry: software}", r"{industry: {matches: '^(a|aa)+$'}}")
+    assert any(one.startswith("scoring.yaml:13: ") and "'industry'" in one and "very long" in one for one in told(text))
+    _, model = load(text)
+    people = [Hypothetical({"industry": "a" * 60 + f"!{n}"}, None, []) for n in range(10)]
+    found = Trial(model, ZoneInfo("UTC")).told(people, 0)
+    assert [one["rules"]["industry"] for one in found] == [0] * 10
+    assert timeouts(model)[0].startswith("rule 'industry': the pattern '^(a|aa)+$' was stopped on 10 values")

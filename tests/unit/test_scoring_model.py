@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from models.documents import ConfigurationError, Document
+from models.documents import ConfigurationError, Document, read_beside
 from models.rules.durations import duration_text, parse_duration
 from models.rules.scoring import ScoringModel, load_scoring
 
@@ -101,3 +103,42 @@ def test_durations(text: str, micros: int) -> None:
 def test_what_is_no_duration(text: object) -> None:
     with pytest.raises(ValueError, match="such as 30d"):
         parse_duration(text)
+
+
+def test_mistakes_of_fields_and_between_fields_are_told_in_one_go() -> None:
+    text = (
+        GOOD.replace("name: m", "nme: m")
+        .replace("half_life: 30d", "half_lif: 30d")
+        .replace("at_most: 3", "at_mots: 3")
+        .replace("name: d", "name: c")
+        .replace("floor: -10", "floor: 60")
+        .replace("of: fit", "of: fitt")
+        .replace("total: [fit, acts]", "total: [fit, act]")
+        .replace("{hot: 65, cold: below}", "{hot: 65}")
+        .replace("tiers: {6: 6", "where: {pln: x}, tiers: {6: 6")
+    )
+    told = mistakes(text)
+    for line in (
+        "scoring.yaml:1: name: missing, and required",
+        "scoring.yaml:2: nme: unknown field — did you mean 'name'?",
+        "scoring.yaml:3: half_lif: unknown field — did you mean 'half_life'?",
+        "scoring.yaml:7: dimensions.fit.floor: found 60, above the limit 50",
+        "rules.0.at_mots: unknown field — did you mean 'at_most'?",
+        "rules.1.where.pln: 'pln' is neither a field of a touchpoint nor a declared facet — did you mean 'plan'?",
+        "rules.2.name: 'c' stands twice",
+        "total.1: no dimension is named 'act' — did you mean 'acts'?",
+        "bands: exactly one label has the value `below`",
+        "grid.rows.of: no dimension is named 'fitt' — did you mean 'fit'?",
+    ):
+        assert line in told, told
+    assert len(told.splitlines()) == 10
+
+
+def test_a_missing_list_names_the_nearest_file(tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "competitors.txt").write_text("x")
+    text = GOOD.replace("{country: NO}", "{email_domain: {in_list: lists/competitor.txt}}")
+    with pytest.raises(
+        ConfigurationError, match=r"cannot read 'lists/competitor.txt'.*did you mean 'lists/competitors"
+    ):
+        load_scoring(Document.parse(text, "scoring.yaml"), lambda path: read_beside(path, tmp_path))

@@ -30,6 +30,7 @@ def mistakes(model: ScoringModel) -> Iterator[Found]:
         ((key, i, "name"), part.name) for key in ("must", "exclude") for i, part in enumerate(getattr(model, key))
     )
     yield from _wrong_derived(model)
+    yield from _ambiguous(model)
 
 
 def _wrong_limits(model: ScoringModel) -> Iterator[Found]:
@@ -73,6 +74,20 @@ def _wrong_derived(model: ScoringModel) -> Iterator[Found]:
             if attribute.startswith("first.") and attribute not in FIRST:
                 near = did_you_mean(attribute, FIRST)
                 yield (*place, attribute), f"unknown{near} (allowed: {', '.join(FIRST)})", attribute
+
+
+def _ambiguous(model: ScoringModel) -> Iterator[Found]:
+    """Names that are one when they are put together: cells such as A + 11 and A1 + 1, groups such as a.b + c."""
+    yield from _twice(
+        (("dimensions", name, "groups", key), f"{name}.{key}")
+        for name, dimension in model.dimensions.items()
+        for key in dimension.groups
+    )
+    if model.grid:
+        rows, columns = (
+            [*(label for label, _ in axis.edges), axis.below] for axis in (model.grid.rows, model.grid.columns)
+        )
+        yield from _twice((("grid", "rows", row), f"{row}{column}") for row in rows for column in columns)
 
 
 def _twice(named: Any) -> Iterator[Found]:

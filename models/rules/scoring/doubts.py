@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from models.documents import did_you_mean
+from models.documents import did_you_mean, shown
 from models.rules.activity_types import CANONICAL
 from models.rules.durations import duration_text
-from models.rules.predicates import All, Leaf, Place, Predicate
+from models.rules.predicates import MATCH_SECONDS, All, Leaf, Place, Predicate
 from models.rules.records import snake_case
 from models.rules.scoring.coherence import FIRST
 from models.rules.scoring.reach import NOTHING, Reach, Span, most_kept, never, reach_of, reachable_steps, rule_span
@@ -39,6 +39,7 @@ def doubts(model: ScoringModel) -> Iterator[Doubt]:
     yield from _limits(model, reach)
     yield from _thresholds(model, reach)
     yield from _gates(model)
+    yield from _slow(model)
     yield from _said_twice(model)
     yield from _attributes(model)
     if model.half_life and not any(rule.kind == "points" and rule.half_life is None for _, _, rule in model.rules()):
@@ -216,6 +217,39 @@ def _gates(model: ScoringModel) -> Iterator[Doubt]:
     for number, predicate in (model.display.classes if model.display else {}).items():
         if why := never_holds(predicate):
             yield ("display", "classes", number), f"class {number} can never hold: {why}"
+
+
+def _slow(model: ScoringModel) -> Iterator[Doubt]:
+    for place, name, predicate in placed_predicates(model):
+        for pattern in predicate.patterns():
+            if pattern.is_slow():
+                yield place, f"{name}: the pattern {shown(pattern.text)} can take very long: {_STOPPED}"
+
+
+def timeouts(model: ScoringModel) -> list[str]:
+    """The patterns that ran out of time since the model was loaded, and on how many values."""
+    return [
+        f"{name}: the pattern {shown(pattern.text)} was stopped on {pattern.gave_up} values: {_STOPPED}"
+        for _, name, predicate in placed_predicates(model)
+        for pattern in predicate.patterns()
+        if pattern.gave_up
+    ]
+
+
+_STOPPED = f"it is stopped after {MATCH_SECONDS:g} s and then does not match"
+
+
+def placed_predicates(model: ScoringModel) -> Iterator[tuple[Place, str, Predicate]]:
+    """(place, what it belongs to, predicate) of every predicate of the model."""
+    for place, rule in placed_rules(model):
+        for key, predicate in (("where", rule.where), ("if", rule.condition)):
+            if predicate is not None:
+                yield (*place, key), f"rule {rule.name!r}", predicate
+    for key in ("must", "exclude"):
+        for index, part in enumerate(getattr(model, key)):
+            yield (key, index, "if"), f"{key} {part.name!r}", part.condition
+    for number, predicate in (model.display.classes if model.display else {}).items():
+        yield ("display", "classes", number), f"class {number}", predicate
 
 
 def _said_twice(model: ScoringModel) -> Iterator[Doubt]:

@@ -18,7 +18,7 @@ LARGEST_POINTS = 1e9
 
 
 def read_points(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == math.inf:
         raise ValueError(f"found {shown(value)}; allowed: a number")
     if abs(value) > LARGEST_POINTS:
         raise ValueError(f"found {shown(value)}; allowed: −{LARGEST_POINTS:.0f} to {LARGEST_POINTS:.0f}")
@@ -57,6 +57,8 @@ def _tiers(value: Any) -> dict[int, float]:
     for count, points in value.items():
         if not str(count).isascii() or not str(count).isdigit() or not 0 < int(count) <= 1_000_000:
             raise ValueError(f"found {shown(count)}; allowed: a number of activities from 1 to 1000000")
+        if int(count) in read:
+            raise ValueError(f"the number {int(count)} stands twice")
         read[int(count)] = read_points(points)
     return dict(sorted(read.items()))
 
@@ -86,7 +88,12 @@ def _recency(value: Any) -> Any:
     if not isinstance(value, dict) or not any(age != "older" for age in value):
         raise ValueError(f"found {shown(value)}; allowed: a mapping of ages to points, such as {{7d: 10, older: -5}}")
     older = read_points(value.get("older", 0))
-    steps = {parse_duration(age): read_points(points) for age, points in value.items() if age != "older"}
+    steps: dict[int, float] = {}
+    for age, points in value.items():
+        if age != "older":
+            if (span := parse_duration(age)) in steps:
+                raise ValueError(f"the age {shown(age)} stands twice")
+            steps[span] = read_points(points)
     return Recency(steps=tuple(sorted(steps.items())), older=older)
 
 

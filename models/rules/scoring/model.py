@@ -7,11 +7,11 @@ from what models.rules.scoring.compilation makes of this.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
@@ -21,6 +21,7 @@ from models.rules.predicates import Place, Predicate
 from models.rules.scoring.coherence import mistakes
 from models.rules.scoring.doubts import doubts
 from models.rules.scoring.fields import Axis, Bands, Names, Points, RecencySteps, Tiers
+from models.rules.scoring.mending import without_mistakes
 
 Subject = Literal["lead", "account", "deal"]
 """What a model scores: a lead; an account, by what all its leads did; a deal, by what its contacts did."""
@@ -131,11 +132,17 @@ class Surge(_Part):
         return self.gain / 4 if self.slow is None else self.slow
 
 
+def _numbered_once(value: Any) -> Any:
+    if isinstance(value, dict) and any(str(key) != str(key).strip().lstrip("0+") for key in value):
+        raise ValueError(f"found the classes {', '.join(map(str, value))}; allowed: numbers from 1 to 999")
+    return value
+
+
 class Display(_Part):
     """The score as one number: 1000 × class + blocks × musts met + points (0–99)."""
 
     blocks: Literal[100] | None = None
-    classes: dict[int, Predicate] = {}
+    classes: Annotated[dict[Annotated[int, Field(ge=1, le=999)], Predicate], BeforeValidator(_numbered_once)] = {}
 
 
 class ScoringModel(_Part):
@@ -199,7 +206,9 @@ class ScoringModel(_Part):
 
     @cached_property
     def _content(self) -> str:
-        return orjson.dumps(self.model_dump(mode="json", by_alias=True, exclude_unset=True)).decode()
+        # Not orjson: a predicate may name a whole number beyond 64 bits.
+        data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
     def content(self) -> str:
         """Canonical JSON, lists resolved: what `from_content` reads back. Order of the file is kept (people see it)."""
@@ -212,9 +221,9 @@ class ScoringModel(_Part):
     @classmethod
     def from_content(cls, content: str) -> ScoringModel:
         """The model that `content` was made of."""
-        return cls.model_validate(orjson.loads(content))
+        return cls.model_validate(json.loads(content))
 
 
 def load_scoring(document: Document, read_list: Callable[[str], str]) -> ScoringModel:
     """The model that `document` says; ConfigurationError with every mistake, each with its line."""
-    return document.validate(ScoringModel, {"read_list": read_list})
+    return document.validate(ScoringModel, {"read_list": read_list}, without=without_mistakes)
