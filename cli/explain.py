@@ -13,12 +13,14 @@ from models.errors import UsageError
 
 if TYPE_CHECKING:
     from models.queries.explanations import Header, Turn
+    from models.queries.marks import Marked
     from models.rules.lifecycle import Lifecycle
     from models.rules.scoring import ScoringModel
     from models.rules.scoring.explanation import Act, Explanation, RulePart
     from models.rules.scoring.moves import Move
 
 ACTS_SHOWN = 3
+MARKED_SHOWN = 5
 MOVES_SHOWN = 5
 CHART_WIDTH = 60
 BARS = "▁▂▃▄▅▆▇█"
@@ -54,11 +56,13 @@ class Explained:
     """The next stage (else band) and the total that it takes; None at the top."""
     moves: list[Move]
     course: list[Turn]
+    marked: list[Marked]
+    """Activities that are not scored: suspected to be a machine's."""
 
 
 def explained(lead: str, as_of: int | None) -> Explained:
     """The explanation of the lead that the word means; UsageError if it means none, or several."""
-    from models.queries import explanations, versions
+    from models.queries import explanations, marks, versions
     from models.rules.scoring import ScoringModel
     from models.rules.scoring.compilation import CompiledModel
     from models.rules.scoring.explanation import explain as explain_score
@@ -77,11 +81,12 @@ def explained(lead: str, as_of: int | None) -> Explained:
         chunk = explanations.read_lead(connection, compiled, ids[0], as_of)
         header = explanations.header(connection, ids[0])
         course = explanations.course(connection, ids[0], model.name, now)
+        marked = [one for one in marks.of_lead(connection, ids[0]) if one.at <= now]
     found = score(compiled, chunk, now)
     told = explain_score(compiled, found, 0)
     lifecycle = workspace.lifecycle if (workspace.root / "lifecycle.yaml").is_file() else None
     goal = _goal(told.total, header.stage, compiled.model, lifecycle)
-    return Explained(header, told, goal, cheapest_moves(compiled, found, 0) if goal else [], course)
+    return Explained(header, told, goal, cheapest_moves(compiled, found, 0) if goal else [], course, marked)
 
 
 def _goal(total: float, stage: str, model: ScoringModel, lifecycle: Lifecycle | None) -> tuple[str, float] | None:
@@ -123,6 +128,7 @@ def _told(found: Explained) -> dict[str, Any]:
     told["parts"] = [{"what": what, "points": points} for what, points in score.parts()]
     told["next"], told["next_threshold"] = found.goal or (None, None)
     told["moves"] = [asdict(move) for move in found.moves]
+    told["not_scored"] = [{**one._asdict(), "at": _iso(one.at)} for one in found.marked]
     told["history"] = [asdict(turn) | {"at": _iso(turn.at)} for turn in found.course]
     return told
 
@@ -169,6 +175,7 @@ def _print(told: Explained) -> None:
             state = "✗ applies" if gate.holds else "✓ does not apply"
         session.out.print(Text(f"  {gate.kind} {gate.name}: {state} ({gate.why})"))
     _print_unmatched(found)
+    _print_marked(told.marked)
     _print_moves(told)
 
 
@@ -211,6 +218,21 @@ def _print_unmatched(found: Explanation) -> None:
         session.out.print("did not match:", style="dim", markup=False)
     for part in found.unmatched:
         session.out.print(Text(f"  {part.name}: {part.why} ({part.note or 'gives nothing now'})", "dim"))
+
+
+def _print_marked(found: list[Marked]) -> None:
+    from rich.text import Text
+
+    from models.rules.machine import REASONS
+
+    if found:
+        session.out.print(f"not scored, suspected machine ({len(found):,}):", style="dim", markup=False)
+    for one in found[:MARKED_SHOWN]:
+        what = [_iso(one.at)[:16].replace("T", " "), one.type, one.path or one.name or "", one.campaign or ""]
+        why = "; ".join(REASONS.get(reason, reason) for reason in one.reasons)
+        session.out.print(Text(f"  {' '.join(word for word in what if word)}: {why}", "dim"))
+    if len(found) > MARKED_SHOWN:
+        session.out.print(Text(f"  and {len(found) - MARKED_SHOWN:,} more", "dim"))
 
 
 def _print_moves(found: Explained) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection
 
-from models.queries import columns, coverage, versions
+from models.queries import columns, coverage, marks, subjects, versions
 from models.rules.coverage import (
     AttributeUse,
     Coverage,
@@ -79,7 +79,7 @@ def cover(workspace: Workspace, now: int, since: int | None = None) -> Coverage:
             rules=[use for one in gathered for use in rule_uses(one, traffic.activities)],
             asked=asked_attributes([one for one in gathered if one.subjects]),
             unused=unused,
-            machine={},
+            machine=marks.by_reason(connection),
         )
 
 
@@ -136,6 +136,9 @@ def _counted(
         present.update(filled(chunk.leads.attributes))
         for one in of_leads:
             one.add(chunk, now)
+    for one in gathered:
+        if one.compiled.model.of != "lead":
+            _gather(connection, one, now)
     accounts = 0
     for page in coverage.account_attributes(connection):
         accounts += len(page)
@@ -143,6 +146,13 @@ def _counted(
     of = {"": tally.leads, "account.": accounts}
     asked = [name for one in gathered for name in _asked(one.compiled)]
     return tally, gathered, unused_attributes(present, of, asked)
+
+
+def _gather(connection: Connection, gathered: Gatherings, now: int) -> None:
+    """The accounts or deals of a model, page by page."""
+    of = gathered.compiled.model.of
+    for ids in coverage.pages(connection, subjects.TABLES[of], subjects.CHUNK):
+        gathered.add(subjects.read_chunk(connection, of, ids), now)
 
 
 def _tally(traffic: _Traffic, won: Mapping[int, int], since: int | None) -> Tally:

@@ -45,10 +45,10 @@ def won_at(connection: Connection) -> dict[int, int]:
     return dict(staging.rows(connection, _WON, ()))
 
 
-def pages(connection: Connection) -> Iterator[list[int]]:
-    """The ids of all leads, ascending, in pages."""
+def pages(connection: Connection, table: str = "leads", size: int = PAGE) -> Iterator[list[int]]:
+    """The ids of all leads, accounts or deals, ascending, in pages."""
     last, mark = 0, staging.mark(connection)
-    statement = f"SELECT id FROM leads WHERE id > {mark} ORDER BY id LIMIT {PAGE}"
+    statement = f"SELECT id FROM {table} WHERE id > {mark} ORDER BY id LIMIT {size}"
     while ids := [row[0] for row in staging.rows(connection, statement, (last,))]:
         yield ids
         last = ids[-1]

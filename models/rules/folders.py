@@ -101,11 +101,12 @@ def _with_rest(prefix: tuple[str, ...], nodes: list[_Node]) -> list[_Node]:
 
 
 def _label(by: str, group: _Node, parts: Mapping[int, tuple[str, ...]]) -> str:
-    if group.is_rest:
-        return f"{len(group.ids):,} other {'pages' if by == 'path' else f'{by}s'}"
     if by != "path":
-        return "".join(group.prefix)
+        return f"{len(group.ids):,} other {by}s" if group.is_rest else "".join(group.prefix)
     exact = {parts[key] for key in group.ids}
     whole = next(iter(exact)) if len(exact) == 1 else group.prefix
-    host, path = (whole or ("",))[0], "/".join(whole[1:])
-    return f"{host}/{path}" if len(exact) == 1 else f"{host}/{path}{'/' if path else ''}…"
+    folder = f"{(whole or ('',))[0]}/{'/'.join(whole[1:])}"
+    if len(exact) == 1:
+        return folder
+    folder = folder if folder.endswith("/") else f"{folder}/"
+    return f"{folder}… ({len(group.ids):,} others)" if group.is_rest else f"{folder}…"
