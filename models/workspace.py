@@ -231,15 +231,18 @@ class Workspace:
         return problems + list(self._contradictions())
 
     def _contradictions(self) -> Iterator[Problem]:
-        from models.rules.agreement import enrolment_mistakes, lifecycle_mistakes, team_mistakes
+        from models.rules.agreement import enrolment_mistakes, invitation_mistakes, lifecycle_mistakes, team_mistakes
 
         def of_sequence(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
             return lambda: enrolment_mistakes(self._sequence(file), self.models)
 
+        def invited(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
+            return lambda: invitation_mistakes(self._sequence(file), self.team)
+
         pairs: list[tuple[str, Callable[[], Iterable[tuple[Location, str]]]]] = [
             (LIFECYCLE_FILE, lambda: lifecycle_mistakes(self.lifecycle, self.models)),
             (TEAM_FILE, lambda: team_mistakes(self.team, self.scoring)),
-            *((file, of_sequence(file)) for file in self.sequence_files()),
+            *((file, compare(file)) for file in self.sequence_files() for compare in (of_sequence, invited)),
         ]
         for file, compare in pairs:
             with contextlib.suppress(ConfigurationError):  # what is wrong with one of them was told before

@@ -68,6 +68,14 @@ def enrolment_mistakes(sequence: Sequence, models: Mapping[str, ScoringModel]) -
         yield from _condition_mistakes((block,), condition, models)
 
 
+def invitation_mistakes(sequence: Sequence, team: Team) -> Iterator[Mistake]:
+    """Steps that carry an invitation where team.yaml proposes no appointments: nobody would ever enter."""
+    for index, step in enumerate(sequence.steps):
+        if step.invite and team.appointments is None:
+            message = "team.yaml has no `appointments`: no time would be proposed to anybody, and nobody would enter"
+            yield ("steps", index, "invite"), message
+
+
 def _condition_mistakes(place: Place, condition: Condition, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
     for part in condition.walk():
         if part.if_ is not None:
