@@ -24,7 +24,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         if as_json:
             _print_json({"problems": [{"file": p.file, "line": p.line, "message": str(p)} for p in problems]})
         raise ConfigurationError(problems)
-    warnings = [*(str(doubt) for doubt in workspace.doubts()), *_never_read(workspace)]
+    warnings = [*(str(doubt) for doubt in workspace.doubts()), *_choosy(workspace), *_never_read(workspace)]
     database = workspace.database.shown_url
     if as_json:
         _print_json({"problems": [], "warnings": warnings, "database": database})
@@ -61,6 +61,21 @@ def _mails(workspace: Workspace) -> list[Problem]:
     made = Templates(workspace.emails)
     folders = sorted(path.name for path in workspace.emails.glob("*/") if path.is_dir())
     return [mistake for folder in folders for mistake in made.mistakes(folder)]
+
+
+def _choosy(workspace: Workspace) -> list[str]:
+    """The mails of the sequences that cannot be written to every lead: they ask for what not every lead has."""
+    from models.rules.notification import least_known
+    from tasks.rendering import Templates, Unrenderable
+
+    sender = workspace.settings.sender
+    facts = least_known({"name": sender.name, "email": sender.email, "postal_address": sender.postal_address})
+    made = Templates(workspace.emails)
+    sent = sorted({step.send for one in workspace.sequences.values() for step in one.steps if step.send})
+    failed = [done for folder in sent if isinstance(done := made.render(folder, facts), Unrenderable)]
+    return [
+        f"{done.reason}: leads without it do not get this mail; ask first, {{% if … is defined %}}" for done in failed
+    ]
 
 
 def _never_read(workspace: Workspace) -> list[str]:

@@ -6,6 +6,7 @@ numbers that people read are put into words by the maker, who knows the salesper
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 from models.rules.appointments import AppointmentTold
@@ -113,3 +114,16 @@ class NurtureMail(TypedDict):
     """Of a step with `invite: true`: the appointment in words."""
     invitation: NotRequired[Invitation]
     """Of a step with `invite: true`: what is attached."""
+
+
+def least_known(sender: Mapping[str, str]) -> dict[str, Any]:
+    """What a nurture mail sees of a lead of whom nothing but the address is known: it must do with this."""
+    mail = NurtureMail(
+        lead={**dict.fromkeys(COMMON_ATTRIBUTES), "email": "lead@example.com", "stage": "lead"},
+        account={"name": None},
+        sender=dict(sender),
+        sequence="sequence",
+        step=0,
+        appointment=AppointmentTold(when="10:00", zone="UTC", minutes=30, rep="rep", where="here", asked=False),
+    )
+    return {**mail, "unsubscribe_url": "https://example.com/"}

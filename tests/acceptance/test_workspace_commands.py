@@ -122,9 +122,18 @@ def test_doctor_reads_the_mails(workspace: Path) -> None:
     assert "emails/welcome-why-leads-stall/subject.txt.j2: missing" in told
 
 
+def test_doctor_tells_which_mails_not_every_lead_would_get(workspace: Path) -> None:
+    mail = workspace / "emails" / "welcome-first-hour" / "body.txt.j2"
+    mail.write_text(mail.read_text().replace("Kind regards", "{{ lead.shoe_size }}"))
+    checked = warmline("-w", workspace, "doctor")
+    told = " ".join(checked.stderr.split())
+    assert checked.returncode == 0
+    assert "emails/welcome-first-hour/body.txt.j2" in told and "'shoe_size'" in told and "leads without it" in told
+
+
 def test_doctor_tells_where_files_contradict_each_other(workspace: Path) -> None:
     path = workspace / "lifecycle.yaml"
-    path.write_text(path.read_text().replace("enter: {total: 65}", "enter: {band: hott, dimension: {fitt: 3}}"))
+    path.write_text(path.read_text().replace("enter: {total: 35}", "enter: {band: hott, dimension: {fitt: 3}}"))
     checked = warmline("-w", workspace, "doctor", "--json")
     assert checked.returncode == 3
     messages = [problem["message"] for problem in json.loads(checked.stdout)["problems"]]
