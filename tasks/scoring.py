@@ -28,6 +28,7 @@ from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
 from models.rules.scoring.columns import NEVER, Chunk, Floats
 from models.rules.scoring.compilation import CompiledModel
+from models.rules.scoring.doubts import timeouts
 from models.rules.scoring.envelope import next_changes
 from models.rules.scoring.kernel import score
 from models.rules.scoring.labels import Labels
@@ -230,6 +231,9 @@ class Scorer:
         finally:
             with self._workspace.database.write() as connection:
                 leases.release(connection, name, owner)
+        for rater in self._raters:
+            for slow in timeouts(rater.model):
+                log.warning("%s: %s", rater.model.name, slow)
         return dict(counts)
 
     def page(self, first: int, last: int, counts: Counter[str]) -> Sequence[int]:

@@ -198,3 +198,18 @@ def test_bad_lines_are_told_all_at_once_and_the_answers_before_them_stand() -> N
         answers(model_of(), [good, *bad], worlds.NOW)
     for said, told in zip(str(caught.value).splitlines(), bad.values(), strict=True):
         assert said.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("of", "line"),
+    [
+        ("lead", {"lead": {"size": 5}, "account": {"size": 9}}),
+        ("account", {"account": {"size": 5}}),
+        ("account", {"lead": {"size": 5}}),
+        ("deal", {"deal": {"size": 5}, "account": {"size": 9}}),
+        ("deal", {"lead": {"size": 5, "account": {"size": 9}}}),
+    ],
+)
+def test_what_is_scored_has_its_own_attributes_and_its_account_s(of: str, line: dict[str, Any]) -> None:
+    asked = {"size": 5, "account.size": 5 if of == "account" else 9}
+    assert holding(asked, line, of=of)

@@ -52,8 +52,8 @@ def read_hypothetical(record: Any, model: ScoringModel) -> Hypothetical:
     _refuse_deep(record, 0, "")
     subject = model.of if model.of in record else "lead"
     attributes = _opened(_object(record, subject))
-    account = attributes.get("account") if subject != "account" else attributes
-    if subject != "account" and "account" in record:
+    account: Any = attributes if model.of == "account" else attributes.get("account")
+    if model.of != "account" and "account" in record:
         account = _opened(_object(record, "account"))
     activities = record.get("activities") or []
     if not isinstance(activities, list):
