@@ -99,6 +99,7 @@ class Simulation:
         self._weeks = max(0, -(-(question.now - self._instants[0]) // WEEK))
         with workspace.database.read() as connection:
             content = versions.content_at(connection, "scoring", named, question.now)
+            self._begun = versions.begun(connection, "scoring")
         model = workspace.models[named] if content is None else ScoringModel.from_content(content)
         self._notes = [] if content is not None else ["No model is in force yet: compared with the workspace's file."]
         if model.name != question.draft.name:
@@ -122,12 +123,17 @@ class Simulation:
                 if not ids:
                     break
                 deals = decisions.of_leads(connection, ids)
-                past = history.read(connection, [s.compiled for s in self._sides], ids, self._wanted, EVER)
+                past = self._past(connection, ids)
             decided += decisions_of(deals, self._question)
             self._page(past, deals)
             last = ids[-1]
         judgement, won = self._judged(decided)
         return self._answer(judgement, won)
+
+    def _past(self, connection: Connection, ids: Sequence[int]) -> Past:
+        """The leads for weeks and moves: what an import without times said of them counts since they came to be."""
+        models = [side.compiled for side in self._sides]
+        return history.read(connection, models, ids, self._wanted, EVER, carried_until=self._begun)
 
     def _page(self, past: Past, deals: Sequence[DealCourse]) -> None:
         courses = _Courses(past, deals)
@@ -241,7 +247,7 @@ class Simulation:
             return
         at = self._question.now
         with self._workspace.database.read() as connection:
-            past = history.read(connection, [side.compiled for side in self._sides], ids, self._wanted, EVER)
+            past = self._past(connection, ids)
         chunk = past.at(at)
         scored = [score(side.compiled, chunk, at) for side in self._sides]
         for _, negative, *stages in widest:

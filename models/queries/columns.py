@@ -7,6 +7,7 @@ PostgreSQL packs them into binary arrays; both become the same NumPy arrays. Dec
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import compress, repeat
 from typing import Any
 
@@ -15,7 +16,7 @@ import orjson
 from sqlalchemy import Connection
 
 from models.queries import staging
-from models.rules.scoring.columns import Activities, Chunk, Ints, Leads
+from models.rules.scoring.columns import NEVER, NO_ACTIVITIES, Activities, Chunk, Ints, Leads
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.touchpoints import Touchpoint
 
@@ -49,6 +50,55 @@ def read_leads(connection: Connection, ids: Sequence[int], wanted: Collection[st
     if not known.all():
         position, touchpoint, occurred_at = position[known], touchpoint[known], occurred_at[known]
     return Chunk(leads, Activities.ordered(position, touchpoint, occurred_at))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Leads as they are now, with all activities that ever counted, and since when each was known."""
+
+    leads: Leads
+    activities: Activities
+    recorded_at: Ints
+    doubted: list[tuple[int, int, int]]
+    """(index of an activity, from, to): it was suspected to be a machine's from one instant until before the other."""
+
+
+def read_recorded(connection: Connection, ids: Sequence[int], wanted: Collection[str]) -> Recorded:
+    """These leads as `read_leads` reads them, with what it takes to go back to any instant."""
+    leads = _leads(connection, ids, wanted)
+    if not len(leads.ids):
+        return Recorded(leads, NO_ACTIVITIES, leads.ids, [])
+    among, parameters = staging.near(connection, "lead_id", ids)
+    names: tuple[str, ...] = ("lead_id", "touchpoint_id", "occurred_at", "recorded_at", "id")
+    kinds: dict[str, staging.Kind] = dict.fromkeys(names, "integer")
+    both = [  # each by the index of its own
+        staging.gathered(connection, kinds, f"activities WHERE machine = {machine} AND {among}", parameters)
+        for machine in (0, 1)
+    ]
+    lead, touchpoint, occurred_at, recorded_at, keys = (np.concatenate(parts) for parts in zip(*both, strict=True))
+    place = np.minimum(np.searchsorted(leads.ids, lead), len(leads.ids) - 1)
+    kept = np.flatnonzero(leads.ids[place] == lead)
+    kept = kept[np.lexsort((occurred_at[kept], place[kept]))]
+    found = Activities(place[kept], touchpoint[kept], occurred_at[kept])
+    return Recorded(leads, found, recorded_at[kept], _doubted(connection, among, parameters, keys[kept]))
+
+
+def _doubted(connection: Connection, among: str, parameters: tuple[Any, ...], keys: Ints) -> list[tuple[int, int, int]]:
+    statement = (
+        "SELECT m.activity_id, m.recorded_at, m.lifted_at FROM machine_marks m"
+        f" WHERE m.activity_id IN (SELECT id FROM activities WHERE machine = 1 AND {among})"
+        " OR m.lifted_at IS NOT NULL"
+    )
+    marks = staging.rows(connection, statement, parameters)
+    if not marks:
+        return []
+    order = np.argsort(keys)
+    place = np.searchsorted(keys, [key for key, _, _ in marks], sorter=order)
+    found = []
+    for at, (key, since, until) in zip(place.tolist(), marks, strict=True):
+        if at < len(keys) and keys[order[at]] == key:
+            found.append((int(order[at]), since, int(NEVER) if until is None else until))
+    return found
 
 
 def learn(connection: Connection, compiled: CompiledModel, touchpoints: Ints, leads: int) -> None:

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import orjson
 from sqlalchemy import Connection
 
 from models.queries import columns, staging
 from models.rules.past import ACCOUNT, CREATED, DOMAIN, EMAIL, OWNER, History, Moves, Past, Statement
-from models.rules.scoring.columns import Activities, Ints
 from models.rules.scoring.compilation import CompiledModel
 
 _SAID = """
@@ -39,16 +37,18 @@ def read(
     wanted: Collection[str],
     carried: Collection[str] | None = (),
     *,
+    carried_until: int | None = None,
     trusts_rows: bool = False,
 ) -> Past:
     """These leads (ascending ids, at most columns.CHUNK) with all that happened; the models learn their touchpoints.
 
-    `wanted`: the attributes that will be asked for. `carried`, `trusts_rows`: see models.rules.past.History.
+    `wanted`: the attributes that will be asked for. `carried`, `carried_until`, `trusts_rows`: see
+    models.rules.past.History.
     """
-    leads = columns._leads(connection, ids, frozenset(wanted) | {"owner", "email", "days_since_created"})
-    activities, recorded_at = _recorded(connection, leads.ids)
+    found = columns.read_recorded(connection, ids, {*wanted, "owner", "email", "stage", "days_since_created"})
+    leads = found.leads
     for compiled in models:
-        _learn(connection, compiled, activities.touchpoint)
+        columns.learn(connection, compiled, found.activities.touchpoint, len(ids))
     places = {lead: place for place, lead in enumerate(leads.ids.tolist())}
     by_account = any(name.startswith("account.") for name in wanted)
     said = list(_statements(connection, "lead", places))
@@ -63,10 +63,11 @@ def read(
     companies = _Companies(connection, {*keys.values(), *(one.changes.get(ACCOUNT) for one in said)} - {None})
     return Past(
         leads=leads,
-        activities=activities,
-        recorded_at=recorded_at,
-        attributes=History(rows, said, named, trusts_rows=trusts_rows),
-        accounts=companies.history(connection, carried, trusts_rows=trusts_rows),
+        activities=found.activities,
+        recorded_at=found.recorded_at,
+        doubted=found.doubted,
+        attributes=History(rows, said, named, carried_until=carried_until, trusts_rows=trusts_rows),
+        accounts=companies.history(connection, carried, carried_until=carried_until, trusts_rows=trusts_rows),
         account_names=companies.names,
         account_place=companies.places,
         emails=Moves(_addresses(connection, places, leads.emails, said)),
@@ -83,7 +84,7 @@ class _Companies:
         self.names = [row[2] for row in self._rows]
         self.places = {row[1]: place for place, row in enumerate(self._rows)}
 
-    def history(self, connection: Connection, carried: Collection[str] | None, *, trusts_rows: bool) -> History:
+    def history(self, connection: Connection, carried: Collection[str] | None, **words: Any) -> History:
         places = {row[0]: place for place, row in enumerate(self._rows)}
         rows = [{**orjson.loads(row[5]), **_present({DOMAIN: row[3], OWNER: row[4]})} for row in self._rows]
         said = list(_statements(connection, "account", places))
@@ -91,7 +92,7 @@ class _Companies:
         if carried is not None:
             own = {name.removeprefix("account.") for name in carried if name.startswith("account.")}
             names = own | {f"${name}" for name in own}
-        return History(rows, said, names, trusts_rows=trusts_rows)
+        return History(rows, said, names, **words)
 
 
 def _among(connection: Connection, statement: str, column: str, ids: Sequence[int]) -> Iterable[tuple[Any, ...]]:
@@ -110,33 +111,6 @@ def _statements(connection: Connection, subject: str, places: Mapping[int, int])
     for key, occurred_at, recorded_at, changes in staging.rows(connection, statement, (subject, *parameters)):
         if (place := places.get(key)) is not None:
             yield Statement(place, occurred_at, recorded_at, orjson.loads(changes))
-
-
-def _learn(connection: Connection, compiled: CompiledModel, touchpoints: Ints) -> None:
-    if len(touchpoints) and int(touchpoints.max()) > compiled.known_touchpoints:
-        compiled.learn(columns.read_touchpoints(connection, compiled.known_touchpoints))
-    if len(missing := compiled.missing(touchpoints)):
-        compiled.learn(columns._touchpoints_of(connection, missing.tolist()))
-
-
-def _recorded(connection: Connection, ids: Ints) -> tuple[Activities, Ints]:
-    """The leads' scored activities in the kernel's order, and when each was recorded."""
-    if not len(ids):
-        return Activities.ordered(ids, ids, ids), ids
-    among, parameters = staging.near(connection, "lead_id", ids.tolist())
-    kinds: dict[str, staging.Kind] = dict.fromkeys(
-        ("lead_id", "touchpoint_id", "occurred_at", "recorded_at"), "integer"
-    )
-    found = staging.gathered(connection, kinds, f"activities WHERE machine = 0 AND {among}", parameters)
-    lead, touchpoint, occurred_at, recorded_at = found
-    place = np.searchsorted(ids, lead)
-    place[place == len(ids)] = 0
-    kept = ids[place] == lead
-    order = np.lexsort((occurred_at[kept], place[kept]))
-    lead, touchpoint, occurred_at, recorded_at = (
-        part[kept][order] for part in (place, touchpoint, occurred_at, recorded_at)
-    )
-    return Activities(lead, touchpoint, occurred_at), recorded_at
 
 
 def _stages(connection: Connection, places: Mapping[int, int]) -> Iterator[tuple[int, int, Any, Any]]:

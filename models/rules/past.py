@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,8 @@ class History:
     """The attributes of n subjects through time.
 
     `current`: what their rows say now, for those of whom nothing was ever recorded. `carried`: attributes whose first
-    value is taken as true since ever (EVER: all); for those alone `current` counts too, unless `trusts_rows`.
+    value is taken as true since ever (EVER: all), if it was recorded by `carried_until` (None: whenever); for those
+    alone `current` counts too, unless `trusts_rows`.
     """
 
     def __init__(
@@ -45,54 +47,73 @@ class History:
         statements: Sequence[Statement],
         carried: Collection[str] | None = (),
         *,
+        carried_until: int | None = None,
         trusts_rows: bool = False,
     ) -> None:
-        self._first = _first_values(current, statements, carried, trusts_rows)
+        self._first = _first_values(
+            current, _first_known(len(current), statements, carried_until), carried, trusts_rows
+        )
         self._coming = sorted(statements, key=lambda one: max(one.occurred_at, one.recorded_at))
         self._visible = [max(one.occurred_at, one.recorded_at) for one in self._coming]
         self._reset()
 
     def _reset(self) -> None:
         self._values: list[Mapping[str, Any]] = list(self._first)
-        self._said_at: defaultdict[tuple[int, str], int] = defaultdict(lambda: -(2**63))
+        self._said_at: dict[tuple[int, str], int] = {}
         self._next, self._at = 0, -(2**63)
+        self._told: list[Mapping[str, Any]] | None = None
 
     def at(self, instant: int) -> list[Mapping[str, Any]]:
-        """Of each subject what was known at the instant. Going forward in time is cheap, going back starts anew."""
+        """Of each subject what was known at the instant; the same list as before where nothing came to be known since.
+
+        Going forward in time is cheap, going back starts anew.
+        """
         if instant < self._at:
             self._reset()
         self._at = instant
         while self._next < len(self._coming) and self._visible[self._next] <= instant:
             self._take(self._coming[self._next])
             self._next += 1
-        return list(self._values)
+        if self._told is None:
+            self._told = list(self._values)
+        return self._told
 
     def _take(self, said: Statement) -> None:
-        values = dict(self._values[said.position])  # never in place: who was given the old ones still reads them
+        known = self._values[said.position]
+        values = dict(known)  # never in place: who was given the old ones still reads them
         for name, value in said.changes.items():
-            if said.occurred_at < self._said_at[said.position, name]:
+            key = (said.position, name)
+            if said.occurred_at < self._said_at.get(key, said.occurred_at):
                 continue  # about an earlier time than what is known already
-            self._said_at[said.position, name] = said.occurred_at
+            self._said_at[key] = said.occurred_at
             if value is None:
                 values.pop(name, None)
             else:
                 values[name] = value
-        self._values[said.position] = values
+        if values != known:
+            self._values[said.position] = values
+            self._told = None
 
 
-def _first_values(
-    current: Sequence[Mapping[str, Any]],
-    statements: Sequence[Statement],
-    carried: Collection[str] | None,
-    trusts_rows: bool,
-) -> list[Mapping[str, Any]]:
-    first: list[dict[str, Any] | None] = [None] * len(current)
+def _first_known(number: int, statements: Sequence[Statement], until: int | None) -> list[dict[str, Any] | None]:
+    """Of each subject the first value of every attribute, of what was recorded by `until`; None of one without any."""
+    first: list[dict[str, Any] | None] = [None] * number
     for said in sorted(statements, key=lambda one: one.occurred_at):
         known = first[said.position]
         if known is None:
             first[said.position] = known = {}
-        for name, value in said.changes.items():
-            known.setdefault(name, value)
+        if until is None or said.recorded_at <= until:
+            for name, value in said.changes.items():
+                known.setdefault(name, value)
+    return first
+
+
+def _first_values(
+    current: Sequence[Mapping[str, Any]],
+    first: Sequence[Mapping[str, Any] | None],
+    carried: Collection[str] | None,
+    trusts_rows: bool,
+) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     for row, known in zip(current, first, strict=True):
         values = row if known is None else known
@@ -108,20 +129,23 @@ class Moves:
 
     def __init__(self, moves: Iterable[tuple[int, int, Any, Any]] = (), *, strictly: bool = False) -> None:
         """`moves`: (position, at, before, after), in order. `strictly`: one at the instant itself had not happened."""
-        self._of: defaultdict[int, list[tuple[int, Any, Any]]] = defaultdict(list)
+        self._of: defaultdict[int, list[tuple[int, Any]]] = defaultdict(list)
         self._strictly = strictly
-        for position, at, before, after in moves:
-            self._of[position].append((at, before, after))
+        self._told: Sequence[Any] | None = None
+        for position, at, before, _ in moves:
+            self._of[position].append((at, before))
 
-    def at(self, instant: int, current: Sequence[Any]) -> list[Any]:
-        """The column at the instant; `current`: as it is now."""
+    def at(self, instant: int, current: Sequence[Any]) -> Sequence[Any]:
+        """The column at the instant; `current`: as it is now. The same object as before where nothing changed."""
         found = list(current)
         for position, moves in self._of.items():
-            for at, before, _ in moves:
+            for at, before in moves:
                 if at > instant or (self._strictly and at == instant):
                     found[position] = before
                     break
-        return found
+        if found != self._told:
+            self._told = found
+        return self._told
 
 
 @dataclass(frozen=True)
@@ -137,12 +161,16 @@ class Past:
     """Of the leads; what stands in columns of their own (OWNER, ACCOUNT) among them."""
     accounts: History
     """Of the accounts, by place; OWNER and DOMAIN among them."""
+    doubted: Sequence[tuple[int, int, int]] = ()
+    """(place of an activity, from, to): suspected to be a machine's from one instant until before the other."""
     account_names: Sequence[str] = ()
     account_place: Mapping[str, int] = field(default_factory=dict)
     """Account key → place."""
     emails: Moves = field(default_factory=Moves)
     created: Moves = field(default_factory=Moves)
     stages: Moves = field(default_factory=Moves)
+    _last: list[Any] = field(default_factory=list)
+    """What the newest instant asked for was made of, and the leads of then: what is known of leads seldom changes."""
 
     def __len__(self) -> int:
         return len(self.leads.ids)
@@ -150,23 +178,38 @@ class Past:
     def at(self, instant: int) -> Chunk:
         """The leads as they were known at the instant, those that came to be later included (with nothing known)."""
         known = (self.recorded_at <= instant) & (self.activities.occurred_at <= instant)
+        for place, since, until in self.doubted:
+            known[place] &= not since <= instant < until
         activities = self.activities if known.all() else self.activities.where(known)
         said = self.attributes.at(instant)
-        leads = replace(
-            self.leads,
-            attributes=[_plain(one) for one in said],
-            emails=self.emails.at(instant, self.leads.emails),
-            stages=self.stages.at(instant, self.leads.stages),
-            owners=[one.get(OWNER) for one in said],
-            created_at=np.array(self.created.at(instant, self.leads.created_at.tolist()), np.int64),
-            accounts=self._accounts_at(instant, said) if self.account_place else (),
-        )
-        return Chunk(leads, activities)
+        companies = self.accounts.at(instant)
+        emails, stages = self.emails.at(instant, self.leads.emails), self.stages.at(instant, self.leads.stages)
+        created = self.created.at(instant, self._created_now)
+        parts = (said, companies, emails, stages, created)
+        if not self._last or any(one is not other for one, other in zip(parts, self._last[0], strict=True)):
+            leads = replace(
+                self.leads,
+                attributes=[_plain(one) for one in said],
+                emails=emails,
+                stages=stages,
+                owners=[one.get(OWNER) for one in said],
+                created_at=np.array(created, np.int64),
+                accounts=self._accounts(companies, said) if self.account_place else (),
+            )
+            self._last[:] = [parts, leads]
+        return Chunk(self._last[1], activities)
 
-    def _accounts_at(self, instant: int, said: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any] | None]:
+    @cached_property
+    def _created_now(self) -> Sequence[int]:
+        found: list[int] = self.leads.created_at.tolist()
+        return found
+
+    def _accounts(
+        self, companies: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]
+    ) -> list[Mapping[str, Any] | None]:
         known = [
             {**_plain(one), "name": name, "domain": one.get(DOMAIN), "owner": one.get(OWNER)}
-            for one, name in zip(self.accounts.at(instant), self.account_names, strict=True)
+            for one, name in zip(companies, self.account_names, strict=True)
         ]
         places = [self.account_place.get(one.get(ACCOUNT, "")) for one in said]
         return [None if place is None else known[place] for place in places]

@@ -181,6 +181,7 @@ def test_what_is_carried_back_is_the_first_that_was_said() -> None:
     assert History([{}, {"title": "CEO"}], said).at(0) == [{}, {}]
     assert History([{}, {"title": "CEO"}], said, trusts_rows=True).at(0) == [{}, {"title": "CEO"}]
     assert History([{}, {}], said, EVER).at(20)[0] == {"won": "yes"}
+    assert History([{}, {}], said, EVER, carried_until=9).at(0)[0] == {}  # said as news: its time is known
 
 
 def test_a_column_is_what_it_was_before_its_next_change() -> None:

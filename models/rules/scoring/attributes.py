@@ -103,14 +103,21 @@ class Attributes:
 
     def at(self, chunk: Chunk, instant: int) -> Facts:
         """The attributes of a chunk at an instant."""
-        return Facts(self._vocabularies, lambda name: values_of(name, chunk, instant, self._first))
+        return Facts(self._vocabularies, lambda name: values_of(name, chunk, instant, self._first), chunk.leads.answers)
 
 
 class Facts:
     """Attributes of leads (or fields of touchpoints) as columns, made when a predicate first asks for them."""
 
-    def __init__(self, vocabularies: dict[str, Vocabulary], values: Callable[[str], Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        vocabularies: dict[str, Vocabulary],
+        values: Callable[[str], Sequence[Any]],
+        lasting: dict[Leaf, Truths] | None = None,
+    ) -> None:
+        """`lasting`: answers that hold at every instant, remembered beyond this object."""
         self._vocabularies = vocabularies
+        self._lasting = {} if lasting is None else lasting
         self._read = values
         self._values: dict[str, Sequence[Any]] = {}
         self._codes: dict[str, Ints] = {}
@@ -126,9 +133,11 @@ class Facts:
     def holds(self, node: Node) -> Truths:
         """For each of them whether the predicate holds."""
         if isinstance(node, Leaf):
-            if node not in self._known:
-                self._known[node] = self._leaf(node)
-            return self._known[node]
+            is_timed = node.attribute in TIMED or node.attribute.startswith("first.")
+            known = self._known if is_timed else self._lasting
+            if node not in known:
+                known[node] = self._leaf(node)
+            return known[node]
         if isinstance(node, Not):
             return ~self.holds(node.part)
         parts = [self.holds(part) for part in node.parts]
