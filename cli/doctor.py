@@ -33,9 +33,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         session.err.print(f"warning: {warning}", markup=False, soft_wrap=True)
     model, team, sequences = workspace.scoring, workspace.team, workspace.sequences
     rules = sum(1 for _ in model.rules())
+    further = list(workspace.models.values())[1:]
     session.out.print("all good", style="bold green")
     for line in (
         f"scoring    {model.name} v{model.version}, {rules} rules",
+        *(f"           {one.name} v{one.version}, of each {one.of}" for one in further),
         f"lifecycle  {workspace.lifecycle.name} v{workspace.lifecycle.version}",
         f"team       {len(team.reps)} reps",
         f"sequences  {', '.join(f'{s.name} v{s.version}' for s in sequences.values()) or 'none'}",
@@ -71,8 +73,11 @@ def _choosy(workspace: Workspace) -> list[str]:
     sender = workspace.settings.sender
     facts = least_known({"name": sender.name, "email": sender.email, "postal_address": sender.postal_address})
     made = Templates(workspace.emails)
-    sent = sorted({step.send for one in workspace.sequences.values() for step in one.steps if step.send})
-    failed = [done for folder in sent if isinstance(done := made.render(folder, facts), Unrenderable)]
+    uninvited = {name: fact for name, fact in facts.items() if name != "appointment"}
+    steps = [step for one in workspace.sequences.values() for step in one.steps if step.send]
+    sent = sorted({(str(step.send), step.invite) for step in steps})
+    rendered = [made.render(folder, facts if invites else uninvited) for folder, invites in sent]
+    failed = [done for done in rendered if isinstance(done, Unrenderable)]
     return [
         f"{done.reason}: leads without it do not get this mail; ask first, {{% if … is defined %}}" for done in failed
     ]
