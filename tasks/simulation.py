@@ -40,6 +40,8 @@ WEEKS = 26
 HORIZON = 30 * DAY
 """Before a deal's end its lead is judged, where nobody knows when the deal began."""
 MOST_CHANGED = 10
+PAGE = columns.CHUNK // 4
+"""Leads at once: beside the columns their histories are held, a few kilobytes each."""
 TOGETHER = 64
 """Decided leads that are read at once: neighbours in time, each judged as of an instant of its own."""
 
@@ -94,12 +96,15 @@ class Simulation:
         self._is_further = named != workspace.scoring.name
         has_stages = (workspace.root / LIFECYCLE_FILE).is_file() and not self._is_further
         self._lifecycle = workspace.lifecycle if has_stages else None
-        self._since = question.now - WEEKS * WEEK if question.since is None else question.since
-        self._instants = _instants(self._since, question.now, question.every)
-        self._weeks = max(0, -(-(question.now - self._instants[0]) // WEEK))
         with workspace.database.read() as connection:
             content = versions.content_at(connection, "scoring", named, question.now)
             self._begun = versions.begun(connection, "scoring")
+            eldest = connection.execute(_ELDEST).scalar()
+        since = question.now - WEEKS * WEEK if question.since is None else question.since
+        if eldest is not None:  # before anybody was there, every week would tell zeros
+            since = max(since, eldest - 1)
+        self._instants = _instants(since, question.now, question.every)
+        self._weeks = -(-(question.now - self._instants[0]) // WEEK)
         model = workspace.models[named] if content is None else ScoringModel.from_content(content)
         self._notes = [] if content is not None else ["No model is in force yet: compared with the workspace's file."]
         if model.name != question.draft.name:
@@ -276,15 +281,16 @@ class Simulation:
 
 
 def _instants(since: int, now: int, every: int) -> list[int]:
-    """The instants that are simulated, ascending, `now` the last; the first is where everything begins."""
-    return list(range(now, since - 1, -every))[::-1] or [now]
+    """The instants that are simulated, ascending, `now` the last; at the first, `since` or just before, all begins."""
+    return list(range(now, since - every, -every))[::-1] or [now]
 
 
 def _page(connection: Connection, last: int) -> list[int]:
-    found = connection.execute(_NEXT, {"last": last, "limit": columns.CHUNK})
+    found = connection.execute(_NEXT, {"last": last, "limit": PAGE})
     return list(found.scalars())
 
 
+_ELDEST = text("SELECT min(created_at) FROM leads")
 _NEXT = text("SELECT id FROM leads WHERE id > :last ORDER BY id LIMIT :limit")
 
 

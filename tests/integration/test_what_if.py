@@ -195,7 +195,7 @@ def test_weeks_and_moves_are_those_of_leads_walked_one_by_one(house: House, ever
     house.live()
     draft = leaky()
     found = house.ask(draft, since=START, every=every)
-    instants = list(range(NOW, START - 1, -every))[::-1]
+    instants = list(range(NOW, START - every, -every))[::-1]
     for side, (model, columns) in enumerate(
         ((MODEL, ("marketing_before", "sales_before")), (draft, ("marketing_after", "sales_after")))
     ):
