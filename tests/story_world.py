@@ -23,7 +23,7 @@ from sqlalchemy import text
 import playbooks
 from cli import init
 from cli.sink import Received, start_sink
-from models.queries import columns, outcomes, standings
+from models.queries import columns, outcomes, ratings, standings, subjects
 from models.rules.conditions import Condition, Facts
 from models.rules.instants import DAY, HOUR, Micros, instant
 from models.rules.lifecycle import LADDER, Stage
@@ -183,7 +183,8 @@ def _standings(workspace: Workspace, now: Micros) -> dict[int, Facts]:
         found = standings.read(connection, ids, workspace.scoring.name, now)
         asked = workspace.lifecycle.attributes().union(*(one.attributes() for one in workspace.sequences.values()))
         attributes = standings.derived(connection, found.values(), asked, now)
-    return {lead_id: standing.facts(attributes[lead_id]) for lead_id, standing in found.items()}
+        rated = ratings.read(connection, ids, workspace.rated, now)
+    return {lead_id: standing.facts(attributes[lead_id], rated.get(lead_id)) for lead_id, standing in found.items()}
 
 
 def _look(played: Played, day: float, now: Micros) -> None:
@@ -212,11 +213,30 @@ def _look(played: Played, day: float, now: Micros) -> None:
             {rule.rule.name: float(scores.rules[rule.index, position]) / UNIT for rule in compiled.rules},
         )
         played.seen.setdefault(email, []).append(one)
+    for model in [*workspace.models.values()][1:]:
+        played.taken.update(f"{model.name}: {one}" for one in _further(workspace, model, now))
+
+
+def _further(workspace: Workspace, model: ScoringModel, now: Micros) -> Iterator[str]:
+    """What a model of scoring/ meets in all its leads, accounts or deals."""
+    compiled = CompiledModel(model, workspace.zone)
+    with workspace.database.read() as connection:
+        ids = list(connection.execute(text(f"SELECT id FROM {subjects.TABLES[model.of]} ORDER BY id")).scalars())
+        if model.of == "lead":
+            chunk = columns.read_chunk(connection, compiled, ids, compiled.wanted)
+        else:
+            compiled.learn(columns.read_touchpoints(connection))
+            chunk = subjects.read_chunk(connection, model.of, ids)
+    if ids:
+        yield from _exercised(compiled, score(compiled, chunk, now))
 
 
 def wanted(workspace: Workspace) -> Iterator[str]:
     """Everything that the files of the workspace say, in the words of `Played.taken`."""
-    yield from _of_model(workspace.scoring)
+    first, *further = workspace.models.values()
+    yield from _of_model(first)
+    for model in further:
+        yield from (f"{model.name}: {one}" for one in _of_model(model))
     for (_, stage, key), condition in workspace.lifecycle.conditions():
         yield from (f"{key} {stage}: {leaf.described()}" for leaf in _leaves(condition))
     for sequence in workspace.sequences.values():

@@ -133,6 +133,7 @@ def event_of(content: bytes) -> tuple[Any, Any]:
     return calendar, event
 
 
+@pytest.mark.feature("L5")
 def test_another_program_reads_the_invitation_as_it_was_meant() -> None:
     calendar, event = event_of(written(made(), ATELIER))
     assert (calendar["METHOD"], calendar["VERSION"]) == ("REQUEST", "2.0")

@@ -66,6 +66,7 @@ def mails(world: World, lead_id: int) -> list[tuple[str, bool]]:
     return [(key.replace(f":{lead_id}:", ":", 1), "invitation" in orjson.loads(payload)) for key, payload in found]
 
 
+@pytest.mark.feature("L5")
 def test_two_who_ask_at_once_are_proposed_different_times_of_the_one_rep(world: World) -> None:
     """NOW is Friday, 4 October 2024, 13:00 in London; after the notice of four hours the day is over."""
     world.leads([1, 2, 3, 4], 80)
