@@ -56,7 +56,7 @@ FIRST_DAY = [
     act("ida@elm.example", "webinar_registered", -0.5),
     act("jim@gmail.com", "webinar_attended", -0.5),
     act("info@fir.example", "webinar_attended", -0.5),
-    view("quin@cedar.example", -0.5, "/?utm_term=lead+scoring+software&utm_campaign=partner-spring"),
+    view("quin@cedar.example", -0.5, "/?utm_term=lead+scoring+software&utm_campaign=reseller-spring"),
     view("ray@cedar.example", -0.5, "/", referrer="https://www.g2.com/categories/lead-scoring"),
     view("ray@cedar.example", -0.4, "/careers"),
     view("sol@cedar.example", -0.5, "/blog/decay-explained", medium="organic"),
