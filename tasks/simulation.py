@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
@@ -40,7 +40,7 @@ WEEKS = 26
 HORIZON = 30 * DAY
 """Before a deal's end its lead is judged, where nobody knows when the deal began."""
 MOST_CHANGED = 10
-PAGE = columns.CHUNK // 4
+PAGE = columns.CHUNK // 2
 """Leads at once: beside the columns their histories are held, a few kilobytes each."""
 TOGETHER = 64
 """Decided leads that are read at once: neighbours in time, each judged as of an instant of its own."""
@@ -77,9 +77,10 @@ class Side:
         """A model that has seen nothing yet."""
         return cls(CompiledModel(model, workspace.zone), Labels(model), np.zeros((weeks, 2), np.int64))
 
-    def view(self, scores: Scores, chunk: Chunk) -> View:
-        """The scores as the lifecycle sees them."""
-        return View.of(self.compiled, self.labels, scores, self.compiled.attributes.at(chunk, scores.as_of))
+    def view(self, scores: Scores, chunk: Chunk, further: Mapping[str, View]) -> View:
+        """The scores as the lifecycle sees them, beside those of further models."""
+        facts = self.compiled.attributes.at(chunk, scores.as_of)
+        return View.of(self.compiled, self.labels, scores, facts, further)
 
 
 def what_if(workspace: Workspace, question: Question) -> WhatIf:
@@ -110,13 +111,32 @@ class Simulation:
         if model.name != question.draft.name:
             self._notes.append(f"The draft is called {question.draft.name}, the model in force {model.name}.")
         self._sides = [Side.of(one, workspace, self._weeks) for one in (model, question.draft)]
-        if self._lifecycle and any(one.model for _, whole in self._lifecycle.conditions() for one in whole.walk()):
-            self._notes.append("Conditions of the lifecycle on further models are taken as not holding.")
+        self._further = self._further_models()
         asked = self._lifecycle.attributes() if self._lifecycle else frozenset[str]()
-        self._wanted = asked.union(*(side.compiled.wanted for side in self._sides)) | {"stage"}
+        self._wanted = asked.union(*(compiled.wanted for compiled in self._models)) | {"stage"}
         self._moves: Counter[tuple[str, str]] = Counter()
         self._changed: list[tuple[float, int, str | None, str | None]] = []
         self._leads = self._same = 0
+
+    @property
+    def _models(self) -> list[CompiledModel]:
+        return [*(side.compiled for side in self._sides), *(compiled for compiled, _ in self._further.values())]
+
+    def _further_models(self) -> dict[str, tuple[CompiledModel, Labels]]:
+        """The further models of leads that the lifecycle asks for: the same beside both."""
+        conditions = self._lifecycle.conditions() if self._lifecycle else ()
+        named = {one.model for _, whole in conditions for one in whole.walk() if one.model is not None}
+        models = [model for name, model in self._workspace.models.items() if name in named]
+        if others := [model.name for model in models if model.of != "lead"]:
+            said = "taken as not holding: what-if scores leads alone."
+            self._notes.append(f"Conditions of the lifecycle on {', '.join(others)} are {said}")
+        return {m.name: (CompiledModel(m, self._workspace.zone), Labels(m)) for m in models if m.of == "lead"}
+
+    def _views(self, chunk: Chunk, at: int) -> dict[str, View]:
+        return {
+            name: View.of(compiled, labels, score(compiled, chunk, at), compiled.attributes.at(chunk, at))
+            for name, (compiled, labels) in self._further.items()
+        }
 
     def run(self) -> WhatIf:
         """Go through all pages, then put the answer together."""
@@ -137,8 +157,7 @@ class Simulation:
 
     def _past(self, connection: Connection, ids: Sequence[int]) -> Past:
         """The leads for weeks and moves: what an import without times said of them counts since they came to be."""
-        models = [side.compiled for side in self._sides]
-        return history.read(connection, models, ids, self._wanted, EVER, carried_until=self._begun)
+        return history.read(connection, self._models, ids, self._wanted, EVER, carried_until=self._begun)
 
     def _page(self, past: Past, deals: Sequence[DealCourse]) -> None:
         courses = _Courses(past, deals)
@@ -151,10 +170,11 @@ class Simulation:
                 there = chunk.leads.created_at <= at
                 selling, silent = courses.at(at, chunk)
                 week = (at - self._instants[0] - 1) // WEEK if number else None
+                further = self._views(chunk, at)
                 for side in self._sides:
                     found = score(side.compiled, chunk, at)
                     start = np.where(selling | ~there, SELLING, np.where(was_selling, MARKETING, side.rungs))
-                    now = settle(self._lifecycle, start, side.view(found, chunk), silent)
+                    now = settle(self._lifecycle, start, side.view(found, chunk, further), silent)
                     now[~there] = 0
                     if week is not None:
                         _count(side.entries[week], np.where(was_selling, MARKETING, side.rungs), now)
@@ -173,8 +193,9 @@ class Simulation:
         if self._lifecycle is not None:
             rungs = rungs_of(chunk.leads.stages)
             _, silent = courses.at(at, chunk)
+            further = self._views(chunk, at)
             for side, found in zip(self._sides, (before, after), strict=True):
-                rungs = settle(self._lifecycle, rungs, side.view(found, chunk), silent)
+                rungs = settle(self._lifecycle, rungs, side.view(found, chunk, further), silent)
                 stages.append([_stage(rung, now) for rung, now in zip(rungs.tolist(), chunk.leads.stages, strict=True)])
             self._moves.update((a, b) for i in there.tolist() if (a := stages[0][i]) != (b := stages[1][i]))
         gap = np.abs(after.total - before.total)[there]

@@ -7,7 +7,7 @@ Decides nothing that models.rules.lifecycle does not decide: the same conditions
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
@@ -38,9 +38,18 @@ class View:
     surge: Truths
     facts: Facts
     """Attributes, for `if`."""
+    further: Mapping[str, View] = field(default_factory=dict)
+    """By name of a further model; without an entry no condition on that model holds."""
 
     @classmethod
-    def of(cls, compiled: CompiledModel, labels: Labels, scores: Scores, facts: Facts) -> View:
+    def of(
+        cls,
+        compiled: CompiledModel,
+        labels: Labels,
+        scores: Scores,
+        facts: Facts,
+        further: Mapping[str, View] | None = None,
+    ) -> View:
         """What the kernel found, by the model's names."""
         names = [name for name, _ in compiled.dimensions]
         return cls(
@@ -52,6 +61,7 @@ class View:
             excluded=scores.excluded >= 0,
             surge=scores.surge,
             facts=facts,
+            further=further or {},
         )
 
 
@@ -70,8 +80,10 @@ def holds(condition: Condition, view: View) -> Truths:
 
 
 def _of_score(condition: Condition, view: View) -> list[Truths]:
-    if condition.model is not None:  # no score of a further model is at hand: as Facts.further without an entry
-        return [np.zeros(len(view.total), np.bool_)]
+    if condition.model is not None:
+        if condition.model not in view.further:
+            return [np.zeros(len(view.total), np.bool_)]
+        view = view.further[condition.model]
     found: list[Truths] = []
     if condition.total is not None:
         found.append(_within(condition.total, view.total))

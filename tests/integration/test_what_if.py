@@ -329,3 +329,25 @@ def test_the_model_in_force_is_the_stored_one_not_the_edited_file(house: House) 
     edited.database.close()
     assert (found.before, found.after) == ("m v1", "m v2")
     assert found.changed
+
+
+@pytest.mark.feature("S17")
+def test_conditions_on_further_models_count_and_a_draft_of_one_moves_nobody(house: House) -> None:
+    (house.folder / "scoring").mkdir()
+    further = copy.deepcopy(MODEL) | {"name": "training"}
+    (house.folder / "scoring" / "training.yaml").write_bytes(orjson.dumps(further))
+    stages = STAGES.replace(
+        "sales_qualified: {enter: {total: 50}", "sales_qualified: {enter: {model: training, total: 50}"
+    )
+    house.live()
+    plain = house.ask(leaky(), since=START)
+    (house.folder / "lifecycle.yaml").write_text(stages)
+    for name in ("lifecycle", "models"):
+        house.workspace.__dict__.pop(name, None)
+    beside = house.ask(leaky(), since=START)
+    # The further model says what the one in force says, so under the draft too leads go to sales by the old points.
+    assert [week.sales_before for week in beside.weeks] == [week.sales_before for week in plain.weeks]
+    assert [week.sales_after for week in beside.weeks] == [week.sales_before for week in plain.weeks]
+    other = house.ask(further | {"version": 2, "bands": {"hot": 10, "cold": "below"}})
+    assert (other.before, other.after, other.weeks) == ("training v1", "training v2", ())
+    assert "further model" in other.missing["stages and weeks"]

@@ -11,7 +11,7 @@ import pytest
 
 from models.documents import Document
 from models.rules import evaluation
-from models.rules.conditions import Facts
+from models.rules.conditions import Facts, Rating
 from models.rules.evaluation import Outcomes, Share, Tally
 from models.rules.lifecycle import LADDER, Lifecycle, Move
 from models.rules.past import EVER, History, Moves, Statement
@@ -30,6 +30,10 @@ LIFECYCLES = [
     "  marketing_qualified:\n"
     "    {enter: {any: [{grid: [A1, B1]}, {surge: true}]}, leave: {all: [{grid: [C2]}, {total: 20}]}}\n"
     "  sales_qualified: {enter: {total: {above: 50}, must: true, if: {country: US}}, leave: {total: {to: 45}}}\n",
+    "stages:\n"
+    "  marketing_qualified: {enter: {model: training, total: 30}, leave: {model: training, band: cold}}\n"
+    "  sales_qualified: {enter: {all: [{total: 50}, {not: {model: training, total: {below: 20}}}, {not: {model: gone,"
+    " total: 1}}]}}\n",
 ]
 
 
@@ -52,6 +56,7 @@ def test_columns_of_leads_stand_where_the_lifecycle_puts_each(text: str) -> None
                 surge=r.random() < 0.1,
                 lost_at=5 if lost else None,  # type: ignore[arg-type]
                 attributes={"country": r.choice(["US", "DE"])},
+                further={"training": Rating(r.choice([0.0, 20.0, 30.0]), band=r.choice(["hot", "cold"]))},
             )
         )
         rungs.append(rung)
@@ -75,6 +80,8 @@ def _view(facts: list[Facts]) -> View:
         owners=[None] * number,
         created_at=np.zeros(number, np.int64),
     )
+    attributes = compiled.attributes.at(Chunk(leads), 0)
+    training = [one.further.get("training", Rating(None)) for one in facts]
     return View(
         total=np.array([one.total for one in facts], np.float64),
         dimensions={"fit": np.array([one.dimensions["fit"] for one in facts])},
@@ -83,7 +90,19 @@ def _view(facts: list[Facts]) -> View:
         must=np.array([one.must for one in facts]),
         excluded=np.array([one.excluded is not None for one in facts]),
         surge=np.array([one.surge for one in facts]),
-        facts=compiled.attributes.at(Chunk(leads), 0),
+        facts=attributes,
+        further={
+            "training": View(
+                total=np.array([one.total for one in training], np.float64),
+                dimensions={},
+                cells=[None] * number,
+                bands=[one.band for one in training],
+                must=np.ones(number, np.bool_),
+                excluded=np.zeros(number, np.bool_),
+                surge=np.zeros(number, np.bool_),
+                facts=attributes,
+            )
+        },
     )
 
 
