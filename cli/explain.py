@@ -1,8 +1,9 @@
-"""`warmline explain LEAD`: why a lead has its score, for a person or, with `--json`, for a machine."""
+"""`warmline explain`: why a lead, an account or a deal has its score, for a person or, with `--json`, a machine."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +13,17 @@ from cli import session
 from models.errors import UsageError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from models.queries.explanations import Header, Turn
     from models.queries.marks import Marked
     from models.rules.lifecycle import Lifecycle
     from models.rules.scoring import ScoringModel
+    from models.rules.scoring.compilation import CompiledModel
     from models.rules.scoring.explanation import Act, Explanation, RulePart
+    from models.rules.scoring.kernel import Scores
     from models.rules.scoring.moves import Move
+    from models.workspace import Workspace
 
 ACTS_SHOWN = 3
 MARKED_SHOWN = 5
@@ -27,7 +33,17 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def explain(
-    lead: Annotated[str, typer.Argument(help="Its id, e-mail address, or another identity that a source calls it by.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="LEAD",
+            help="Its id, e-mail address, or another identity that a source calls it by; with --model perhaps an "
+            "account (name, domain) or a deal (what its source calls it).",
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="By this model of scoring/; without it, by that of scoring.yaml.")
+    ] = None,
     as_of: Annotated[
         str | None,
         typer.Option(
@@ -37,7 +53,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Why a lead has its score: rules, activities, caps; the parts add up. What did not match, and what would help."""
-    found = explained(lead, _instant(as_of))
+    found = explained(subject, _instant(as_of), model)
     if as_json:
         import orjson
 
@@ -47,9 +63,22 @@ def explain(
 
 
 @dataclass(frozen=True)
-class Explained:
-    """Everything that is told of a lead."""
+class Beside:
+    """What another model says of the lead: of itself, of its account, or of its open deal with the most points."""
 
+    model: str
+    of: str
+    subject: str
+    total: float
+    cell: str | None
+    band: str | None
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Everything that is told of a lead, an account or a deal (`of`)."""
+
+    of: str
     lead: Header
     score: Explanation
     goal: tuple[str, float] | None
@@ -58,35 +87,78 @@ class Explained:
     course: list[Turn]
     marked: list[Marked]
     """Activities that are not scored: suspected to be a machine's."""
+    beside: list[Beside]
 
 
-def explained(lead: str, as_of: int | None) -> Explained:
-    """The explanation of the lead that the word means; UsageError if it means none, or several."""
-    from models.queries import explanations, marks, versions
-    from models.rules.scoring import ScoringModel
-    from models.rules.scoring.compilation import CompiledModel
+def explained(subject: str, as_of: int | None, name: str | None = None) -> Explained:
+    """The explanation of what the word means, by the model `name`; UsageError if it means none, or several."""
+    from models.queries import explanations, marks, portraits
     from models.rules.scoring.explanation import explain as explain_score
-    from models.rules.scoring.kernel import score
     from models.rules.scoring.moves import cheapest_moves
 
     workspace = session.workspace()
-    model = workspace.scoring
+    model = _model(workspace, name)
+    now = time.time_ns() // 1000 if as_of is None else as_of
+    is_lead = model.of == "lead"
     with workspace.database.read() as connection:
-        ids = explanations.find(connection, lead)
+        ids = portraits.find(connection, model.of, subject)
         if len(ids) != 1:
-            raise UsageError(_unclear(lead, ids))
-        content = None if as_of is None else versions.content_at(connection, "scoring", model.name, as_of)
-        compiled = CompiledModel(model if content is None else ScoringModel.from_content(content), workspace.zone)
-        now = time.time_ns() // 1000 if as_of is None else as_of
-        chunk = explanations.read_lead(connection, compiled, ids[0], as_of)
-        header = explanations.header(connection, ids[0])
-        course = explanations.course(connection, ids[0], model.name, now)
-        marked = [one for one in marks.of_lead(connection, ids[0]) if one.at <= now]
-    found = score(compiled, chunk, now)
+            raise UsageError(_unclear(subject, model.of, ids))
+        compiled, found = _scored(connection, workspace, model, ids[0], as_of, now)
+        header = portraits.header(connection, model.of, ids[0])
+        course = explanations.course(connection, ids[0], model.name, now, with_stages=is_lead)
+        marked = [one for one in marks.of_lead(connection, ids[0]) if one.at <= now] if is_lead else []
+        beside = list(_beside(connection, workspace, model, ids[0], as_of, now)) if is_lead else []
     told = explain_score(compiled, found, 0)
-    lifecycle = workspace.lifecycle if (workspace.root / "lifecycle.yaml").is_file() else None
+    is_first = model is workspace.scoring
+    lifecycle = workspace.lifecycle if is_first and (workspace.root / "lifecycle.yaml").is_file() else None
     goal = _goal(told.total, header.stage, compiled.model, lifecycle)
-    return Explained(header, told, goal, cheapest_moves(compiled, found, 0) if goal else [], course, marked)
+    moves = cheapest_moves(compiled, found, 0) if goal else []
+    return Explained(model.of, header, told, goal, moves, course, marked, beside)
+
+
+def _model(workspace: Workspace, name: str | None) -> ScoringModel:
+    from models.documents import did_you_mean
+
+    if name is None:
+        return workspace.scoring
+    if name not in workspace.models:
+        near = did_you_mean(name, workspace.models)
+        raise UsageError(f"--model: no model is named {name!r}{near}; allowed: {', '.join(workspace.models)}")
+    return workspace.models[name]
+
+
+def _scored(
+    connection: Connection, workspace: Workspace, model: ScoringModel, key: int, as_of: int | None, now: int
+) -> tuple[CompiledModel, Scores]:
+    """The score at `now`, by the model as it was in force at `as_of`."""
+    from models.queries import portraits, versions
+    from models.rules.scoring import ScoringModel
+    from models.rules.scoring.compilation import CompiledModel
+    from models.rules.scoring.kernel import score
+
+    content = None if as_of is None else versions.content_at(connection, "scoring", model.name, as_of)
+    past = model if content is None else ScoringModel.from_content(content)
+    compiled = CompiledModel(past if past.of == model.of else model, workspace.zone)
+    return compiled, score(compiled, portraits.read(connection, compiled, key, as_of), now)
+
+
+def _beside(
+    connection: Connection, workspace: Workspace, explained: ScoringModel, lead_id: int, as_of: int | None, now: int
+) -> Iterator[Beside]:
+    """What the other models say of the lead."""
+    from models.queries import portraits
+    from models.rules.scoring.labels import Labels
+
+    for model in (model for model in workspace.models.values() if model is not explained):
+        said = []
+        for key in portraits.beside(connection, lead_id, model.of, now):
+            compiled, found = _scored(connection, workspace, model, key, as_of, now)
+            labels, name = Labels(compiled.model), portraits.header(connection, model.of, key).name
+            total, cell, band = float(found.total[0]), labels.cells(found)[0], labels.bands(found)[0]
+            said.append(Beside(model.name, model.of, name or f"{model.of} {key}", total, cell, band))
+        if said:
+            yield max(said, key=lambda one: one.total)
 
 
 def _goal(total: float, stage: str, model: ScoringModel, lifecycle: Lifecycle | None) -> tuple[str, float] | None:
@@ -111,17 +183,26 @@ def _instant(text: str | None) -> int | None:
     return read
 
 
-def _unclear(lead: str, ids: list[int]) -> str:
+_CALLED = {
+    "lead": "an id, an e-mail address or another identity of an ingested lead",
+    "account": "an id, the name or the domain of an ingested account",
+    "deal": "an id, or what its source calls it, of an ingested deal",
+}
+
+
+def _unclear(word: str, of: str, ids: list[int]) -> str:
     if not ids:
-        return f"no lead is called {lead!r}; give an id, an e-mail address or another identity of an ingested lead"
+        return f"no {of} is called {word!r}; give {_CALLED[of]}"
     shown = ", ".join(str(one) for one in ids[:10])
-    return f"{lead!r} means {len(ids)} leads: {shown}{', …' if len(ids) > 10 else ''}; give one of these ids"
+    return f"{word!r} means {len(ids)} {of}s: {shown}{', …' if len(ids) > 10 else ''}; give one of these ids"
 
 
 def _told(found: Explained) -> dict[str, Any]:
     """The explanation as plain data; instants in ISO 8601."""
     score = found.score
-    told = asdict(score) | {"as_of": _iso(score.as_of), "lead": asdict(found.lead)}
+    told = asdict(score) | {"of": found.of, "as_of": _iso(score.as_of), found.of: asdict(found.lead)}
+    if found.of != "lead":
+        told[f"{found.of}_id"] = told.pop("lead_id")
     for key in ("rules", "unmatched"):
         told[key] = [_told_rule(part) for part in getattr(score, key)]
     told["clamps"] = [asdict(clamp) | {"effect": clamp.effect} for clamp in score.clamps]
@@ -129,6 +210,7 @@ def _told(found: Explained) -> dict[str, Any]:
     told["next"], told["next_threshold"] = found.goal or (None, None)
     told["moves"] = [asdict(move) for move in found.moves]
     told["not_scored"] = [{**one._asdict(), "at": _iso(one.at)} for one in found.marked]
+    told["beside"] = [asdict(one) for one in found.beside]
     told["history"] = [asdict(turn) | {"at": _iso(turn.at)} for turn in found.course]
     return told
 
@@ -161,11 +243,13 @@ def _print(told: Explained) -> None:
     if found.shown is not None:
         labels.append(f"shown as {found.shown}")
     said = f" ({', '.join(labels)})" if labels else ""
-    name = lead.name or lead.email or f"lead {found.lead_id}"
+    name = lead.name or lead.email or f"{told.of} {found.lead_id}"
     session.out.print(Text.assemble((name, "bold"), ": ", (f"{found.total:.1f} points", "bold green"), said))
-    who = [f"lead {found.lead_id}", lead.email if lead.name else None, lead.account, f"now {lead.stage}"]
+    stage = f"now {lead.stage}" if lead.stage else None
+    who = [f"{told.of} {found.lead_id}", lead.email if lead.name else None, lead.account, stage]
     session.out.print(Text(" · ".join(word for word in who if word)))
     session.out.print(f"{found.model} v{found.version}, as of {_iso(found.as_of)[:19]}Z", style="dim", markup=False)
+    _print_beside(told.beside)
     _print_course(told)
     _print_rules(found)
     for gate in found.gates:
@@ -177,6 +261,18 @@ def _print(told: Explained) -> None:
     _print_unmatched(found)
     _print_marked(told.marked)
     _print_moves(told)
+
+
+def _print_beside(found: list[Beside]) -> None:
+    from rich.text import Text
+
+    words = []
+    for one in found:
+        labels = [label for label in (one.cell, one.band) if label]
+        whose = "" if one.of == "lead" else f" of {one.subject}"
+        words.append(f"{one.model}{whose} {one.total:.1f}" + (f" ({', '.join(labels)})" if labels else ""))
+    if words:
+        session.out.print(Text(f"also: {' · '.join(words)}"))
 
 
 def _print_rules(found: Explanation) -> None:

@@ -38,7 +38,10 @@ NATURAL = {
     " WHEN 'account' THEN (SELECT key FROM accounts WHERE id = c.subject_id)"
     " ELSE (SELECT external_id FROM deals WHERE id = c.subject_id) END FROM attribute_changes c",
     "rejected_records": "SELECT digest, kind, source, line, reason, record FROM rejected_records",
-    "work_queue": "SELECT queue, (SELECT min(i.kind || ' ' || i.value) FROM identities i WHERE i.lead_id = q.subject_id)"
+    "work_queue": "SELECT queue, CASE queue"
+    " WHEN 'score_account' THEN (SELECT key FROM accounts WHERE id = q.subject_id)"
+    " WHEN 'score_deal' THEN (SELECT external_id FROM deals WHERE id = q.subject_id)"
+    " ELSE (SELECT min(i.kind || ' ' || i.value) FROM identities i WHERE i.lead_id = q.subject_id) END"
     " FROM work_queue q",
 }
 """Each table without its surrogate keys: two databases that hold the same facts give the same rows."""

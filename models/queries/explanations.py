@@ -67,11 +67,16 @@ def header(connection: Connection, lead_id: int) -> Header:
     return Header(" ".join(names) or known.get("name"), email, account or known.get("company"), stage)
 
 
-def course(connection: Connection, lead_id: int, model: str, until: int) -> list[Turn]:
-    """The lead's totals under the model and its stages, as they became, up to an instant; oldest first."""
+def course(connection: Connection, lead_id: int, model: str, until: int, *, with_stages: bool = True) -> list[Turn]:
+    """The lead's totals under the model and its stages, as they became, up to an instant; oldest first.
+
+    Without stages: the totals of whatever the model scores.
+    """
     given = {"lead": lead_id, "model": model, "until": until}
     totals = [Turn(at, total) for at, total in connection.execute(_TOTALS, given).all()]
-    moves = [Turn(*row) for row in connection.execute(_STAGES, {"lead": lead_id, "until": until}).all()]
+    moves: list[Turn] = []
+    if with_stages:
+        moves = [Turn(*row) for row in connection.execute(_STAGES, {"lead": lead_id, "until": until}).all()]
     return sorted(totals + moves, key=lambda turn: (turn.at, turn.stage is not None))
 
 
