@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
+from models.queries.assignments import Given
 from models.queries.standings import Act, Standing
 from models.rules.appointments import Appointment
 from models.rules.assignment import Assigned, Rep
@@ -82,16 +83,20 @@ def _ask(handover: Handover, zone: ZoneInfo) -> str:
 
 
 def recall(
-    standing: Standing, rep: Rep | None, address: str, to_stage: str, cause: str, at: int, zone: ZoneInfo
+    standing: Standing, rep: Rep | None, given: Given, to_stage: str, cause: str, zone: ZoneInfo, now: int
 ) -> SalesRecall:
     """The payload of `sales_recall`. `rep` is None if the team has lost the rep meanwhile."""
+    appointment = given.appointment
+    if appointment is not None and appointment.ends_at <= now:
+        appointment = None
     return SalesRecall(
-        rep_name=rep.name if rep is not None else address,
+        rep_name=rep.name if rep is not None else given.rep,
         lead_name=name_of(standing),
         position=position_of(standing),
         headline=f"is {to_stage.replace('_', '-')} again",
         because=wording.cause(cause),
-        assigned_at=wording.in_words(at, zone),
+        assigned_at=wording.in_words(given.at, zone),
+        appointment=wording.in_words(appointment.starts_at, zone) if appointment is not None else "",
         contact=contact_of(standing),
     )
 

@@ -279,7 +279,7 @@ class _Batch:
         router, standing = self.router, self.standings[given.lead_id]
         rep = next((rep for rep in router.workspace.team.reps if rep.email == given.rep), None)
         cause = self.causes.get(given.lead_id, "moved by hand")
-        payload = handover.recall(standing, rep, given.rep, to_stage, cause, given.at, router.workspace.zone)
+        payload = handover.recall(standing, rep, given, to_stage, cause, router.workspace.zone, router.now)
         return self._alert(given, SALES_RECALL, "recalled", dict(payload))
 
     def _open(self, wanting: list[int], latest: Mapping[int, Given]) -> None:

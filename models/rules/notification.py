@@ -91,6 +91,8 @@ class SalesRecall(TypedDict):
     """What moved it there: "the score fell to 52.1; it takes 55 to stay"."""
     assigned_at: str
     """When the rep had been given the lead, in words."""
+    appointment: str
+    """When both were invited to talk, in words, if that is still to come: it stands. Else empty."""
     contact: list[Contact]
 
 

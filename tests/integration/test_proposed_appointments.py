@@ -12,6 +12,7 @@ from models.database import Database
 from models.rules.appointments import Appointment
 from models.rules.instants import DAY, HOUR, Micros, instant
 from tasks.nurture import nurture
+from tasks.rendering import Rendered, Templates
 from tasks.routing import route
 from tests.programme_world import NOW, World
 
@@ -118,6 +119,24 @@ def test_an_old_request_and_one_that_was_answered_get_no_appointment(world: Worl
     route(world.workspace, Micros(NOW + 2 * DAY))
     assert appointment(world, 2) is None  # the second assignment, after the same request
     assert [key for key, _ in mails(world, 2)] == ["alert:1:assigned", "alert:1:recalled", "alert:2:assigned"]
+
+
+def test_a_rep_whose_lead_falls_back_is_told_that_the_appointment_stands(world: World) -> None:
+    world.leads([1, 2], 80)
+    asks(world, 1, NOW - HOUR)
+    route(world.workspace, NOW)
+    world.score([1, 2], 20)
+    route(world.workspace, Micros(NOW + HOUR))
+    sql = "SELECT payload FROM messages WHERE template = 'sales_recall' ORDER BY lead_id"
+    payloads = [orjson.loads(row[0]) for row in world.rows(sql)]
+    assert [one["appointment"] for one in payloads] == ["Mon 7 Oct, 09:00", ""]
+    sender = {"name": "Ours", "email": "us@ours.example", "postal_address": "1 Quay Street"}
+    told, plain = (
+        Templates(world.workspace.emails).render("sales_recall", {**one, "sender": sender}) for one in payloads
+    )
+    assert isinstance(told, Rendered) and isinstance(plain, Rendered)
+    assert "Your appointment on Mon 7 Oct, 09:00 stands" in told.text and "09:00 stands" in told.html
+    assert "stands" not in plain.text + plain.html
 
 
 def test_without_an_appointment_nobody_enters_a_sequence_that_invites(world: World) -> None:
