@@ -9,10 +9,13 @@ import orjson
 import pytest
 
 from models.database import Database
+from models.queries.messages import Leased
 from models.rules.appointments import Appointment
 from models.rules.instants import DAY, HOUR, Micros, instant
+from models.rules.outbox import MessageKind
+from tasks.composition import Composer, Letter
 from tasks.nurture import nurture
-from tasks.rendering import Rendered, Templates
+from tasks.rendering import Rendered, Templates, Unrenderable
 from tasks.routing import route
 from tests.programme_world import NOW, World
 
@@ -153,6 +156,28 @@ def test_a_lead_is_not_invited_to_a_time_that_has_passed(world: World) -> None:
     state = world.rows("SELECT state, reason FROM enrolments WHERE sequence = 'appointment'")
     assert state == [("exited", "no appointment to invite to any more")]
     assert [key for key, _ in mails(world, 1)] == ["alert:1:assigned"]
+
+
+def leased(world: World, template: str) -> Leased:
+    """The message of this template, as a sender would hold it."""
+    names = ("id", "idempotency_key", "kind", "lead_id", "recipient", "template", "payload", "message_id", "attempts")
+    (row,) = world.rows(f"SELECT {', '.join(names)} FROM messages WHERE template = :template", template=template)
+    given = dict(zip(names, row, strict=True))
+    return Leased(**{**given, "kind": MessageKind(given["kind"]), "lease_until": 0, "hold": None})
+
+
+def test_an_invitation_that_comes_too_late_goes_to_the_rep_alone(world: World) -> None:
+    world.lead(1, 80)
+    asks(world, 1, NOW - HOUR, "2024-10-04T15:00")
+    route(world.workspace, NOW)
+    nurture(world.workspace, NOW)
+    lead, rep = leased(world, "evaluation-shall-we-talk"), leased(world, "sales_notification")
+    workspace = world.workspace
+    composer = Composer(Templates(workspace.emails), workspace.settings.sender, None, workspace.secret_key)
+    in_time = composer.compose(lead, NOW)
+    assert isinstance(in_time, Letter) and b"\r\nContent-Type: text/calendar" in in_time.content
+    assert composer.compose(lead, NOW + DAY) == Unrenderable("the appointment that it invites to has begun")
+    assert isinstance(composer.compose(rep, NOW + DAY), Letter)
 
 
 def test_an_invitation_without_appointments_in_the_team_is_a_mistake(world: World) -> None:
