@@ -6,13 +6,15 @@ the lead further: models.rules.scoring.moves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import repeat
+from typing import NamedTuple, overload
 
 import numpy as np
 
 from models.documents import shown
+from models.rules.scoring.columns import Floats, Ints
 from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule
 from models.rules.scoring.kernel import NOTHING, Scores
 from models.rules.scoring.labels import Labels
@@ -28,6 +30,46 @@ class Act(NamedTuple):
     points: float | None
 
 
+class Acts(Sequence[Act]):
+    """The activities that a rule counts, newest first: columns, of which an Act is made when somebody looks at it.
+
+    A lead may have thousands, each under several rules, of which a person is shown the first three.
+    """
+
+    def __init__(
+        self, at: Ints, touchpoints: Ints, points: Floats | None, look_up: Callable[[int], Touchpoint]
+    ) -> None:
+        self._at, self._touchpoints, self._points, self._look_up = at, touchpoints, points, look_up
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    @overload
+    def __getitem__(self, index: int) -> Act: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Act]: ...
+    def __getitem__(self, index: int | slice) -> Act | list[Act]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        points = None if self._points is None else float(self._points[index])
+        return Act(int(self._at[index]), self._look_up(int(self._ids[index])), points)
+
+    def __iter__(self) -> Iterator[Act]:
+        points = repeat(None) if self._points is None else iter(self._points.tolist())
+        return map(Act, self._at.tolist(), map(self._look_up, self._ids.tolist()), points)
+
+    def __deepcopy__(self, memo: object) -> Acts:
+        return self  # nothing in it changes
+
+    @property
+    def sum(self) -> float:
+        """The points of all, before the rule's limit."""
+        return 0.0 if self._points is None else float(self._points.sum())
+
+
+NO_ACTS = Acts(np.zeros(0, np.int64), np.zeros(0, np.int64), None, lambda touchpoint: Touchpoint(""))
+
+
 @dataclass(frozen=True)
 class RulePart:
     """One rule. `why`: what it asks for, in words; `note`: which of its bounds was at work, or why it gives nothing."""
@@ -38,7 +80,7 @@ class RulePart:
     points: float
     why: str
     note: str
-    acts: list[Act]
+    acts: Acts
 
 
 @dataclass(frozen=True)
@@ -135,22 +177,21 @@ def _rule_part(compiled: CompiledModel, scores: Scores, rule: CompiledRule, posi
     return RulePart(rule.rule.name, dimension, group, points, rule.in_words, note, acts)
 
 
-def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> list[Act]:
-    """What the rule counts, newest first; made from whole columns, for a lead may have thousands."""
+def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> Acts:
+    """What the rule counts, newest first."""
     kept = scores.kept[rule.index]
     if kept is None or kept is NOTHING:
-        return []
+        return NO_ACTS
     own = kept.position[kept.lead == position][::-1]
     at = scores.chunk.activities.occurred_at[own]
-    points: list[float | None] = [None] * len(own)
+    points = None
     if rule.rule.kind == "points":
         weights = np.exp2((at - scores.as_of) / rule.half_life) if rule.half_life else np.ones(len(own))
-        points = np.round((rule.rule.points or 0.0) * weights, 4).tolist()
-    touchpoints = map(compiled.touchpoint, scores.chunk.activities.touchpoint[own].tolist())
-    return list(map(Act, at.tolist(), touchpoints, points))
+        points = np.round((rule.rule.points or 0.0) * weights, 4)
+    return Acts(at, scores.chunk.activities.touchpoint[own], points, compiled.touchpoint)
 
 
-def _note(scores: Scores, rule: CompiledRule, position: int, acts: list[Act]) -> str:
+def _note(scores: Scores, rule: CompiledRule, position: int, acts: Acts) -> str:
     asked = rule.rule
     if asked.condition is not None and not scores.facts.holds(asked.condition.root)[position]:
         names = sorted(asked.condition.attributes())
@@ -159,7 +200,7 @@ def _note(scores: Scores, rule: CompiledRule, position: int, acts: list[Act]) ->
         return ""
     if not acts:
         return "no such activity" + (" in its window" if asked.within else "")
-    raw = sum(act.points or 0.0 for act in acts)
+    raw = acts.sum
     if asked.limit is not None and asked.kind == "points" and abs(raw) > asked.limit:
         return f"{raw:g} points, cut to the rule's limit {asked.limit:g}"
     if asked.at_most is not None and len(acts) == asked.at_most:
