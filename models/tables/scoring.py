@@ -81,8 +81,8 @@ class ScoreChange(SQLModel, table=True):
 
 
 class QueuedWork(SQLModel, table=True):
-    """What a flow has to look at: leads touched since their last score (queue `score`), accounts (`score_account`), deals
-    (`score_deal`), and leads that were scored or whose deal moved (`route`).
+    """What a flow has to look at: leads touched since their last score (queue `score`), accounts (`score_account`),
+    deals (`score_deal`), and leads that were scored or whose deal moved (`route`).
 
     Whoever touches it inserts or raises `revision`; whoever did the work deletes the row where `revision` is
     still the one it read, so that a touch that comes in between is never lost.
