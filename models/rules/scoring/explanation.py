@@ -36,10 +36,8 @@ class Acts(Sequence[Act]):
     A lead may have thousands, each under several rules, of which a person is shown the first three.
     """
 
-    def __init__(
-        self, at: Ints, touchpoints: Ints, points: Floats | None, look_up: Callable[[int], Touchpoint]
-    ) -> None:
-        self._at, self._touchpoints, self._points, self._look_up = at, touchpoints, points, look_up
+    def __init__(self, at: Ints, ids: Ints, points: Floats | None, look_up: Callable[[int], Touchpoint]) -> None:
+        self._at, self._ids, self._points, self._look_up = at, ids, points, look_up
 
     def __len__(self) -> int:
         return len(self._at)
