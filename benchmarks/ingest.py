@@ -163,14 +163,14 @@ def _add_all(database: Database, more: list[bytes]) -> None:
                 touched.add(lead_of[address])
                 session.add(_activity(intake, lead_of[address], about[digest] or 0))
             queued = {
-                one.lead_id: one
+                one.subject_id: one
                 for one in session.exec(
-                    select(QueuedWork).where(QueuedWork.queue == "score", col(QueuedWork.lead_id).in_(touched))
+                    select(QueuedWork).where(QueuedWork.queue == "score", col(QueuedWork.subject_id).in_(touched))
                 )
             }
             for one in queued.values():
                 one.revision += 1
-            session.add_all(QueuedWork(queue="score", lead_id=lead, revision=1) for lead in touched - queued.keys())
+            session.add_all(QueuedWork(queue="score", subject_id=lead, revision=1) for lead in touched - queued.keys())
             session.commit()
 
 

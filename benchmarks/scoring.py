@@ -1,134 +1,228 @@
-"""The bars of scoring: the first full score, an increment and a decay run against a raw GROUP BY of the activities.
+"""The bars of scoring, on SQLite and on PostgreSQL, each phase in turn on each: medians of CPU time.
 
-The raw query runs on a frozen table of the benchmark's own (lead, touchpoint, campaign, time, with its covering index),
-so that a worse schema of ours cannot relax the bar.
+The measure is a raw GROUP BY over all activities, taken in the same rounds on a frozen table of the benchmark's own
+(benchmarks.storage). A toy and two rule engines run beside; their answers must be ours.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
-import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-import orjson
-from sqlalchemy import Connection, text
+import numpy as np
 
-from benchmarks import world
-from benchmarks.bars import Bar, cpu_seconds
-from models.queries import columns, queue, staging
-from models.rules.instants import DAY
+from benchmarks import engines, storage, toy, world
+from benchmarks.bars import Bar
+from benchmarks.cpu import Clock
+from benchmarks.phases import Task, Told, processes
+from models.queries import columns
 from models.rules.scoring.compilation import CompiledModel
-from models.rules.scoring.explanation import explain
 from models.rules.scoring.kernel import score
-from models.tables import Activity, Lead, Touchpoint
 from models.workspace import Workspace
-from tasks.scoring import score_leads
+from tests.postgres_server import command, named, running
 
 SIZES = {"xs": (10_000, 100_000), "s": (100_000, 1_000_000), "m": (1_000_000, 10_000_000)}
 """Leads and activities."""
-RUNS = 3
-_RAW = (
-    "SELECT count(*), sum(n) FROM (SELECT lead_id, count(*) AS n, max(occurred_at) FROM reference GROUP BY lead_id) r"
-)
+ROUNDS = 3
+NEWS = 10_000
+SAMPLE, SAMPLE_OF_ENGINES = 800, 1_000
+"""Leads of the toy and of the rule engines: spread evenly over all, extrapolated."""
+MILLION = 1_000_000
 
 
-def run(size: str) -> list[Bar]:
+@dataclass
+class Place:
+    """A database with the world in it, and what was measured there."""
+
+    name: str
+    opened: Workspace
+    clock: Clock
+    leads: int
+    activities: int
+    addresses: dict[int, str]
+    told: defaultdict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+
+    def tell(self, told: dict[str, Told]) -> None:
+        """Keep what the phases of a process told."""
+        for phase, figures in told.items():
+            self.told[phase].append(figures)
+
+    def median(self, phase: str, key: str = "seconds") -> float:
+        """Of what a phase told, the median over the rounds."""
+        return float(statistics.median(one[key] for one in self.told[phase]))
+
+    def part(self, phase: str, key: str, name: str) -> float:
+        """Seconds of a part of a phase, the median over the rounds."""
+        return float(statistics.median(one[key].get(name, 0.0) for one in self.told[phase]))
+
+    @property
+    def raw(self) -> float:
+        return float(statistics.median(self.told["raw"]))
+
+
+def run(size: str) -> Iterator[Bar]:
     """The bars at a size."""
-    with tempfile.TemporaryDirectory() as folder:
-        opened = make(Path(folder), f"sqlite:///{folder}/bench.db", *SIZES[size])
-        try:
-            return measured(opened)
-        finally:
-            opened.database.close()
+    limited = size != "xs"  # there the fixed costs of a run are larger than the work
+    with tempfile.TemporaryDirectory() as name, running() as url, processes() as measure:
+        folder = Path(name)
+        command(url, "ALTER SYSTEM SET autovacuum = off")
+        command(url, "SELECT pg_reload_conf()")
+        command(url, "CREATE DATABASE bench")
+        urls = {"SQLite": f"sqlite:///{folder}/bench.db", "PostgreSQL": named(url, "bench")}
+        places = [_place(kind, folder / kind, where, *SIZES[size]) for kind, where in urls.items()]
+        share = world.tail(world.activities(*SIZES[size])[0], SIZES[size][0])
+        yield Bar("activities of the busiest 1 % of the leads", 100 * share, unit="%", detail=_size(places[0]))
+        for number in range(ROUNDS):  # in turn, so that a busy machine is busy for all
+            print(f"round {number + 1} of {ROUNDS} …", file=sys.stderr, flush=True)
+            for place in places:
+                _round(place, measure, folder / f"news-{place.name}-{number}.jsonl", number)
+        for place in places:
+            for bar in (*_bars(place, size), *_toy(place)):
+                yield bar if limited else replace(bar, limit=None)
+        yield from _engines(places[0])
+        for place in places:
+            place.opened.database.close()
 
 
-def measured(opened: Workspace) -> list[Bar]:
-    """Measure in a world that was made."""
-    raw, full = [], []
-    for _ in range(RUNS):  # interleaved, so that a busy machine is busy for both
-        forget(opened)
-        raw += [cpu_seconds(lambda: _ask(opened, _RAW))[0] for _ in range(3)]
-        full.append(cpu_seconds(lambda: score_leads(_cold(opened), world.NOW))[0])
-    floor, whole = statistics.median(raw), statistics.median(full)
-    due, counts = cpu_seconds(lambda: score_leads(_cold(opened), world.NOW + DAY, "due"))
-    with opened.database.write() as connection:
-        queue.enqueue(connection, "score", list(range(1, 9_101)))
-    again = cpu_seconds(lambda: score_leads(_cold(opened), world.NOW + DAY))[0]
-    return [
-        Bar(
-            "first full score, cold, written ÷ raw GROUP BY", whole / floor, 22, detail=f"{whole:.2f} s ÷ {floor:.3f} s"
-        ),
-        Bar("decay run of a day ÷ full", due / whole, detail=f"{due:.2f} s, {counts.get('scored', 0):,} due"),
-        Bar("9,100 touched leads ÷ full", again / whole, detail=f"{again:.2f} s"),
-        Bar("one lead scored and explained, median", _one_lead(opened), 1, unit="ms"),
-    ]
+def _place(name: str, folder: Path, url: str, leads: int, activities: int) -> Place:
+    opened = storage.make(folder, url, leads, activities)
+    clock = Clock.of(opened.database)
+    return Place(name, opened, clock, leads, activities, storage.addresses(opened.database))
 
 
-def make(folder: Path, database_url: str, leads: int, activities: int) -> Workspace:
-    """A workspace with the world in its database, all leads queued for scoring."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "warmline.yaml").write_text(f"database_url: {database_url}\n")
-    (folder / "scoring.yaml").write_bytes(orjson.dumps(world.model()))
-    opened = Workspace.open(folder)
-    with opened.database.write() as connection:
-        _store(connection, leads, activities)
-    with opened.database.write() as connection:
-        connection.exec_driver_sql("ANALYZE")
-    return opened
+def _round(place: Place, measure: Callable[[Task], dict[str, Told]], news: Path, number: int) -> None:
+    """Every phase once. The first round also measures what needs no median: peak memory, what decay got wrong."""
+    storage.write_news(news, place.addresses, NEWS, number)
+    once = number == 0
+    if once:
+        storage.forget(place.opened, place.leads)
+        place.tell(measure(Task(place.opened.root, ("some",), _fewer(place.leads))))
+    storage.forget(place.opened, place.leads)
+    _raw(place)
+    place.tell(measure(Task(place.opened.root, ("full",), place.leads)))
+    storage.settle(place.opened)
+    _raw(place)
+    rest = ("warm", "news", "decay", *(("explain",) if once else ()))
+    place.tell(measure(Task(place.opened.root, rest, place.leads, news, check=once)))
+    _raw(place)
 
 
-def _store(connection: Connection, lead_count: int, activity_count: int) -> None:
-    names: tuple[str, ...] = ("id", "email", "stage", "stage_at", "attributes", "created_at", "recorded_at")
-    people = [(i, email, "lead", at, data, at, at) for i, email, data, at in world.leads(lead_count)]
-    staging.insert(connection, Lead, names, people)
-    points = [
-        (i, i.to_bytes(16, "big"), kind, path, campaign, "{}", world.NOW)
-        for i, (kind, path, campaign) in enumerate(world.touchpoints(), start=1)
-    ]
-    names = ("id", "digest", "type", "path", "campaign", "facets", "first_seen_at")
-    staging.insert(connection, Touchpoint, names, points)
-    lead, touchpoint, occurred_at = (part.tolist() for part in world.activities(lead_count, activity_count))
-    names = ("dedupe", "lead_id", "touchpoint_id", "occurred_at", "recorded_at", "machine")
-    acts = [
-        (i.to_bytes(16, "big"), a, b, c, c, 0)
-        for i, (a, b, c) in enumerate(zip(lead, touchpoint, occurred_at, strict=True))
-    ]
-    staging.insert(connection, Activity, names, acts)
-    connection.exec_driver_sql(
-        "CREATE TABLE reference (lead_id BIGINT, touchpoint BIGINT, campaign BIGINT, occurred_at BIGINT)"
+def _raw(place: Place) -> None:
+    with place.opened.database.read() as connection:
+        place.told["raw"].append(_cpu(place.clock, lambda: connection.exec_driver_sql(storage.RAW).fetchall())[0])
+
+
+def _fewer(leads: int) -> int:
+    """At a million leads a tenth of them; never less than two chunks of the kernel, or there is nothing to compare."""
+    return min(leads, max(leads // 10, 2 * columns.CHUNK))
+
+
+def _bars(place: Place, size: str) -> Iterator[Bar]:
+    name, raw, full = place.name, place.raw, place.median("full")
+
+    def against_raw(what: str, seconds: float, limit: float | None, parts: str = "") -> Bar:
+        return Bar(f"{name}: {what} ÷ raw", seconds / raw, limit, detail=f"{seconds:.2f} s" + parts)
+
+    def against_full(what: str, seconds: float, limit: float | None, more: str) -> Bar:
+        beside = f"{seconds:.2f} s = {seconds / raw:.2f} × raw; {more}"
+        return Bar(f"{name}: {what} ÷ full", seconds / full, limit, detail=beside)
+
+    yield Bar(f"{name}: raw GROUP BY", raw, unit="s", detail="of the frozen table, its covering index")
+    yield against_raw("first full score, cold, next change, written", full, 22, _parts(place, "full", "parts"))
+    unwritten, written = place.median("warm", "unwritten"), place.median("warm", "written")
+    yield against_raw("full, warm, not written", unwritten, 5, _parts(place, "warm", "unwritten parts"))
+    without = written - place.part("warm", "written parts", "next change")
+    yield against_raw("full, warm, written", without, 9, "; next change left out")
+    yield against_raw("full, warm, written, next change", written, None, _parts(place, "warm", "written parts"))
+    steps = {step: place.median("news", step) for step in ("ingest", "mark", "score")}
+    told = " + ".join(f"{step} {seconds:.2f}" for step, seconds in steps.items())
+    limit = {"s": 0.75, "m": 0.25}.get(size)
+    yield against_full(
+        f"{NEWS:,} new activities", sum(steps.values()), limit, f"{told}; {place.median('news', 'leads'):,.0f} leads"
     )
-    connection.exec_driver_sql("INSERT INTO reference SELECT lead_id, touchpoint_id, 0, occurred_at FROM activities")
-    connection.exec_driver_sql("CREATE INDEX ix_reference ON reference (lead_id, occurred_at, touchpoint, campaign)")
+    due = f"{place.median('decay', 'due'):,.0f} due"
+    yield against_full("decay run of a day", place.median("decay"), 0.05, due)
+    yield Bar(f"{name}: wrong after the decay run", place.told["decay"][0]["wrong"], 0, unit="leads")
+    yield from _explanations(place)
+    yield from _memory(place)
 
 
-def forget(opened: Workspace) -> None:
-    """Back to the state after ingest: no score, every lead queued."""
-    with opened.database.write() as connection:
-        for name in ("scores", "score_changes", "work_queue", "activations", "programme_versions"):
-            connection.execute(text(f"DELETE FROM {name}"))
-        connection.execute(text("INSERT INTO work_queue (queue, subject_id, revision) SELECT 'score', id, 1 FROM leads"))
+def _explanations(place: Place) -> Iterator[Bar]:
+    (told,) = place.told["explain"]
+    acts = f"a lead with {told['acts']:,} activities"
+    yield Bar(f"{place.name}: explain, engine, median lead", told["engine"], 1, unit="ms")
+    yield Bar(f"{place.name}: explain, database included", told["busiest"], 5, unit="ms", detail=acts)
+    more = f"{acts}, with its history, marks and cheapest moves"
+    yield Bar(f"{place.name}: all that `warmline explain` tells", told["all told"], unit="ms", detail=more)
 
 
-def _cold(opened: Workspace) -> Workspace:
-    """The workspace as a new process would open it: files read, model compiled, nothing remembered."""
-    return Workspace.open(opened.root)
+def _memory(place: Place) -> Iterator[Bar]:
+    peak, (few,) = max(one["peak"] for one in place.told["full"]), place.told["some"]
+    sizes = f"{place.leads:,} ÷ {_fewer(place.leads):,} leads"
+    yield Bar(f"{place.name}: peak memory, {sizes}", peak / few["peak"], 1.2)
+    yield Bar(f"{place.name}: peak memory", peak, 300, unit="MB", detail=f"{few['peak']:.0f} MB for the fewer")
 
 
-def _ask(opened: Workspace, statement: str) -> None:
-    with opened.database.read() as connection:
-        connection.exec_driver_sql(statement).fetchall()
+def _parts(place: Place, phase: str, key: str) -> str:
+    names = dict.fromkeys(name for one in place.told[phase] for name in one[key])
+    largest = sorted(((place.part(phase, key, name), name) for name in names), reverse=True)
+    return "; " + ", ".join(f"{name} {seconds:.2f}" for seconds, name in largest if seconds >= 0.005)
 
 
-def _one_lead(opened: Workspace) -> float:
-    """Milliseconds of engine time for one lead, the median of 200: the model compiled, the lead read."""
-    compiled = CompiledModel(opened.scoring, opened.zone)
-    times = []
-    with opened.database.read() as connection:
-        compiled.learn(columns.read_touchpoints(connection))
-        for lead in range(1, 2_001, 10):
-            chunk = columns.read_chunk(connection, compiled, [lead], compiled.wanted)
-            began = time.thread_time()
-            explain(compiled, score(compiled, chunk, world.NOW), 0)
-            times.append(time.thread_time() - began)
-    return statistics.median(times) * 1000
+def _toy(place: Place) -> Iterator[Bar]:
+    """The ORM loop on a sample. It must say what the kernel says."""
+    leads = _sample(place, SAMPLE)
+    seconds, totals = _cpu(place.clock, lambda: toy.totals(place.opened.database, world.model(), leads, world.NOW))
+    compiled = CompiledModel(place.opened.scoring, place.opened.zone)
+    with place.opened.database.read() as connection:
+        chunk = columns.read_chunk(connection, compiled, leads, compiled.wanted)
+    right = score(compiled, chunk, world.NOW).total
+    wrong = int((np.abs(right - [totals[lead] for lead in leads]) > 1e-6).sum())
+    whole = seconds / len(leads) * place.leads
+    detail = f"{whole:.0f} s for all, extrapolated from {len(leads):,} leads, nothing written; {wrong} other totals"
+    yield Bar(f"{place.name}: ORM loop per lead ÷ our first full score", whole / place.median("full"), detail=detail)
+    yield Bar(f"{place.name}: totals in which the ORM loop differs", wrong, 0, unit="")
+
+
+def _engines(place: Place) -> Iterator[Bar]:
+    """Two rule engines on the rules of fit. They must say what ours says."""
+    leads = _sample(place, SAMPLE_OF_ENGINES)
+    compiled, chunk, plain = engines.read(place.opened, leads)
+    own, right = _cpu(Clock(), lambda: engines.ours(compiled, chunk, world.NOW))
+    rules = engines.fit_rules(world.model())
+    yield Bar("25 fit rules, ours, nothing remembered", own / len(leads) * MILLION, unit="s", detail="per 1 M leads")
+    for name, make in (("zen-engine", engines.zen), ("rule-engine", engines.rule_engine)):
+        try:
+            said = make(rules)
+        except ImportError:
+            yield Bar(f"{name}: NOT INSTALLED, not compared (make setup)", 0, unit="")
+            continue
+        seconds, verdicts = _cpu(Clock(), _each(said, plain))
+        wrong = int((verdicts != right).sum())
+        detail = f"per 1 M leads, extrapolated from {len(leads):,}; {seconds / own:.0f} × ours"
+        yield Bar(f"25 fit rules, {name}", seconds / len(leads) * MILLION, unit="s", detail=detail)
+        yield Bar(f"25 fit rules: answers in which {name} differs", wrong, 0, unit="")
+
+
+def _each(said: Callable[[Any], engines.Verdicts], plain: list[engines.Lead]) -> Callable[[], engines.Verdicts]:
+    return lambda: said(plain)
+
+
+def _sample(place: Place, number: int) -> list[int]:
+    return list(range(1, place.leads + 1, max(1, place.leads // number)))
+
+
+def _size(place: Place) -> str:
+    return f"{place.leads:,} leads, {place.activities:,} activities, 60 rules"
+
+
+def _cpu(clock: Clock, run: Callable[[], Any]) -> tuple[float, Any]:
+    began = clock()
+    result = run()
+    return clock() - began, result

@@ -1,6 +1,7 @@
 """A made world to measure in: leads with attributes, interned touchpoints, activities with a heavy tail; seeded.
 
-15 % of the leads do nothing, the busiest does some hundred things (a Pareto tail), URLs and titles follow a power law.
+15 % of the leads never do anything, the busiest 1 % hold 30 % of the activities (a Pareto tail; the busiest lead of all
+has more than 4,000), URLs and titles follow a power law.
 The scoring model has 60 rules: 25 on who the lead is, 35 on what it did: caps, tiers, recency, half-lives, windows.
 """
 
@@ -18,6 +19,7 @@ from models.rules.instants import DAY, HOUR
 NOW = 1_780_000_000_000_000
 HISTORY = 180 * DAY
 SEED = 7
+SITE = "https://www.bench.example"
 _SHARES = {
     "page_view": 0.46, "email_open": 0.22, "email_click": 0.07, "form_submit": 0.03, "demo_request": 0.004,
     "webinar_registered": 0.012, "webinar_attended": 0.007, "content_download": 0.03, "social_share": 0.01,
@@ -90,11 +92,18 @@ def leads(count: int) -> Iterator[tuple[int, str, str, int]]:
         yield i + 1, f"ana{i}@{domain}", text, NOW - int(age[i])
 
 
-def activities(lead_count: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(lead id, touchpoint id, occurred_at), ids from 1, in the order of time as a source would send them."""
+def activities(
+    lead_count: int, count: int, seed: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(lead id, touchpoint id, occurred_at), ids from 1, in the order of time as a source would send them.
+
+    With a `seed` other activities of the same leads: the busy ones stay the busy ones.
+    """
     random = np.random.default_rng(SEED + 1)
-    weight = np.minimum(random.pareto(1.5, lead_count) + 0.15, 700.0)
+    weight = np.minimum(random.pareto(1.42, lead_count) + 0.15, 900.0)
     weight[random.random(lead_count) < 0.15] = 0
+    if seed is not None:
+        random = np.random.default_rng(seed)
     lead = random.choice(lead_count, count, p=weight / weight.sum()) + 1
     kinds = [kind for kind, _, _ in touchpoints()]
     first = np.array([kinds.index(kind) for kind in _SHARES])
@@ -104,6 +113,12 @@ def activities(lead_count: int, count: int) -> tuple[NDArray[np.int64], NDArray[
     offset = np.minimum(number[kind] - 1, number[kind] ** random.random(count) - 1).astype(np.int64)  # a power law
     occurred_at = np.sort(random.integers(NOW - HISTORY, NOW - HOUR, count))
     return lead.astype(np.int64), first[kind] + offset + 1, occurred_at
+
+
+def tail(leads: NDArray[np.int64], lead_count: int) -> float:
+    """The share of the activities that the busiest 1 % of the leads hold, by the activities' lead ids."""
+    counts = np.sort(np.bincount(leads, minlength=lead_count + 1))[::-1]
+    return float(counts[: lead_count // 100].sum() / len(leads))
 
 
 def model() -> dict[str, Any]:
