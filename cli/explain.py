@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,7 +43,8 @@ def explain(
         ),
     ],
     model: Annotated[
-        str | None, typer.Option(help="By this model of scoring/; without it, by that of scoring.yaml.")
+        str | None,
+        typer.Option(help="By this model of scoring/, or by the draft in this file; without it, by scoring.yaml."),
     ] = None,
     as_of: Annotated[
         str | None,
@@ -97,49 +99,63 @@ def explained(subject: str, as_of: int | None, name: str | None = None) -> Expla
     from models.rules.scoring.moves import cheapest_moves
 
     workspace = session.workspace()
-    model = _model(workspace, name)
+    model, is_draft = _model(workspace, name)
     now = time.time_ns() // 1000 if as_of is None else as_of
     is_lead = model.of == "lead"
     with workspace.database.read() as connection:
         ids = portraits.find(connection, model.of, subject)
         if len(ids) != 1:
             raise UsageError(_unclear(subject, model.of, ids))
-        compiled, found = _scored(connection, workspace, model, ids[0], as_of, now)
+        past = model if is_draft or as_of is None else _in_force(connection, model, as_of)
+        compiled, found = _scored(connection, workspace, past, ids[0], as_of, now)
         header = portraits.header(connection, model.of, ids[0])
         course = explanations.course(connection, ids[0], model.name, now, with_stages=is_lead)
         marked = [one for one in marks.of_lead(connection, ids[0]) if one.at <= now] if is_lead else []
         beside = list(_beside(connection, workspace, model, ids[0], as_of, now)) if is_lead else []
     told = explain_score(compiled, found, 0)
-    is_first = model is workspace.scoring
+    is_first = model.name == workspace.scoring.name
     lifecycle = workspace.lifecycle if is_first and (workspace.root / "lifecycle.yaml").is_file() else None
     goal = _goal(told.total, header.stage, compiled.model, lifecycle)
     moves = cheapest_moves(compiled, found, 0) if goal else []
     return Explained(model.of, header, told, goal, moves, course, marked, beside)
 
 
-def _model(workspace: Workspace, name: str | None) -> ScoringModel:
+def _model(workspace: Workspace, name: str | None) -> tuple[ScoringModel, bool]:
+    """The model that is meant, and whether it is a draft in a file of its own."""
+    from cli.score import read_model
     from models.documents import did_you_mean
 
     if name is None:
-        return workspace.scoring
-    if name not in workspace.models:
-        near = did_you_mean(name, workspace.models)
-        raise UsageError(f"--model: no model is named {name!r}{near}; allowed: {', '.join(workspace.models)}")
-    return workspace.models[name]
+        return workspace.scoring, False
+    if name in workspace.models:
+        return workspace.models[name], False
+    if (path := Path(name)).suffix in (".yaml", ".yml"):
+        return read_model(path), True
+    near = did_you_mean(name, workspace.models)
+    raise UsageError(
+        f"--model: no model is named {name!r}{near}; allowed: {', '.join(workspace.models)}, or the file of a draft"
+    )
+
+
+def _in_force(connection: Connection, model: ScoringModel, as_of: int) -> ScoringModel:
+    """The model of that name as it was in force at `as_of`; as it is now before there was one."""
+    from models.queries import versions
+    from models.rules.scoring import ScoringModel
+
+    content = versions.content_at(connection, "scoring", model.name, as_of)
+    past = model if content is None else ScoringModel.from_content(content)
+    return past if past.of == model.of else model
 
 
 def _scored(
     connection: Connection, workspace: Workspace, model: ScoringModel, key: int, as_of: int | None, now: int
 ) -> tuple[CompiledModel, Scores]:
-    """The score at `now`, by the model as it was in force at `as_of`."""
-    from models.queries import portraits, versions
-    from models.rules.scoring import ScoringModel
+    """The score at `now` under the model, from what was known at `as_of`."""
+    from models.queries import portraits
     from models.rules.scoring.compilation import CompiledModel
     from models.rules.scoring.kernel import score
 
-    content = None if as_of is None else versions.content_at(connection, "scoring", model.name, as_of)
-    past = model if content is None else ScoringModel.from_content(content)
-    compiled = CompiledModel(past if past.of == model.of else model, workspace.zone)
+    compiled = CompiledModel(model, workspace.zone)
     return compiled, score(compiled, portraits.read(connection, compiled, key, as_of), now)
 
 
@@ -150,10 +166,11 @@ def _beside(
     from models.queries import portraits
     from models.rules.scoring.labels import Labels
 
-    for model in (model for model in workspace.models.values() if model is not explained):
+    for model in (model for model in workspace.models.values() if model.name != explained.name):
         said = []
+        past = model if as_of is None else _in_force(connection, model, as_of)
         for key in portraits.beside(connection, lead_id, model.of, now):
-            compiled, found = _scored(connection, workspace, model, key, as_of, now)
+            compiled, found = _scored(connection, workspace, past, key, as_of, now)
             labels, name = Labels(compiled.model), portraits.header(connection, model.of, key).name
             total, cell, band = float(found.total[0]), labels.cells(found)[0], labels.bands(found)[0]
             said.append(Beside(model.name, model.of, name or f"{model.of} {key}", total, cell, band))

@@ -63,6 +63,23 @@ def test_it_says_who_the_lead_is_where_it_stands_and_what_would_help(workspace: 
     assert "to sales_qualified at 65; would add most, one at a time:" in said
 
 
+@pytest.mark.feature("S15")
+def test_a_draft_says_what_it_would_give_and_changes_nothing(workspace: str, tmp_path: Path) -> None:
+    draft = tmp_path / "draft.yaml"
+    draft.write_text(
+        "name: draft\ndimensions: {all: {groups: {acts: {rules: [{name: d, on: demo_request, points: 7}]}}}}"
+    )
+    asked = ("-w", workspace, "explain", "1", "--as-of", "2026-03-03T10:00:00Z", "--json")
+    told = json.loads(warmline(*asked, "--model", str(draft)).stdout)
+    assert (told["total"], [rule["name"] for rule in told["rules"]]) == (7, ["d"])
+    assert json.loads(warmline(*asked).stdout)["total"] > 30
+    draft.write_text("name: draft\ndimensons: {}")
+    refused = warmline(*asked, "--model", str(draft))
+    assert refused.returncode != 0
+    assert "did you mean 'dimensions'" in refused.stderr
+    assert "draft.yaml:2" in refused.stderr
+
+
 def test_a_course_is_drawn_from_low_to_high_over_time() -> None:
     from cli.explain import sparkline
 
