@@ -90,10 +90,10 @@ def _some(opened: Workspace, clock: Clock, task: Task) -> Told:
 def _warm(opened: Workspace, clock: Clock, task: Task) -> Told:
     """Everybody again in a process that knows the attributes' values and the touchpoints: unwritten, then written."""
     compiled = CompiledModel(opened.scoring, opened.zone)
-    _unwritten(opened, compiled, task.leads, world.NOW)
+    _unwritten(opened, compiled, task.leads, world.NOW, Stopwatch(clock))
     reading = Stopwatch(clock)
     with reading.watching():
-        unwritten, _ = _timed(clock, lambda: _unwritten(opened, compiled, task.leads, world.NOW))
+        unwritten, _ = _timed(clock, lambda: _unwritten(opened, compiled, task.leads, world.NOW, reading))
     scorer = Scorer(opened, world.NOW, "touched")
     _queue_all(opened, task.leads)
     scorer.run(1, task.leads)
@@ -124,9 +124,12 @@ def _news(opened: Workspace, clock: Clock, task: Task) -> Told:
 def _decay(opened: Workspace, clock: Clock, task: Task) -> Told:
     """A day later: whoever is due. `wrong`: leads whose stored cell, band or gates are not what a full rescore says."""
     now = world.NOW + DAY
-    seconds, counts = _timed(clock, lambda: score_leads(opened, now, "due"))
+    watch = Stopwatch(clock)
+    with watch.watching():
+        seconds, counts = _timed(clock, lambda: score_leads(opened, now, "due"))
     return {
         "seconds": seconds,
+        "parts": watch.seconds,
         "due": counts["scored"],
         "wrong": _wrong(opened, task.leads, now) if task.check else None,
     }
@@ -206,7 +209,7 @@ def _queue_all(opened: Workspace, leads: int) -> None:
         storage.enqueue(connection, leads)
 
 
-def _unwritten(opened: Workspace, compiled: CompiledModel, leads: int, now: int) -> list[Any]:
+def _unwritten(opened: Workspace, compiled: CompiledModel, leads: int, now: int, watch: Stopwatch) -> list[Any]:
     """Read and score everybody; (ids, cells, bands, musts, exclusions) of each chunk."""
     labels = Labels(compiled.model)
     found = []
@@ -214,7 +217,8 @@ def _unwritten(opened: Workspace, compiled: CompiledModel, leads: int, now: int)
         ids = range(first, min(first + columns.CHUNK, leads + 1))
         with opened.database.read() as connection:
             chunk = columns.read_chunk(connection, compiled, ids, compiled.wanted)
-        scores = score(compiled, chunk, now)
+        with watch.part("kernel"):
+            scores = score(compiled, chunk, now)
         gates = scores.must.astype(int).tolist(), labels.exclusions(scores)
         found.append((ids, labels.cells(scores), labels.bands(scores), *gates))
     return found
@@ -225,5 +229,9 @@ def _wrong(opened: Workspace, leads: int, now: int) -> int:
     with opened.database.read() as connection:
         rows = connection.exec_driver_sql("SELECT subject_id, cell, band, must, excluded FROM scores").all()
     stored = {row[0]: tuple(row[1:]) for row in rows}
-    right = (facts for chunk in _unwritten(opened, compiled, leads, now) for facts in zip(*chunk, strict=True))
+    right = (
+        facts
+        for chunk in _unwritten(opened, compiled, leads, now, Stopwatch(Clock()))
+        for facts in zip(*chunk, strict=True)
+    )
     return sum(stored.get(lead) != tuple(facts) for lead, *facts in right)

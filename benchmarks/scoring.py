@@ -146,7 +146,7 @@ def _bars(place: Place, size: str) -> Iterator[Bar]:
     yield against_full(
         f"{NEWS:,} new activities", sum(steps.values()), limit, f"{told}; {place.median('news', 'leads'):,.0f} leads"
     )
-    due = f"{place.median('decay', 'due'):,.0f} due"
+    due = f"{place.median('decay', 'due'):,.0f} due" + _parts(place, "decay", "parts")
     yield against_full("decay run of a day", place.median("decay"), 0.05, due)
     yield Bar(f"{name}: wrong after the decay run", place.told["decay"][0]["wrong"], 0, unit="leads")
     yield from _explanations(place)

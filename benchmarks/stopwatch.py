@@ -18,6 +18,7 @@ from models.database import Database
 from models.queries import columns, scores
 from models.rules.scoring.attributes import Facts
 
+LEARNING = "learning"
 PARTS: tuple[tuple[str, Any, str], ...] = (
     ("activities", columns, "_activities"),
     ("leads", columns, "_leads"),
@@ -27,7 +28,7 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("looking up", scores, "needed"),
     ("looking up", scores, "queued"),
     ("looking up", scores, "known"),
-    ("learning", columns, "learn"),
+    (LEARNING, columns, "learn"),
 )
 """(part, where its function lives, the function's name)"""
 WRITE = "write"
@@ -72,7 +73,8 @@ class Stopwatch:
     def _counted(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def counted(*args: Any, **named: Any) -> Any:
-            if self._running and self._running[-1] == name:  # it calls itself
+            # It calls itself; or touchpoints are learnt, whose predicates are no leads' fit.
+            if self._running and self._running[-1] in (name, LEARNING):
                 return function(*args, **named)
             with self.part(name):
                 return function(*args, **named)

@@ -22,6 +22,7 @@ from models.rules.instants import HOUR, instant
 from models.rules.records import touchpoint_of
 from models.tables import Activity, Identity, Lead, Touchpoint
 from models.workspace import Workspace
+from tasks.marking import mark
 from tests.postgres_server import command
 
 SLICE = 200_000
@@ -32,7 +33,7 @@ RAW = (
 )
 """The least that any full rescore has to do."""
 _INDEX = "CREATE INDEX ix_reference ON reference (lead_id, occurred_at, touchpoint, campaign)"
-_SCORED = ("scores", "score_changes", "work_queue", "activations", "programme_versions")
+_SCORED = ("scores", "score_changes", "work_queue")
 
 
 def make(folder: Path, database_url: str, leads: int, activities: int) -> Workspace:
@@ -45,6 +46,7 @@ def make(folder: Path, database_url: str, leads: int, activities: int) -> Worksp
     _store_touchpoints(opened.database)
     _store_activities(opened.database, leads, activities)
     settle(opened)
+    mark(opened, world.NOW)  # or the first file of news would pay for looking through everything
     return opened
 
 
@@ -64,7 +66,10 @@ def forget(opened: Workspace, leads: int) -> None:
         for name in _SCORED if database.is_sqlite else ():
             connection.exec_driver_sql(f"DELETE FROM {name}")
         if not database.is_sqlite:
-            connection.exec_driver_sql(f"TRUNCATE {', '.join(_SCORED)} RESTART IDENTITY CASCADE")
+            connection.exec_driver_sql(f"TRUNCATE {', '.join(_SCORED)}")
+        others = "SELECT id FROM programme_versions WHERE kind <> 'machine'"  # what was marked stays marked
+        connection.exec_driver_sql(f"DELETE FROM activations WHERE version_id IN ({others})")
+        connection.exec_driver_sql("DELETE FROM programme_versions WHERE kind <> 'machine'")
         enqueue(connection, leads)
     settle(opened)
 
