@@ -15,21 +15,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy.exc import DBAPIError
-
 from models.errors import StorageError
-from models.queries import imports, intakes, versions
+from models.queries import imports, intakes, merges, versions
 from models.queries.activities import Touchpoints
 from models.queries.imports import Counts, Reading, Rejected
 from models.queries.intakes import Terms
 from models.rules.records import Extract, Intake, RecordError
-from tasks import readers, sources
+from tasks import merging, readers, sources
+from tasks.contention import RETRIES, is_worth_another_try
 from tasks.ordinals import Ordinals
 from tasks.readers import Raw
 from tasks.sources import Reader
 
 if TYPE_CHECKING:
-    from models.database import Database
     from models.workspace import Workspace
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 5_000, 500
@@ -43,9 +41,8 @@ STALL_SECONDS = 0.6
 COLLECTED_OBJECTS = 200_000
 """New objects from which the garbage collector looks at them. By default it would go through the tuples of a chunk,
 none of which is garbage before its end, again and again: a fifth to a third of the time of a reading."""
-RETRIES = 5
-_TRY_AGAIN = {"40001", "40P01"}
-"""PostgreSQL: serialization failure and deadlock; the transaction is gone, and can simply be done again."""
+
+_TWO = "each has an address and an id of the same system, so they stay two (table merge_conflicts)"
 
 RecordedAt = Literal["auto", "occurred", "now"]
 Progress = Callable[[int, int, Counts], None]
@@ -81,7 +78,7 @@ def ingest_file(
     looked = readers.survey(file, reader.mapping.encoding if reader.mapping else None)
     models = workspace.models.values() if (workspace.root / "scoring.yaml").exists() else ()
     facets = list(dict.fromkeys(facet for model in models for facet in model.facets))
-    intake = _Intake(workspace.database, reader, now, recorded_at)
+    intake = _Intake(workspace, reader, now, recorded_at)
     with sources.opened(looked, reader) as records:
         intake.summary = Summary(str(file), warnings=records.warnings)
         digest = reader.digest(looked.digest)
@@ -97,10 +94,11 @@ def ingest_file(
 class _Intake:
     """One reading of one file."""
 
-    def __init__(self, database: Database, reader: Reader, now: int, recorded_at: str) -> None:
+    def __init__(self, workspace: Workspace, reader: Reader, now: int, recorded_at: str) -> None:
         self.summary = Summary("")
         self.ordinals = Ordinals()
-        self._database, self._reader, self._now = database, reader, now
+        self._workspace, self._database = workspace, workspace.database
+        self._reader, self._now = reader, now
         self._terms = Terms(reader.source, now, now if recorded_at == "now" else None)
         self._asks_since_when = recorded_at == "auto"
         self._touchpoints = Touchpoints()
@@ -139,6 +137,7 @@ class _Intake:
     def read(self, records: sources.Records, extract: Extract, size: int, progress: Progress | None) -> None:
         """Store every record, chunk by chunk, and finish the import."""
         place, chunk = 0, []
+        before = self._conflicts()
         for raw in records.raw:
             chunk.append(_understood(raw, extract))
             if len(chunk) >= self._size:
@@ -154,9 +153,15 @@ class _Intake:
         self.summary.counts = self._own + (whole - self._own).again()
         with self._database.read() as connection:
             self.summary.reasons.update(imports.reasons(connection, self._import))
+        if more := self._conflicts() - before:
+            self.summary.warnings.append(f"{more} times a record named two leads that are surely two persons: {_TWO}")
         self.ordinals.close()
         if progress:
             progress(size, size, self.summary.counts)
+
+    def _conflicts(self) -> int:
+        with self._database.read() as connection:
+            return merges.conflicts(connection)
 
     def _store(self, chunk: Sequence[Intake | Rejected], place: int) -> None:
         if not chunk:
@@ -166,10 +171,11 @@ class _Intake:
                 self._write(chunk, place)
             except StorageError as error:
                 self._touchpoints.forget()
-                if attempt == RETRIES or not _is_worth_another_try(error):
+                if attempt == RETRIES or not is_worth_another_try(error):
                     raise
             else:
                 self._touchpoints.settle()
+                merging.merge_leads(self._workspace, self._now)
                 return
 
     def _write(self, chunk: Sequence[Intake | Rejected], place: int) -> None:
@@ -219,8 +225,3 @@ def _understood(raw: Raw, extract: Extract) -> Intake | Rejected:
 
 def _kept(text: str | bytes) -> str:
     return (text if isinstance(text, str) else text.decode("utf-8", "replace")).rstrip("\r\n")
-
-
-def _is_worth_another_try(error: StorageError) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in _TRY_AGAIN

@@ -34,6 +34,7 @@ from models.rules.scoring.kernel import score
 from models.rules.scoring.labels import Labels
 from models.rules.scoring.model import Subject
 from models.workspace import LIFECYCLE_FILE, Workspace
+from tasks.merging import merge_leads
 from tasks.processes import owner_name, surely_dead
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,8 @@ def kinds(workspace: Workspace) -> list[Subject]:
 
 def plan(workspace: Workspace, now: int, reason: Reason, of: Subject = "lead") -> Plan:
     """Put the workspace's models in force; ranges of equal width, at most MOST_RANGES, none where nothing is to do."""
+    if of == "lead":
+        merge_leads(workspace, now)  # what a killed intake left
     need = _need(workspace, now, reason, of)
     if reason == "touched" and of == "lead":
         _follow_models(workspace, now)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 from sqlalchemy import Connection, text
 
-from models.queries import columns, history
+from models.queries import columns, history, merges
 from models.rules.scoring.columns import Chunk
 from models.rules.scoring.compilation import CompiledModel
 
@@ -35,7 +35,11 @@ _TOTALS = text(
     """
 )
 _STAGES = text(
-    "SELECT at, total, to_stage, cause FROM stage_changes WHERE lead_id = :lead AND at <= :until ORDER BY at, id"
+    """
+    SELECT at, total, to_stage, cause FROM stage_changes
+    WHERE (lead_id = :lead OR lead_id IN (SELECT loser_id FROM merges WHERE survivor_id = :lead)) AND at <= :until
+    ORDER BY at, id
+    """
 )
 
 
@@ -81,10 +85,13 @@ def course(connection: Connection, lead_id: int, model: str, until: int, *, with
 
 
 def find(connection: Connection, word: str) -> list[int]:
-    """The leads that `word` means: an id, an e-mail address, another identity (external ones without their source)."""
+    """The leads that `word` means: an id, an e-mail address, another identity (external ones without their source).
+
+    The id of a lead that was merged means the one that it became.
+    """
     word = word.strip()
     if word.isascii() and word.isdigit() and int(word) <= MOST_ID:
-        found = connection.execute(_BY_ID, {"id": int(word)}).scalars().all()
+        found = connection.execute(_BY_ID, {"id": merges.survivor(connection, int(word))}).scalars().all()
         if found:
             return list(found)
     escaped = word.replace("%", "").replace("_", "")

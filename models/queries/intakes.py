@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from models.queries import accounts, activities, attributes, deals, identities, leads, queue, staging, subjects
+from models.queries import accounts, activities, attributes, deals, identities, leads, merges, queue, staging, subjects
 from models.queries.activities import Touchpoints
 from models.queries.attributes import Change
+from models.queries.merges import Noted
 from models.rules.past import CREATED, EMAIL
 from models.rules.records import AccountFacts, ActivityFacts, Identity, Intake
 
@@ -29,6 +30,10 @@ class Terms:
     def recorded(self, occurred_at: int) -> int:
         """When something that occurred then counts as known: never after `now`."""
         return self.recorded_at if self.recorded_at is not None else min(occurred_at, self.now)
+
+    def when(self, occurred_at: int) -> Noted:
+        """When it came out that two leads are one, and since when that counts: in a backfill, as always so."""
+        return Noted(occurred_at, self.recorded(occurred_at), self.recorded_at)
 
     def noted(self, lead: int, name: str, before: object, after: object) -> list[Change]:
         """What a lead's column was and is, for the history; nothing in a backfill, where it counts as always so."""
@@ -56,20 +61,32 @@ class Chunk:
 
 
 def store(connection: Connection, intakes: Sequence[Intake], terms: Terms, touchpoints: Touchpoints) -> int:
-    """Store the records; how many of them said something new. The others were duplicates."""
+    """Store the records; how many of them said something new. The others were duplicates.
+
+    Leads that turn out to be one person are noted; models.queries.merges.step makes them one.
+    """
     chunk = _what_may_be_new(connection, intakes)
     if not chunk.intakes:
         return 0
+    merges.lock_intake(connection)
     resolution = identities.resolve(connection, [intake.identities for intake in chunk.intakes])
     companies = _store_accounts(connection, chunk, terms)
     _store_leads(connection, chunk, resolution, companies, terms)
     _store_activities(connection, chunk, resolution, terms, touchpoints)
     routed = _store_deals(connection, chunk, resolution, companies, terms)
+    _note_merges(connection, chunk, resolution, terms)
     chunk.touched.update(accounts.leads_of(connection, companies.changed))
     queue.enqueue(connection, "score", sorted(chunk.touched | routed))
     queue.enqueue(connection, "route", sorted(routed))
     subjects.touch(connection, companies.changed | chunk.left, chunk.deals)  # new ones have no score, which tells
     return len(chunk.news)
+
+
+def _note_merges(connection: Connection, chunk: Chunk, resolution: identities.Resolution, terms: Terms) -> None:
+    indices = {*(one.index for one in resolution.unions), *resolution.conflicts.values()}
+    times = {index: terms.when(_created_at(chunk.intakes[index], terms.now)) for index in indices}
+    chunk.news.update(merges.note(connection, resolution.unions, terms.source, times))
+    merges.note_conflicts(connection, resolution.conflicts, terms.source, times)
 
 
 def _what_may_be_new(connection: Connection, intakes: Sequence[Intake]) -> Chunk:

@@ -1,7 +1,7 @@
 """Batches in and out of either database: one statement for thousands of rows, never row by row.
 
 Decides how a list of values reaches SQLite (bound parameters, executemany) and PostgreSQL (arrays and unnest: one
-round trip however many rows). Knows no table; every statement that goes through here is a constant of this program.
+round trip however many rows). Every statement that goes through here is a constant of this program.
 """
 
 from __future__ import annotations
@@ -258,8 +258,11 @@ def new_ids(connection: Connection, model: type[SQLModel], number: int) -> Itera
         return ()
     name = table_of(model).name
     if is_sqlite(connection):
-        first = int(connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) + 1 FROM {name}").scalar_one())
-        return range(first, first + number)
+        last = int(connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {name}").scalar_one())
+        if name == "leads":  # a merged lead is gone, but its id stands for the one that it became
+            merged = connection.exec_driver_sql("SELECT coalesce(max(loser_id), 0) FROM merges").scalar_one()
+            last = max(last, int(merged))
+        return range(last + 1, last + 1 + number)
     taken = connection.exec_driver_sql(
         f"SELECT nextval(pg_get_serial_sequence('{name}', 'id')) FROM generate_series(1, %s)", (number,)
     )

@@ -1,7 +1,7 @@
 """The SQLModel tables, by noun. Importing this package registers them all with `SQLModel.metadata`."""
 
 from models.tables.behaviour import Activity, Deal, Import, MachineMark, RejectedRecord, Touchpoint
-from models.tables.people import Account, AttributeChange, Identity, Lead
+from models.tables.people import Account, AttributeChange, Identity, Lead, Merge, MergeConflict
 from models.tables.programme import Assignment, Enrolment, Message, StageChange, Suppression
 from models.tables.scoring import Activation, Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
 
@@ -18,6 +18,8 @@ __all__ = [
     "Lead",
     "Lease",
     "MachineMark",
+    "Merge",
+    "MergeConflict",
     "Message",
     "ProgrammeVersion",
     "QueuedWork",

@@ -1,6 +1,6 @@
-"""Who: accounts, leads, the identities that lead to them, and the history of their attributes."""
+"""Who: accounts, leads, the identities that lead to them, merges of leads, and the history of their attributes."""
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlmodel import SQLModel
 
 from models.tables import columns
@@ -47,6 +47,47 @@ class Identity(SQLModel, table=True):
     kind: str = columns.text_part()
     value: str = columns.text_part()
     lead_id: int = columns.reference("leads.id", index=True)
+    recorded_at: int = columns.at()
+
+
+class Merge(SQLModel, table=True):
+    """Append-only: two leads were one person. What the loser did and was told of it goes over to the survivor.
+
+    `survivor_id` may have been merged itself since: the chain is followed. The loser's row is gone once `finished_at`
+    is set; `lead` keeps what it was.
+    """
+
+    __tablename__ = "merges"
+    __table_args__ = (
+        Index("ix_merges_survivor", "survivor_id"),
+        Index(
+            "ix_merges_unfinished",
+            "loser_id",
+            sqlite_where=text("finished_at IS NULL"),
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
+
+    loser_id: int = columns.id_part()  # no foreign keys: one of the two is gone, the other may be one day
+    survivor_id: int = columns.number()
+    source: str = columns.text()
+    cause: str = columns.text()  # person: a record names both as one; device: an anonymous visitor became known
+    occurred_at: int = columns.at()
+    recorded_at: int = columns.at()
+    known_since: int | None = columns.optional_at()  # None: read as history, as if they had always been one
+    lead: str | None = columns.optional_text()  # JSON: the loser's row; set when all but its activities has gone over
+    finished_at: int | None = columns.optional_at()
+
+
+class MergeConflict(SQLModel, table=True):
+    """Append-only: a record named two leads as one that are surely two persons; they stay two."""
+
+    __tablename__ = "merge_conflicts"
+
+    one_id: int = columns.id_part()
+    other_id: int = columns.id_part()
+    source: str = columns.text()
+    occurred_at: int = columns.at()
     recorded_at: int = columns.at()
 
 

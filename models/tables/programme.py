@@ -7,13 +7,13 @@ from models.tables import columns
 
 
 class StageChange(SQLModel, table=True):
-    """Append-only: a move that was made, by whom or what, and why."""
+    """Append-only: a move that was made, by whom or what, and why. Those of a merged lead stay under its old id."""
 
     __tablename__ = "stage_changes"
     __table_args__ = (UniqueConstraint("lead_id", "at", "to_stage"), Index("ix_stage_changes_at", "at"))
 
     id: int | None = columns.key()
-    lead_id: int = columns.reference("leads.id")
+    lead_id: int = columns.number()  # no foreign key: the lead may have been merged into another one
     from_stage: str = columns.text()
     to_stage: str = columns.text()
     at: int = columns.at()

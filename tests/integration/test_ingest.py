@@ -19,6 +19,7 @@ from models.rules.records import generic_activities
 from models.workspace import Workspace
 from tasks.inbox import pending_files
 from tasks.ingest import ingest_files
+from tasks.merging import merge_leads
 from tasks.ordinals import Ordinals
 from tests.ingest_world import NOW, counted, facts, ingest, lines, whole_tables, workspace_on
 
@@ -69,7 +70,8 @@ def test_a_rejected_record_keeps_its_reason_line_and_text(workspace: Workspace, 
     assert reason.startswith("occurred_at: 'soon' is not a time")
 
 
-def test_email_wins_over_user_id_and_the_others_stay_where_they_are(workspace: Workspace, tmp_path: Path) -> None:
+@pytest.mark.feature("I5")
+def test_a_record_that_names_two_known_leads_makes_them_one(workspace: Workspace, tmp_path: Path) -> None:
     ingest(
         workspace,
         "activities",
@@ -80,12 +82,12 @@ def test_email_wins_over_user_id_and_the_others_stay_where_they_are(workspace: W
             {**ACT, "user_id": "u1", "email": "ana@x.example", "message_id": "both"},
         ),
     )
-    by_identity = dict(rows(workspace, "SELECT value, lead_id FROM identities"))
-    assert by_identity["ana@x.example"] != by_identity["u1"]
-    assert rows(workspace, "SELECT lead_id, count(*) FROM activities GROUP BY lead_id ORDER BY lead_id") == [
-        (by_identity["ana@x.example"], 2),
-        (by_identity["u1"], 1),
+    (lead,) = rows(workspace, "SELECT id FROM leads")
+    assert rows(workspace, "SELECT value, lead_id FROM identities ORDER BY 1") == [
+        ("ana@x.example", *lead),
+        ("u1", *lead),
     ]
+    assert rows(workspace, "SELECT lead_id, count(*) FROM activities GROUP BY lead_id") == [(*lead, 3)]
 
 
 @pytest.mark.feature("I5")
@@ -288,6 +290,7 @@ def test_whose_a_record_is_does_not_depend_on_how_the_file_falls_into_chunks(wor
             with workspace.database.write() as connection:
                 chunk = acts[start : start + size] if start else acts[: len(alone)]
                 intakes.store(connection, chunk, intakes.Terms("t", NOW), Touchpoints())
+            merge_leads(workspace, NOW)
         of_lead: dict[object, list[str]] = {}
         for value, lead in rows(workspace, "SELECT value, lead_id FROM identities ORDER BY value"):
             if str(value).startswith(salt):

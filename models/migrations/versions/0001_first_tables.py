@@ -84,6 +84,30 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('activity_id', 'reason', 'recorded_at'),
     sqlite_with_rowid=False
     )
+    op.create_table('merge_conflicts',
+    sa.Column('one_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('other_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('source', sa.Text(), nullable=False),
+    sa.Column('occurred_at', sa.BigInteger(), nullable=False),
+    sa.Column('recorded_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('one_id', 'other_id')
+    )
+    op.create_table('merges',
+    sa.Column('loser_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('survivor_id', sa.BigInteger(), nullable=False),
+    sa.Column('source', sa.Text(), nullable=False),
+    sa.Column('cause', sa.Text(), nullable=False),
+    sa.Column('occurred_at', sa.BigInteger(), nullable=False),
+    sa.Column('recorded_at', sa.BigInteger(), nullable=False),
+    sa.Column('known_since', sa.BigInteger(), nullable=True),
+    sa.Column('lead', sa.Text(), nullable=True),
+    sa.Column('finished_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('loser_id')
+    )
+    with op.batch_alter_table('merges', schema=None) as batch_op:
+        batch_op.create_index('ix_merges_survivor', ['survivor_id'], unique=False)
+        batch_op.create_index('ix_merges_unfinished', ['loser_id'], unique=False, sqlite_where=sa.text('finished_at IS NULL'), postgresql_where=sa.text('finished_at IS NULL'))
+
     op.create_table('programme_versions',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('kind', sa.Text(), nullable=False),
@@ -208,6 +232,44 @@ def upgrade() -> None:
     with op.batch_alter_table('rejected_records', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_rejected_records_import_id'), ['import_id'], unique=False)
 
+    op.create_table('stage_changes',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('lead_id', sa.BigInteger(), nullable=False),
+    sa.Column('from_stage', sa.Text(), nullable=False),
+    sa.Column('to_stage', sa.Text(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('cause', sa.Text(), nullable=False),
+    sa.Column('actor', sa.Text(), nullable=False),
+    sa.Column('total', sa.Float(), nullable=True),
+    sa.Column('version_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
+    sa.ForeignKeyConstraint(['version_id'], ['programme_versions.id'], ),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('lead_id', 'at', 'to_stage')
+    )
+    with op.batch_alter_table('stage_changes', schema=None) as batch_op:
+        batch_op.create_index('ix_stage_changes_at', ['at'], unique=False)
+
+    op.create_table('assignments',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('lead_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('ordinal', sa.BigInteger(), nullable=False),
+    sa.Column('rep', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('ended_at', sa.BigInteger(), nullable=True),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('stage_change_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
+    sa.Column('appointment', sa.Text(), nullable=True),
+    sa.ForeignKeyConstraint(['lead_id'], ['leads.id'], ),
+    sa.ForeignKeyConstraint(['stage_change_id'], ['stage_changes.id'], ),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('lead_id', 'ordinal')
+    )
+    with op.batch_alter_table('assignments', schema=None) as batch_op:
+        batch_op.create_index('ix_assignments_open', ['rep'], unique=False, sqlite_where=sa.text("state IN ('open', 'accepted')"), postgresql_where=sa.text("state IN ('open', 'accepted')"))
+        batch_op.create_index('ix_assignments_rep', ['rep', 'at'], unique=False)
+        batch_op.create_index('ux_assignments_running', ['lead_id'], unique=True, sqlite_where=sa.text("state IN ('open', 'accepted')"), postgresql_where=sa.text("state IN ('open', 'accepted')"))
+
     op.create_table('deals',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('source', sa.Text(), nullable=False),
@@ -269,45 +331,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('identities', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_identities_lead_id'), ['lead_id'], unique=False)
-
-    op.create_table('stage_changes',
-    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('lead_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('from_stage', sa.Text(), nullable=False),
-    sa.Column('to_stage', sa.Text(), nullable=False),
-    sa.Column('at', sa.BigInteger(), nullable=False),
-    sa.Column('cause', sa.Text(), nullable=False),
-    sa.Column('actor', sa.Text(), nullable=False),
-    sa.Column('total', sa.Float(), nullable=True),
-    sa.Column('version_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
-    sa.ForeignKeyConstraint(['lead_id'], ['leads.id'], ),
-    sa.ForeignKeyConstraint(['version_id'], ['programme_versions.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('lead_id', 'at', 'to_stage')
-    )
-    with op.batch_alter_table('stage_changes', schema=None) as batch_op:
-        batch_op.create_index('ix_stage_changes_at', ['at'], unique=False)
-
-    op.create_table('assignments',
-    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('lead_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('ordinal', sa.BigInteger(), nullable=False),
-    sa.Column('rep', sa.Text(), nullable=False),
-    sa.Column('state', sa.Text(), nullable=False),
-    sa.Column('at', sa.BigInteger(), nullable=False),
-    sa.Column('ended_at', sa.BigInteger(), nullable=True),
-    sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('stage_change_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
-    sa.Column('appointment', sa.Text(), nullable=True),
-    sa.ForeignKeyConstraint(['lead_id'], ['leads.id'], ),
-    sa.ForeignKeyConstraint(['stage_change_id'], ['stage_changes.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('lead_id', 'ordinal')
-    )
-    with op.batch_alter_table('assignments', schema=None) as batch_op:
-        batch_op.create_index('ix_assignments_open', ['rep'], unique=False, sqlite_where=sa.text("state IN ('open', 'accepted')"), postgresql_where=sa.text("state IN ('open', 'accepted')"))
-        batch_op.create_index('ix_assignments_rep', ['rep', 'at'], unique=False)
-        batch_op.create_index('ux_assignments_running', ['lead_id'], unique=True, sqlite_where=sa.text("state IN ('open', 'accepted')"), postgresql_where=sa.text("state IN ('open', 'accepted')"))
 
     op.create_table('messages',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
