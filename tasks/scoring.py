@@ -250,7 +250,7 @@ class Scorer:
         if not page.ids:
             return page.ids
         batches = [self._batch(rater, page, chunk, known[rater.model.name]) for rater in self._raters]
-        gone = set(page.ids).difference(chunk.leads.ids.tolist()).intersection(queued)
+        gone = set(page.ids).difference(chunk.leads.ids.tolist())
         for start in range(0, len(page.ids), self._rows):
             work = self._work(page.ids[start : start + self._rows], batches, queued, gone)
             with database.write() as connection:

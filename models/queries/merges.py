@@ -19,7 +19,7 @@ from models.tables import Activity, Merge, MergeConflict
 
 GROUP = 100
 """Merges in one transaction: some 40 ms on SQLite, which has one writer for everybody."""
-ACTS = 2_500
+ACTS = 1_500
 """Activities that one transaction moves, of all its merges: as much again."""
 
 

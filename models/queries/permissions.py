@@ -30,10 +30,12 @@ def refusals(connection: Connection, message_ids: Collection[int], now: int) -> 
     rows = connection.execute(_ENROLLED, {"ids": sorted(message_ids)}).all() if message_ids else []
     if not rows:
         return {}
-    contents = versions.contents(connection, {row[2] for row in rows})
-    sequences = {version_id: _sequence(content) for version_id, content in contents.items()}
     # No score is asked for: only where the lead stands and what is known of it.
     found = standings.read(connection, sorted({row[1] for row in rows}), "", now)
+    if not all(row[1] in found for row in rows):  # merged between the two statements: the enrolment went over with it
+        return refusals(connection, message_ids, now)
+    contents = versions.contents(connection, {row[2] for row in rows})
+    sequences = {version_id: _sequence(content) for version_id, content in contents.items()}
     asked = frozenset[str]().union(*(one.consent.attributes() for one in sequences.values() if one.consent))
     facts = standings.derived(connection, found.values(), asked, now)
     why: dict[int, str] = {}

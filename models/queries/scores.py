@@ -243,7 +243,8 @@ def write(connection: Connection, work: Work) -> dict[str, tuple[int, int]]:
             news.update(changed)
             news.update(key for key in (*_shifts(batch), *_due(batch)) if key in written)
         counts[batch.model] = len(written), len(changed)
-    done = [(key, work.queued[key]) for key in (*finished, *work.gone)]
+    _forget(connection, work)
+    done = [(key, work.queued[key]) for key in (*finished, *work.gone) if key in work.queued]
     # Whoever locks rows of several queues does it in this order: score, route, score_account, score_deal.
     if work.of == "lead":
         queue.done(connection, QUEUES["lead"], done)
@@ -253,6 +254,15 @@ def write(connection: Connection, work: Work) -> dict[str, tuple[int, int]]:
         queue.enqueue(connection, "route", subjects.leads_of(connection, work.of, sorted(news)))
         queue.done(connection, QUEUES[work.of], done)
     return counts
+
+
+def _forget(connection: Connection, work: Work) -> None:
+    """Drop the scores of who is not there any more: read before a merge, written after it."""
+    mark = staging.mark(connection)
+    for key in sorted(work.gone):
+        for batch in work.batches:
+            statement = f"DELETE FROM scores WHERE model = {mark} AND subject_id = {mark}"
+            connection.exec_driver_sql(statement, (batch.model, key))
 
 
 def _changes(batch: Batch) -> list[int]:

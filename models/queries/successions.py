@@ -26,6 +26,7 @@ from models.rules.tokens import suppression_digest
 
 ACTOR = "merge"
 _RUNNING = ("active", "held")
+_ENROLLED = "SELECT lead_id, id, sequence, entry, state FROM enrolments WHERE lead_id {among} ORDER BY lead_id, id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,12 @@ def hand_over(
     """Give all but activities to the survivors; each loser's row as it was. To be called once for each."""
     if not going:
         return {}
-    ids = sorted({lead for one in going for lead in (one.loser, one.survivor)})
-    before = _rows(connection, ids)
+    enrolled = _by_lead(connection, _ENROLLED, going)  # locked before leads, as nurture does it: no deadlock
+    before = _rows(connection, sorted({lead for one in going for lead in (one.loser, one.survivor)}))
     _tell(connection, going)
     _move_stages(connection, going, before, now)
     _merge_assignments(connection, going, now)
-    _merge_enrolments(connection, going, now)
+    _merge_enrolments(connection, going, enrolled, now)
     _move_references(connection, going)
     _suppress(connection, going, now, secret)
     return {one.loser: before[one.loser] for one in going}
@@ -164,12 +165,10 @@ def _merge_assignments(connection: Connection, going: Sequence[Succession], now:
     execute(connection, "UPDATE assignments SET lead_id = :lead, ordinal = :ordinal WHERE id = :id", moved)
 
 
-_ENROLLED = "SELECT lead_id, id, sequence, entry, state FROM enrolments WHERE lead_id {among} ORDER BY lead_id, id"
-
-
-def _merge_enrolments(connection: Connection, going: Sequence[Succession], now: int) -> None:
+def _merge_enrolments(
+    connection: Connection, going: Sequence[Succession], known: dict[int, list[Any]], now: int
+) -> None:
     """One sequence at most runs on; none that the survivor is or was in begins anew: its mails were sent."""
-    known = _by_lead(connection, _ENROLLED, going)
     moved, ended = [], []
     for one in going:
         own, theirs = known[one.survivor], known.pop(one.loser, [])
@@ -196,7 +195,7 @@ def _merge_enrolments(connection: Connection, going: Sequence[Succession], now: 
 def _by_lead(connection: Connection, statement: str, going: Sequence[Succession]) -> dict[int, list[Any]]:
     ids = sorted({lead for one in going for lead in (one.loser, one.survivor)})
     found: dict[int, list[Any]] = defaultdict(list)
-    lock = "" if staging.is_sqlite(connection) else " FOR UPDATE"  # nurture may be at one of them
+    lock = "" if staging.is_sqlite(connection) else " FOR UPDATE"
     for lead, *row in staging.select_among(connection, statement + lock, ids, "bigint"):
         found[lead].append(tuple(row))
     return found

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,6 +165,23 @@ def seed(workspace: Workspace, *statements: str) -> None:
     with workspace.database.write() as connection:
         for statement in statements:
             connection.execute(text(statement))
+
+
+def test_a_score_that_is_written_after_the_merge_of_its_lead_goes_with_the_next_scoring(
+    workspace: Workspace, say: Say
+) -> None:
+    say(act(1, user_id="u1"), act(2, email="ana@x.example"))
+    score_leads(workspace, NOW)
+    ((gone,),) = rows(workspace, "SELECT lead_id FROM identities WHERE value = 'u1'")
+    say(act(3, user_id="u1", email="ana@x.example"), now=NOW + 1)
+    seed(  # a worker that read both leads before, on a database with several writers
+        workspace,
+        "INSERT INTO scores (subject_id, model, version_id, as_of, total, dimensions, must, surge, next_change_at,"
+        f" revision) SELECT {gone}, model, version_id, as_of, 3, dimensions, 1, 0, {NOW}, 2 FROM scores",
+    )
+    score_leads(workspace, NOW + 2)
+    score_leads(workspace, NOW + 2, "due")
+    assert len(set(totals(workspace).values())) == 1
 
 
 VERSION = (
@@ -365,6 +383,29 @@ def test_a_merge_killed_anywhere_and_run_again_ends_as_an_undisturbed_one(
             was_torn += waiting(workspace.database)
         assert was_torn, "no kill came in the middle"
         assert counted(ingest(workspace, "activities", file))[0] == 8_120
+        assert outcome(workspace) == expected
+
+
+def test_processes_that_merge_the_same_people_at_once_lose_nothing(postgres_url: str, tmp_path: Path) -> None:
+    """Each of four processes reads a share of the records; what names two leads comes to all of them at once."""
+    chance = random.Random(5)
+    records = [orjson.loads(line) for line in busy_leads(3_000).splitlines()]
+    with workspace_on(f"sqlite:///{tmp_path / 'calm.db'}", tmp_path / "calm") as calm:
+        ingest(calm, "activities", tmp_path / "calm.jsonl", lines(*records))
+        expected = outcome(calm)
+    chance.shuffle(records)
+    with workspace_on(postgres_url, tmp_path / "w") as workspace:
+        assert workspace.database
+        processes = []
+        for share in range(4):
+            file = tmp_path / f"{share}.jsonl"
+            file.write_text(lines(*records[share::4], *records[-60:]))
+            processes.append(SPAWN.Process(target=read_in_process, args=(tmp_path / "w", file)))
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * 4
         assert outcome(workspace) == expected
 
 
