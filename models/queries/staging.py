@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import orjson
-import psycopg
 from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, SmallInteger, Table, Text
 from sqlalchemy.exc import DBAPIError
@@ -222,6 +221,8 @@ def copy_insert(
         f"CREATE TEMP TABLE IF NOT EXISTS staged_{table.name} ON COMMIT DELETE ROWS"
         f" AS SELECT {named} FROM {table.name} WITH NO DATA"
     )
+    import psycopg  # a tenth of a command's start, which SQLite can do without
+
     driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor() as cursor, cursor.copy(f"COPY staged_{table.name} FROM STDIN (FORMAT BINARY)") as copy:

@@ -164,7 +164,8 @@ def test_a_file_without_records_says_so(programme: Path, tmp_path: Path, name: s
         assert f"no record in it: {said}" in " ".join(done.stderr.split())
 
 
-def test_a_run_names_what_it_did_not_read(tmp_path: Path) -> None:
+def test_a_run_names_what_it_did_not_read(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     programme = tmp_path / "new"
     warmline(tmp_path, "init", programme)
     leads = programme / "inbox" / "leads"

@@ -20,11 +20,11 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not at {SHARED}")
 
 
-def shop(root: Path, database_url: str, smtp_port: int, api_url: str, scoring: Path | None = None) -> Chain:
-    """A workspace of the playbook, with another scoring model if one is given."""
+def shop(root: Path, database_url: str, smtp_port: int, api_url: str, own: str = "") -> Chain:
+    """A workspace of the playbook; with `own`, the fixtures' scoring and lifecycle of that name."""
     init.make(root, "mql-sql")
-    if scoring is not None:
-        (root / "scoring.yaml").write_text(scoring.read_text())
+    for name in ("scoring.yaml", "lifecycle.yaml") if own else ():
+        (root / name).write_text((FIXTURES / f"{own}-{name}").read_text())
     environment = {
         **os.environ,
         "WARMLINE_DATABASE_URL": database_url,
@@ -53,7 +53,7 @@ def counts(chain: Chain, query: str) -> dict[str, int]:
 
 def run_bank(root: Path, database_url: str, api_url: str, file: Path, now: datetime) -> tuple[Chain, list[Received]]:
     with start_sink() as sink:
-        chain = shop(root, database_url, sink.port, api_url, FIXTURES / "bank-scoring.yaml")
+        chain = shop(root, database_url, sink.port, api_url, "bank")
         drop(chain, file, "leads/bank-marketing/bank.csv")
         code, _, err = chain.run(now)
         assert code == 0, err

@@ -23,7 +23,7 @@ def world(tmp_path: Path, database: Database) -> World:
 def history(world: World, lead_id: int, *scores: tuple[int, float]) -> None:
     """(instant, total) of each score change."""
     world.write(
-        """INSERT INTO score_changes (subject_id, version_id, at, total, must) VALUES (:lead, :version, :at, :total, 1)""",
+        "INSERT INTO score_changes (subject_id, version_id, at, total, must) VALUES (:lead, :version, :at, :total, 1)",
         *({"lead": lead_id, "version": world.version(), "at": at, "total": total} for at, total in scores),
     )
 

@@ -155,23 +155,6 @@ def test_incremental_scores_are_those_of_a_full_rescore(house: Workspace, tmp_pa
     again.database.close()
 
 
-@pytest.mark.feature("R1")
-def test_decay_runs_touch_only_the_due_and_miss_nothing(house: Workspace) -> None:
-    people = cast(4, 150)
-    with house.database.write() as connection:
-        storage.store(connection, people)
-    score_leads(house, NOW)
-    scored = 0
-    for day in range(1, 30):
-        scored += score_leads(house, NOW + day * DAY, "due").get("scored", 0)
-        for row, person in zip(stored(house, LABELS), people, strict=True):
-            expected = reference.score(MODEL, person, NOW + day * DAY, world())
-            assert (row[1], row[2], bool(row[3]), row[4], bool(row[5])) == tuple(
-                expected[key] for key in ("cell", "band", "must", "excluded", "surge")
-            ), (day, row)
-    assert 0 < scored < 150 * 29 / 4
-
-
 def test_scoring_again_writes_nothing(house: Workspace) -> None:
     with house.database.write() as connection:
         storage.store(connection, cast(5, 30))

@@ -246,13 +246,13 @@ def test_weeks_of_decay_are_never_wrong_against_a_full_rescore(house: Workspace)
     store(house, town)
     score_leads(house, NOW)
     assert wrong(house, town, NOW) == []
-    looked_at = 0
-    for day in range(1, DAYS + 1):
+    looked_at, days = 0, DAYS if house.database.is_sqlite else DAYS // 3  # the evaluator is slow, and asks no database
+    for day in range(1, days + 1):
         at = NOW + day * DAY
         looked_at += score_leads(house, at, "due")["scored"]
         assert wrong(house, town, at) == [], day
         assert decisions(house, town, at) == [], day
-    everything = DAYS * (2 * LEADS + ACCOUNTS + DEALS)
+    everything = days * (2 * LEADS + ACCOUNTS + DEALS)
     assert 0 < looked_at < everything / 3
 
 
