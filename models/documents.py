@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -34,6 +35,48 @@ MOST_VALUES = 1_000_000
 MOST_DEEP = 60
 SHOWN_CHARACTERS = 80
 """A value found is quoted to this length: a pasted 10 MB cell must not fill the terminal."""
+ALLOWED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "decimal_type", "decimal_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(
+        ("dict_type", "mapping_type", "model_type", "model_attributes_type"), "fields, as in {{name: value}}"
+    ),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "a list, such as [a, b]"),
+    **dict.fromkeys(("literal_error", "enum"), "{expected}"),
+    "string_type": "a text",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+}
+"""Type of a pydantic error → what is allowed there, in words; its fields are those of the error's `ctx`."""
+YAML_MISTAKES = (
+    (r"quoted scalar: .*end of stream", True, "the quote that opens here is never closed"),
+    (r"character '\\t'", False, "a tab; indent with spaces"),
+    (r"character '(.+)' that cannot start", False, "a value cannot begin with {0}; put the text in quotes"),
+    (r"<block end>, but found '([\]}])'", False, "{0} closes what was never opened"),
+    (r"<block end>, but found '[?-]'", False, "a list (- …) and fields (name: …) side by side, from line {line} on"),
+    (
+        r"expected <block end>",
+        False,
+        "indented by {spaces} spaces, but what it stands in (from line {line}) by {around}: "
+        "this line or one above it is misplaced",
+    ),
+    (r"flow mapping: expected ','", False, "a comma is missing before it, or the {{ of line {line} is not closed"),
+    (r"flow sequence: expected ','", False, "a comma is missing before it, or the [ of line {line} is not closed"),
+    (r"simple key", True, "a name without `: ` and a value"),
+    (
+        r"mapping values are not",
+        False,
+        "a colon where no field can begin: wrong indentation, or a text with `: ` that needs quotes",
+    ),
+    (r"escape character '(.+)'", False, "\\{0} in double quotes; in single quotes a \\ is only a \\"),
+    (r"undefined alias '(.+)'", False, "*{0} is declared nowhere; a text that begins with * needs quotes"),
+    (r'duplicate key "(.+)" with', False, "{0} stands twice"),
+    (r"another document", False, "a second document begins (---); allowed: one in a file"),
+)
+"""What the parser says → whether to look at what it was within, and what it means to who wrote the file."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +145,8 @@ class Document:
         try:
             root = _parsed(text)
         except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark else None
-            raise ConfigurationError([Problem(file, line, "", f"not valid YAML: {error.problem or error}")]) from error
+            line, reason = _yaml_mistake(error)
+            raise ConfigurationError([Problem(file, line, "", f"not valid YAML: {reason}")]) from error
         except ReaderError as error:
             line, reason = text.count("\n", 0, error.position) + 1, f"character {error.character!r}: {error.reason}"
             raise ConfigurationError([Problem(file, line, "", f"not valid YAML: {reason}")]) from error
@@ -176,6 +218,8 @@ class Document:
             message = f"unknown field{did_you_mean(str(error['loc'][-1]), names)}"
             if names:
                 message += f" (allowed: {', '.join(names)})"
+        elif error["type"] in ALLOWED:
+            message = f"found {shown(error['input'])}; allowed: {ALLOWED[error['type']].format(**error.get('ctx', {}))}"
         elif error["type"] != "value_error":
             message = f"found {shown(error['input'])}; {message[:1].lower() + message[1:]}"
         return self.problem(location, message)
@@ -191,6 +235,18 @@ def _parsed(text: str) -> Any:
     yaml = YAML(typ="rt")
     yaml.allow_duplicate_keys = False
     return yaml.load(io.StringIO(text))
+
+
+def _yaml_mistake(error: MarkedYAMLError) -> tuple[int | None, str]:
+    """The line to look at, and in words what the parser stumbled over; its own words where none are known."""
+    here, around = error.problem_mark or error.context_mark, error.context_mark or error.problem_mark
+    if here is None or around is None:
+        return None, str(error)
+    words = {"line": around.line + 1, "spaces": here.column, "around": around.column}
+    for pattern, is_around, reason in YAML_MISTAKES:
+        if found := re.search(pattern, f"{error.context or ''}: {error.problem or ''}"):
+            return (around if is_around else here).line + 1, reason.format(*found.groups(), **words)
+    return here.line + 1, error.problem or str(error)
 
 
 def _odd_line(text: str) -> int:

@@ -36,14 +36,42 @@ def test_all_mistakes_are_told_with_their_lines() -> None:
     assert told("relay:\n  prot: 5\n  port: x\nnumbers:\n  - 1\n  - two\n") == [
         "f.yaml:1: relay.host: missing, and required",
         "f.yaml:2: relay.prot: unknown field — did you mean 'port'? (allowed: host, port)",
-        "f.yaml:3: relay.port: found 'x'; input should be a valid integer, unable to parse string as an integer",
-        "f.yaml:6: numbers.1: found 'two'; input should be a valid integer, unable to parse string as an integer",
+        "f.yaml:3: relay.port: found 'x'; allowed: a whole number",
+        "f.yaml:6: numbers.1: found 'two'; allowed: a whole number",
     ]
 
 
 def test_a_key_that_stands_twice_is_a_mistake() -> None:
     with pytest.raises(ConfigurationError, match="f:2: not valid YAML"):
         Document.parse("a: 1\na: 2", "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a:\n\tb: 1\n", "f:2: not valid YAML: a tab; indent with spaces"),
+        (
+            "a:\n    b: 1\n  c: 2\n",
+            "f:3: not valid YAML: indented by 2 spaces, but what it stands in (from line 1) by 0: "
+            "this line or one above it is misplaced",
+        ),
+        ('a: 1\nb: "x\nc: 2\n', "f:2: not valid YAML: the quote that opens here is never closed"),
+        ("a: {b: >50}", "f:1: not valid YAML: a value cannot begin with >; put the text in quotes"),
+        ("a: {b: 1\nc: 2\n", "f:2: not valid YAML: a comma is missing before it, or the { of line 1 is not closed"),
+        ("a: [1}", "f:1: not valid YAML: a comma is missing before it, or the [ of line 1 is not closed"),
+        ("a: {b: 1}}", "f:1: not valid YAML: } closes what was never opened"),
+        ("- a\nb: 1\n", "f:2: not valid YAML: a list (- …) and fields (name: …) side by side, from line 1 on"),
+        ('a: "\\d"', "f:1: not valid YAML: \\d in double quotes; in single quotes a \\ is only a \\"),
+        ("a: *x", "f:1: not valid YAML: *x is declared nowhere; a text that begins with * needs quotes"),
+        ("a: 1\nb\nc: 2\n", "f:2: not valid YAML: a name without `: ` and a value"),
+        ("a: 1\na: 2\n", "f:2: not valid YAML: a stands twice"),
+        ("a: 1\n---\nb: 2\n", "f:2: not valid YAML: a second document begins (---); allowed: one in a file"),
+    ],
+)
+def test_a_mistake_of_yaml_is_told_in_words_and_with_the_line_to_mend(text: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Document.parse(text, "f")
+    assert str(caught.value) == told
 
 
 @pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\t", "&a [*a", "a: !!python/object:os.system x", "- [" * 3000])
