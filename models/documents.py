@@ -33,6 +33,8 @@ Model = TypeVar("Model", bound=BaseModel)
 MOST_VALUES = 1_000_000
 """Values of a file once its aliases are written out: nine lines can otherwise mean a billion."""
 MOST_DEEP = 60
+_TOO_DEEP = f"more than {MOST_DEEP} lists and mappings within each other"
+_BRACKETS = re.compile(r"[\[\]{}]")
 SHOWN_CHARACTERS = 80
 """A value found is quoted to this length: a pasted 10 MB cell must not fill the terminal."""
 ALLOWED = {
@@ -142,6 +144,8 @@ class Document:
     @classmethod
     def parse(cls, text: str, file: str) -> Document:
         """Read YAML 1.2 (or JSON, which is a part of it). Raises ConfigurationError with the parser's line."""
+        if deep := _bracketed(text):
+            raise ConfigurationError([Problem(file, deep, "", _TOO_DEEP)])
         try:
             root = _parsed(text)
         except MarkedYAMLError as error:
@@ -249,8 +253,18 @@ def _yaml_mistake(error: MarkedYAMLError) -> tuple[int | None, str]:
     return here.line + 1, error.problem or str(error)
 
 
+def _bracketed(text: str) -> int:
+    """The line where brackets are open beyond any sense, before the parser spends minutes on them; 0 if none is."""
+    depth = 0
+    for bracket in _BRACKETS.finditer(text):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > MOST_DEEP * 4:  # some may stand in texts
+            return text.count("\n", 0, bracket.start()) + 1
+    return 0
+
+
 def _odd_line(text: str) -> int:
-    """The line of what is refused without a place: a number of thousands of digits, or deep nesting."""
+    """The line of what is refused without a place: a number of thousands of digits, or lines deep within each other."""
     lines = text.splitlines() or [""]
     longest = max(range(len(lines)), key=lambda index: len(lines[index]))
     return longest + 1
@@ -272,7 +286,7 @@ def _unsound(root: Any, file: str) -> Iterator[Problem]:
             continue
         line = _start(node)
         if depth > MOST_DEEP:
-            yield Problem(file, line, "", f"more than {MOST_DEEP} lists and mappings within each other")
+            yield Problem(file, line, "", _TOO_DEEP)
             return
         if id(node) in inside:
             yield Problem(file, line, "", "an alias (*) stands within what it means")

@@ -253,7 +253,7 @@ def test_weeks_of_decay_are_never_wrong_against_a_full_rescore(house: Workspace)
         assert wrong(house, town, at) == [], day
         assert decisions(house, town, at) == [], day
     everything = days * (2 * LEADS + ACCOUNTS + DEALS)
-    assert 0 < looked_at < everything / 3
+    assert 0 < looked_at < everything / 2
 
 
 @pytest.mark.feature("S10", "S11")
