@@ -88,6 +88,8 @@ def _tell(summary: object) -> None:
     assert isinstance(summary, Summary)
     for warning in summary.warnings:
         session.err.print(f"{summary.file}: {warning}", markup=False)
+    if summary.merged:
+        session.err.print(f"{summary.file}: {summary.merged:,} leads turned out to be another one each", markup=False)
     if summary.counts.rejected:
         session.err.print(
             f"{summary.file}: {summary.counts.rejected:,} rejected (see `warmline rejected`)", markup=False

@@ -57,6 +57,8 @@ class Summary:
     counts: Counts = field(default_factory=Counts)
     reasons: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
+    merged: int = 0
+    """Leads that turned out to be another one."""
 
 
 def ingest_file(
@@ -175,7 +177,7 @@ class _Intake:
                     raise
             else:
                 self._touchpoints.settle()
-                merging.merge_leads(self._workspace, self._now)
+                self.summary.merged += merging.merge_leads(self._workspace, self._now)
                 return
 
     def _write(self, chunk: Sequence[Intake | Rejected], place: int) -> None:

@@ -282,11 +282,18 @@ def history(made: list[tuple[int, list[str], int]]) -> list[dict[str, Any]]:
     return records
 
 
+def statement(record: dict[str, Any]) -> dict[str, Any]:
+    """What a CRM says of whoever did it: each record about something of its own, some of it worth points."""
+    said = {key: record[key] for key in NAMES if key in record}
+    return {**said, f"said_{record['message_id']}": "yes", **({"job_title": "CMO"} if "user_id" in record else {})}
+
+
 def world(url: str, folder: Path, files: list[list[dict[str, Any]]]) -> tuple[Any, ...]:
     workspace = storage.workspace(folder, url, MODEL)
     try:
         for number, records in enumerate(files):
             ingest(workspace, "activities", folder / f"{number}.jsonl", lines(*records))
+            ingest(workspace, "leads", folder / f"leads{number}.jsonl", lines(*map(statement, records)))
         score_leads(workspace, NOW)
         whose = rows(
             workspace,
@@ -295,7 +302,7 @@ def world(url: str, folder: Path, files: list[list[dict[str, Any]]]) -> tuple[An
         )
         left = rows(workspace, "SELECT count(*) FROM merges WHERE finished_at IS NULL")
         assert left == [(0,)] and rows(workspace, "SELECT count(*) FROM work_queue WHERE queue = 'score'") == [(0,)]
-        since = rows(workspace, "SELECT created_at, recorded_at FROM leads ORDER BY 1, 2")
+        since = rows(workspace, "SELECT created_at, recorded_at, attributes FROM leads ORDER BY 1, 2, 3")
         return people(workspace), whose, totals(workspace), since
     finally:
         workspace.database.close()
