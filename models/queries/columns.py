@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from models.queries import staging
 from models.rules.scoring.columns import NEVER, NO_ACTIVITIES, Activities, Chunk, Ints, Leads
 from models.rules.scoring.compilation import CompiledModel
-from models.rules.touchpoints import Touchpoint
+from models.rules.touchpoints import Touchpoint, facets_from
 
 CHUNK = 16_384
 """Leads in one call of the kernel: some 60 MB at ten activities a lead, and no faster with more (measured)."""
@@ -125,7 +125,7 @@ def _read_touchpoints(
     names = [name for name in Touchpoint._fields if name != "facets"]
     statement = f"SELECT id, {', '.join(names)}, facets FROM touchpoints WHERE {condition} ORDER BY id"
     return [
-        (row[0], Touchpoint._make((*row[1:-1], tuple(sorted(orjson.loads(row[-1]).items())))))
+        (row[0], Touchpoint._make((*row[1:-1], facets_from(row[-1]))))
         for row in staging.rows(connection, statement, parameters)
     ]
 

@@ -19,7 +19,7 @@ from models.documents import shown
 from models.rules import addresses
 from models.rules.instants import Micros
 from models.rules.timestamps import read_instant
-from models.rules.touchpoints import NOWHERE, Touchpoint, facets_of, place, referrer_host
+from models.rules.touchpoints import NOWHERE, Facets, Touchpoint, facets_of, place, referrer_host
 
 Identity = tuple[str, str]
 """(kind, value); kinds in RANK, the strongest first: it decides which lead a record belongs to."""
@@ -158,7 +158,7 @@ def required_time(value: Any, field: str, formats: Sequence[str] = (), zone: tzi
     return at
 
 
-def touchpoint_of(fields: Mapping[str, Any], facets: tuple[tuple[str, str], ...] = ()) -> Touchpoint:
+def touchpoint_of(fields: Mapping[str, Any], facets: Facets = ()) -> Touchpoint:
     """The touchpoint of `type name url referrer campaign source medium term content`; these win over `utm_*`."""
     kind = text_of(fields.get("type"), "type")
     kind = kind and snake_case(kind)
@@ -249,7 +249,7 @@ def generic_activities(source: str, facets: Sequence[str], ordinal: Ordinal) -> 
     names = sorted(facets)
     message_prefix = f"message\x1f{source}\x1f"
 
-    def touchpoint(sent: tuple[Any, ...], said: tuple[tuple[str, str], ...]) -> Touchpoint:
+    def touchpoint(sent: tuple[Any, ...], said: Facets) -> Touchpoint:
         made = touchpoint_of(dict(zip(_TOUCHED, sent, strict=False)), said)
         if all(value is None or type(value) is str for value in sent[:-1]):
             if len(known) >= MEMO_SIZE:

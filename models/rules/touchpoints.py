@@ -14,10 +14,15 @@ from urllib.parse import parse_qsl, urlsplit
 import orjson
 
 from models.documents import shown
+from models.rules.values import as_text
 
 MAX_URL = 8_192
 MAX_FACET = 200
 """Characters of a facet's value: a facet names a plan or a product, not a page of text."""
+MAX_FACET_TEXTS = 50
+"""Elements of a facet that is a list, such as the products of a basket."""
+Facets = tuple[tuple[str, str | tuple[str, ...]], ...]
+"""(facet, value as text; of a list its distinct texts in their order)."""
 
 
 class Touchpoint(NamedTuple):
@@ -33,8 +38,8 @@ class Touchpoint(NamedTuple):
     term: str | None = None
     content: str | None = None
     referrer_host: str | None = None
-    facets: tuple[tuple[str, str], ...] = ()
-    """(facet, value as text) in the order of the facets' names; only facets that the scoring models declare."""
+    facets: Facets = ()
+    """In the order of the facets' names; only facets that the scoring models declare."""
 
     def digest(self) -> bytes:
         """16 bytes that are equal for equal touchpoints, on every machine: the natural key of the row."""
@@ -89,13 +94,27 @@ def referrer_host(referrer: str) -> str | None:
         raise ValueError(f"referrer {shown(referrer)} is malformed: {error}") from error
 
 
-def facets_of(properties: dict[str, object] | None, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def facets_of(properties: dict[str, object] | None, names: Sequence[str]) -> Facets:
     """The declared facets among an activity's properties. `names` in alphabetical order."""
     if not properties or not names:
         return ()
-    found = []
+    found: list[tuple[str, str | tuple[str, ...]]] = []
     for name in names:
         value = properties.get(name)
-        if isinstance(value, str | int | float) and (text := str(value).strip()):
-            found.append((name, text.lower() if isinstance(value, bool) else text[:MAX_FACET]))
+        if isinstance(value, list):
+            if texts := sorted({text for element in value if (text := _facet(element))})[:MAX_FACET_TEXTS]:
+                found.append((name, tuple(texts)))
+        elif text := _facet(value):
+            found.append((name, text))
     return tuple(found)
+
+
+def facets_from(stored: str) -> Facets:
+    """The facets of a touchpoint's row, a JSON object."""
+    read = orjson.loads(stored)
+    return tuple((name, tuple(said) if isinstance(said, list) else said) for name, said in sorted(read.items()))
+
+
+def _facet(value: object) -> str:
+    text = as_text(value) or ""  # 5.0 is the 5 that it would be as a lead's attribute
+    return text.strip()[:MAX_FACET]

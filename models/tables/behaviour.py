@@ -23,7 +23,7 @@ class Touchpoint(SQLModel, table=True):
     term: str | None = columns.optional_text()
     content: str | None = columns.optional_text()
     referrer_host: str | None = columns.optional_text()
-    facets: str = columns.text(default="{}")  # JSON object, values as text
+    facets: str = columns.text(default="{}")  # JSON object, values as text or lists of texts
     first_seen_at: int = columns.at()
 
 

@@ -15,7 +15,9 @@ from sqlalchemy import text
 
 from models.queries import intakes
 from models.queries.activities import Touchpoints
+from models.queries.columns import read_touchpoints
 from models.rules.records import generic_activities
+from models.rules.touchpoints import Touchpoint
 from models.workspace import Workspace
 from tasks.inbox import pending_files
 from tasks.ingest import ingest_files
@@ -444,3 +446,11 @@ def test_who_owns_an_account_does_not_depend_on_the_order_of_files(workspace: Wo
             assert counted(twice) == (1, 0, 1, 0)
     told = rows(workspace, "SELECT domain, owner, attributes, created_at FROM accounts")
     assert told == [("new.example", "new@us.example", '{"size":"9"}', 1_714_521_600_000_000)] * 2
+
+
+def test_touchpoints_come_back_as_they_were_interned(workspace: Workspace) -> None:
+    made = [Touchpoint("a", facets=(("plan", "gold"), ("products", ("5", "hat")))), Touchpoint("a", path="/p")]
+    with workspace.database.write() as connection:
+        ids = dict(Touchpoints().ids(connection, made, NOW))
+    with workspace.database.read() as connection:
+        assert dict(read_touchpoints(connection)) == {ids[touchpoint]: touchpoint for touchpoint in made}

@@ -146,6 +146,11 @@ def test_attributes_mean_what_they_say(condition: dict[str, Any], lead: dict[str
         ({"path": "/own", "host": "h", "referrer_host": "r"}, {"path": "/own", "host": "h", "referrer_host": "r"}),
         ({"plan": 5}, {"properties": {"plan": 5}}),
         ({"plan": "true"}, {"properties": {"plan": True}}),
+        ({"plan": {"matches": "^5$"}}, {"properties": {"plan": 5.0}}),
+        ({"plan": "gold", "type": "a"}, {"properties": {"plan": ["free", " Gold ", 5, None]}}),
+        ({"plan": {"not": ["gold"]}}, {"properties": {"plan": ["free", {}]}}),
+        ({"plan": {"is": "missing"}}, {"properties": {"plan": []}}),
+        ({"signed": "2026-01-05"}, {"properties": {"signed": "2026-01-05T01:00:00+01:00"}}),
         ({"plan": "gold"}, {"plan": "gold"}),
         ({"type": "a"}, {}),
         ({"name": 7}, {"name": 7}),
@@ -153,7 +158,7 @@ def test_attributes_mean_what_they_say(condition: dict[str, Any], lead: dict[str
 )
 def test_activities_become_touchpoints(condition: dict[str, Any], said: dict[str, Any]) -> None:
     line = {"lead": {}, "activities": [{"type": "a", "occurred_at": "2026-02-28", **said}]}
-    assert holding(condition, line, where=True, facets=["plan"])
+    assert holding(condition, line, where=True, facets=["plan", "signed"])
 
 
 def test_types_match_exactly_and_machines_do_not_count() -> None:

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.rules.records import RecordError, touchpoint_of
-from models.rules.touchpoints import Place, Touchpoint, facets_of, place, referrer_host
+from models.rules.touchpoints import (
+    MAX_FACET_TEXTS,
+    Place,
+    Touchpoint,
+    facets_from,
+    facets_of,
+    place,
+    referrer_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +58,13 @@ def test_referrers_and_facets() -> None:
         ("plan", "pro"),
         ("seats", "5"),
     )
+
+
+def test_a_facet_that_is_a_list_keeps_each_text_once_and_comes_back_from_its_row() -> None:
+    said = facets_of({"products": ["hat", " shoes ", 5.0, None, {}, "hat"], "none": [" "]}, ["none", "products"])
+    assert said == (("products", ("5", "hat", "shoes")),)
+    assert facets_from('{"products":["5","hat","shoes"]}') == said
+    assert len(dict(facets_of({"p": [*range(500)]}, ["p"]))["p"]) == MAX_FACET_TEXTS
 
 
 def test_equal_touchpoints_have_equal_digests_and_no_others() -> None:

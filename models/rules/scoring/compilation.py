@@ -285,7 +285,7 @@ def _facts(points: Sequence[Touchpoint]) -> Facts:
     return Facts({}, lambda name: _fields(name, points))
 
 
-def _fields(name: str, points: Sequence[Touchpoint]) -> list[str | None]:
+def _fields(name: str, points: Sequence[Touchpoint]) -> list[str | tuple[str, ...] | None]:
     """One field, or one facet, of each touchpoint."""
     if name in TOUCHPOINT_FIELDS:
         return [getattr(point, name) for point in points]
