@@ -138,7 +138,9 @@ def _move_stages(
             hops.append([StageMove(one.survivor, at[one.survivor], stage, "person", cause, ACTOR)])
             at[one.survivor] = stage
     for moves in hops:
-        stages.move(connection, moves, now)
+        stages.move(
+            connection, moves, now - 1
+        )  # scoring at `now` follows it; a move at `now` would count as made after
 
 
 _ASSIGNED = "SELECT lead_id, id, ordinal, state FROM assignments WHERE lead_id {among} ORDER BY lead_id, ordinal"

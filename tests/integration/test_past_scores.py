@@ -177,6 +177,34 @@ def test_every_stored_score_comes_out_again_as_of_its_instant(house: House, seed
     changes = stored(house)
     assert len(changes) > 150
     assert len({change[7] for change in changes}) == 2
+    come_out_again(house, changes)
+
+
+@pytest.mark.feature("I5")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_stored_scores_come_out_again_after_other_leads_were_merged_in(house: House, seed: int) -> None:
+    """Users with a past of their own, stages and attributes among it, turn out to be people with an address."""
+    r = Random(100 + seed)
+    acts = [act(r, "x@x.example", START - r.randint(1, 90) * DAY) for _ in range(40)]
+    house.say("activities", START - 2, [{**one, "email": None, "user_id": f"w{n % 12}"} for n, one in enumerate(acts)])
+    told = [{**edit(r, n), "email": None, "id": None, "user_id": f"w{n}"} for n in range(12)]
+    house.say("leads", START - 1, told)
+    live(house, seed)
+    end = START + 7 * WEEKS * DAY
+    for number in range(12):
+        who = {**act(r, f"p{number}@firm.example", end), "user_id": f"w{number}"}
+        house.say("activities", end + number * DAY, [who])
+        score_leads(house.workspace, end + number * DAY)
+    assert house.rows("SELECT count(*) FROM merges WHERE finished_at IS NOT NULL") == [(12,)]
+    assert house.rows("SELECT count(*) FROM stage_changes WHERE actor = 'merge'") != [(0,)]
+    left = {lead for (lead,) in house.rows("SELECT id FROM leads")}
+    changes = [change for change in stored(house) if change[1] in left]
+    assert len(changes) > 150
+    come_out_again(house, changes)
+
+
+def come_out_again(house: House, changes: list[Any]) -> None:
+    """Each by the model and by what was known of then."""
     for at, lead, total, cell, band, must, excluded, content in changes:
         with house.workspace.database.read() as connection:
             assert versions.content_at(connection, "scoring", "m", at) == content
