@@ -258,11 +258,12 @@ def write(connection: Connection, work: Work) -> dict[str, tuple[int, int]]:
 
 def _forget(connection: Connection, work: Work) -> None:
     """Drop the scores of who is not there any more: read before a merge, written after it."""
+    if not work.gone:
+        return
     mark = staging.mark(connection)
-    for key in sorted(work.gone):
-        for batch in work.batches:
-            statement = f"DELETE FROM scores WHERE model = {mark} AND subject_id = {mark}"
-            connection.exec_driver_sql(statement, (batch.model, key))
+    among, parameters = staging.among(connection, "subject_id", sorted(work.gone))
+    for batch in work.batches:
+        connection.exec_driver_sql(f"DELETE FROM scores WHERE model = {mark} AND {among}", (batch.model, *parameters))
 
 
 def _changes(batch: Batch) -> list[int]:

@@ -245,7 +245,7 @@ def generic_activities(source: str, facets: Sequence[str], ordinal: Ordinal) -> 
     The hot path of ingest: addresses and touchpoints are remembered between records, by what was sent.
     """
     known: dict[tuple[Any, ...], Touchpoint] = {}
-    spelt: dict[str, str] = {}
+    only_email = _addresses()
     names = sorted(facets)
     message_prefix = f"message\x1f{source}\x1f"
 
@@ -256,16 +256,6 @@ def generic_activities(source: str, facets: Sequence[str], ordinal: Ordinal) -> 
                 known.clear()
             known[sent] = made
         return made
-
-    def only_email(sent: str) -> tuple[Identity, ...]:
-        address = spelt.get(sent)
-        if address is None:
-            if (address := address_of(sent)) is None:
-                raise RecordError("no identity: email, user_id, anonymous_id and id are all missing")
-            if len(spelt) >= MEMO_SIZE:
-                spelt.clear()
-            spelt[sent] = address
-        return (("email", address),)
 
     def extract(record: Record, line: int) -> Intake:
         get = record.get
@@ -306,6 +296,23 @@ def generic_activities(source: str, facets: Sequence[str], ordinal: Ordinal) -> 
         return Intake(line, identities, (ActivityFacts(dedupe, at, about, packed),))
 
     return extract
+
+
+def _addresses() -> Callable[[str], tuple[Identity, ...]]:
+    """Of an address as it was sent the identity, remembered."""
+    spelt: dict[str, str] = {}
+
+    def identities(sent: str) -> tuple[Identity, ...]:
+        address = spelt.get(sent)
+        if address is None:
+            if (address := address_of(sent)) is None:
+                raise RecordError("no identity: email, user_id, anonymous_id and id are all missing")
+            if len(spelt) >= MEMO_SIZE:
+                spelt.clear()
+            spelt[sent] = address
+        return (("email", address),)
+
+    return identities
 
 
 _TOUCHED = ("type", "name", "url", "referrer", "campaign", "source", "medium", "term", "content")
