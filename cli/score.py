@@ -66,14 +66,14 @@ def score(
         session.err.print(f"warning: {slow}", markup=False, soft_wrap=True)
 
 
-def read_model(path: Path) -> ScoringModel:
-    """The scoring model in a file of its own; the lists that it names are looked for beside it."""
+def read_model(path: Path, *further: Path) -> ScoringModel:
+    """The scoring model in a file of its own; the lists that it names are looked for beside it, then in `further`."""
     from models.documents import Document, read_beside
     from models.rules.scoring import load_scoring
     from models.workspace import SCORING_FOLDER
 
     folders = (path.parent, path.parent.parent) if path.parent.name == SCORING_FOLDER else (path.parent,)
-    return load_scoring(Document.read(path), lambda relative: read_beside(relative, *folders))
+    return load_scoring(Document.read(path), lambda relative: read_beside(relative, *folders, *further))
 
 
 def instant_of(text: str | None) -> int:
@@ -176,7 +176,13 @@ def _parsed(line: bytes) -> Any:
         raise
     except RecursionError as error:
         raise RecordError("lists and objects too deep within each other") from error
-    except ValueError as error:  # UnicodeDecodeError among them
+    except UnicodeDecodeError as error:
+        raise RecordError(f"not UTF-8; found {shown(line[:80])}") from error
+    except json.JSONDecodeError as error:
+        raise RecordError(
+            f"not a JSON object: {error.msg} (column {error.colno}); found {shown(line[:80].decode(errors='replace'))}"
+        ) from error
+    except ValueError as error:
         raise RecordError(f"not a JSON object: {error}; found {shown(line[:80])}") from error
 
 

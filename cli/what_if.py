@@ -68,21 +68,16 @@ def what_if(
 
 def load_draft(workspace: Workspace, path: Path) -> ScoringModel:
     """The draft, its lists read beside it or else from the workspace; ConfigurationError with every mistake at once."""
-    from models.documents import ConfigurationError, Document
+    from models.documents import ConfigurationError, Document, read_beside
     from models.rules.agreement import lifecycle_mistakes
     from models.rules.scoring import load_scoring
     from models.workspace import LIFECYCLE_FILE
 
     try:
-        document = Document.parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-
-    def read_list(relative: str) -> str:
-        beside = path.parent / relative
-        return beside.read_text(encoding="utf-8") if beside.is_file() else workspace.read_text(relative)
-
-    model = load_scoring(document, read_list)
+        document = Document.decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    model = load_scoring(document, lambda relative: read_beside(relative, path.parent, workspace.root))
     problems = []
     if model.of != "lead":
         problems.append(document.problem(("of",), f"found {model.of!r}; what-if compares models of leads"))

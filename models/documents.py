@@ -123,13 +123,22 @@ def did_you_mean(found: str, allowed: Iterable[str]) -> str:
 def read_beside(relative: str, *folders: Path) -> str:
     """The text of a file that a document names, from the first folder that has it.
 
-    Raises OSError (a missing file with the nearest name that is there), UnicodeDecodeError.
+    Raises OSError: a missing file with the nearest name that is there, what is not UTF-8 with its line.
     """
     for folder in folders:
         if (folder / relative).is_file():
-            return (folder / relative).read_text(encoding="utf-8")
-    there = (path for path in (folders[0] / relative).parent.glob("*") if path.is_file())
-    allowed = [path.relative_to(folders[0]).as_posix() for path in there if path.is_relative_to(folders[0])]
+            raw = (folder / relative).read_bytes()
+            try:
+                return raw.decode()
+            except UnicodeDecodeError as error:
+                line = raw.count(b"\n", 0, error.start) + 1
+                raise OSError(f"line {line} is not UTF-8; save the file as UTF-8") from error
+    allowed = [
+        path.relative_to(folder).as_posix()
+        for folder in folders
+        for path in (folder / relative).parent.glob("*")
+        if path.is_file() and path.is_relative_to(folder)
+    ]
     raise FileNotFoundError(f"there is no such file{did_you_mean(relative, allowed)}")
 
 
@@ -168,7 +177,7 @@ class Document:
         try:
             return cls.decode(path.read_bytes(), str(path))
         except OSError as error:
-            raise ConfigurationError([Problem(str(path), None, "", f"cannot be read: {error}")]) from error
+            raise ConfigurationError([Problem(str(path), None, "", f"cannot be read: {error.strerror}")]) from error
 
     @classmethod
     def decode(cls, raw: bytes, file: str) -> Document:
@@ -177,7 +186,7 @@ class Document:
             return cls.parse(raw.decode("utf-8-sig"), file)
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
-            raise ConfigurationError([Problem(file, line, "", f"not UTF-8: {error.reason}")]) from error
+            raise ConfigurationError([Problem(file, line, "", "not UTF-8; save the file as UTF-8")]) from error
 
     def line(self, location: Location) -> int:
         """The 1-based line of the deepest part of `location` that stands in the file; the first of the whole file."""

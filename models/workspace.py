@@ -86,7 +86,7 @@ class Workspace:
             raise ConfigurationError([Problem(relative, None, "", f"cannot be read: {error}")]) from error
 
     def read_text(self, relative: str) -> str:
-        """The text of a file that another file of the workspace names. Raises OSError, UnicodeDecodeError."""
+        """The text of a file that another file of the workspace names. Raises OSError."""
         return read_beside(relative, self.root)
 
     @property

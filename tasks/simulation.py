@@ -16,6 +16,8 @@ from itertools import groupby
 import numpy as np
 from sqlalchemy import Connection, text
 
+from models.documents import did_you_mean
+from models.errors import UsageError
 from models.queries import columns, decisions, history, versions
 from models.queries.decisions import DealCourse
 from models.rules import evaluation
@@ -114,6 +116,10 @@ class Simulation:
         self._further = self._further_models()
         asked = self._lifecycle.attributes() if self._lifecycle else frozenset[str]()
         self._wanted = asked.union(*(compiled.wanted for compiled in self._models)) | {"stage"}
+        for name in sorted(set(question.steady) - self._wanted):
+            allowed = sorted(self._wanted - {"stage"})
+            near = did_you_mean(name, allowed)
+            raise UsageError(f"--steady: no rule asks for {name!r}{near}; allowed: {', '.join(allowed)}")
         self._moves: Counter[tuple[str, str]] = Counter()
         self._changed: list[tuple[float, int, str | None, str | None]] = []
         self._leads = self._same = 0

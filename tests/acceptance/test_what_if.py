@@ -105,3 +105,6 @@ def test_what_cannot_be_read_or_understood_is_said(workspace: Path) -> None:
     done = warmline("-w", str(workspace), "what-if", str(workspace / "draft.yaml"), "--since", "soon")
     assert done.returncode == 2
     assert "--since" in done.stderr
+    done = warmline("-w", str(workspace), "what-if", str(workspace / "draft.yaml"), "--steady", "no_such_attribute")
+    assert done.returncode == 2
+    assert "--steady: no rule asks for 'no_such_attribute'" in done.stderr

@@ -1,9 +1,11 @@
 """Configuration is read as YAML 1.2, and every mistake is told at once with its line."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from models.documents import ConfigurationError, Document
+from models.documents import ConfigurationError, Document, read_beside
 
 
 class Relay(BaseModel):
@@ -82,3 +84,16 @@ def test_broken_yaml_is_a_mistake_and_never_a_crash(text: str) -> None:
 
 def test_a_long_value_is_quoted_short() -> None:
     assert len(told(f"relay: {{host: a, port: {'9x' * 5000}}}")[0]) < 300
+
+
+def test_a_list_that_is_not_utf8_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "rivals.txt").write_bytes("a.example\nmüller.example\n".encode("latin-1"))
+    with pytest.raises(OSError, match="line 2 is not UTF-8; save the file as UTF-8"):
+        read_beside("rivals.txt", tmp_path)
+
+
+def test_a_list_that_is_missing_is_looked_for_by_name_in_every_folder(tmp_path: Path) -> None:
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "rivals.txt").touch()
+    with pytest.raises(OSError, match=r"did you mean 'rivals\.txt'"):
+        read_beside("rival.txt", tmp_path / "elsewhere", tmp_path / "workspace")
