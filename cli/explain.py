@@ -83,6 +83,8 @@ class Explained:
     of: str
     lead: Header
     score: Explanation
+    is_draft: bool
+    """The score is that of a file that is not in force; `course` is what the models in force gave."""
     goal: tuple[str, float] | None
     """The next stage (else band) and the total that it takes; None at the top."""
     moves: list[Move]
@@ -117,7 +119,7 @@ def explained(subject: str, as_of: int | None, name: str | None = None) -> Expla
     lifecycle = workspace.lifecycle if is_first and (workspace.root / "lifecycle.yaml").is_file() else None
     goal = _goal(told.total, header.stage, compiled.model, lifecycle)
     moves = cheapest_moves(compiled, found, 0) if goal else []
-    return Explained(model.of, header, told, goal, moves, course, marked, beside)
+    return Explained(model.of, header, told, is_draft, goal, moves, course, marked, beside)
 
 
 def _model(workspace: Workspace, name: str | None) -> tuple[ScoringModel, bool]:
@@ -130,7 +132,7 @@ def _model(workspace: Workspace, name: str | None) -> tuple[ScoringModel, bool]:
     if name in workspace.models:
         return workspace.models[name], False
     if (path := Path(name)).suffix in (".yaml", ".yml"):
-        return read_model(path), True
+        return read_model(path, workspace.root), True
     near = did_you_mean(name, workspace.models)
     raise UsageError(
         f"--model: no model is named {name!r}{near}; allowed: {', '.join(workspace.models)}, or the file of a draft"
@@ -217,7 +219,8 @@ def _unclear(word: str, of: str, ids: list[int]) -> str:
 def _told(found: Explained) -> dict[str, Any]:
     """The explanation as plain data; instants in ISO 8601."""
     score = found.score
-    told = asdict(score) | {"of": found.of, "as_of": _iso(score.as_of), found.of: asdict(found.lead)}
+    told = asdict(score) | {"of": found.of, "draft": found.is_draft, "as_of": _iso(score.as_of)}
+    told[found.of] = asdict(found.lead)
     if found.of != "lead":
         told[f"{found.of}_id"] = told.pop("lead_id")
     for key in ("rules", "unmatched"):
@@ -264,8 +267,11 @@ def _print(told: Explained) -> None:
     session.out.print(Text.assemble((name, "bold"), ": ", (f"{found.total:.1f} points", "bold green"), said))
     stage = f"now {lead.stage}" if lead.stage else None
     who = [f"{told.of} {found.lead_id}", lead.email if lead.name else None, lead.account, stage]
-    session.out.print(Text(" · ".join(word for word in who if word)))
-    session.out.print(f"{found.model} v{found.version}, as of {_iso(found.as_of)[:19]}Z", style="dim", markup=False)
+    session.print_hanging(" · ".join(word for word in who if word))
+    draft = " (a draft)" if told.is_draft else ""
+    session.print_hanging(
+        f"{found.model} v{found.version}{draft}, as of {_iso(found.as_of)[:19]}Z; times are UTC", "dim"
+    )
     _print_beside(told.beside)
     _print_course(told)
     _print_rules(found)
@@ -274,14 +280,13 @@ def _print(told: Explained) -> None:
             state = "✓ met" if gate.holds else "✗ not met"
         else:
             state = "✗ applies" if gate.holds else "✓ does not apply"
-        session.out.print(Text(f"  {gate.kind} {gate.name}: {state} ({gate.why})"))
+        session.print_hanging(f"  {gate.kind} {gate.name}: {state} ({gate.why})")
     _print_unmatched(found)
     _print_marked(told.marked)
     _print_moves(told)
 
 
 def _print_beside(found: list[Beside]) -> None:
-    from rich.text import Text
 
     words = []
     for one in found:
@@ -289,7 +294,7 @@ def _print_beside(found: list[Beside]) -> None:
         whose = "" if one.of == "lead" else f" of {one.subject}"
         words.append(f"{one.model}{whose} {one.total:.1f}" + (f" ({', '.join(labels)})" if labels else ""))
     if words:
-        session.out.print(Text(f"also: {' · '.join(words)}"))
+        session.print_hanging(f"also: {' · '.join(words)}")
 
 
 def _print_rules(found: Explanation) -> None:
@@ -325,12 +330,11 @@ def _act(act: Act) -> str:
 
 
 def _print_unmatched(found: Explanation) -> None:
-    from rich.text import Text
 
     if found.unmatched:
         session.out.print("did not match:", style="dim", markup=False)
     for part in found.unmatched:
-        session.out.print(Text(f"  {part.name}: {part.why} ({part.note or 'gives nothing now'})", "dim"))
+        session.print_hanging(f"  {part.name}: {part.why} ({part.note or 'gives nothing now'})", "dim")
 
 
 def _print_marked(found: list[Marked]) -> None:
@@ -343,7 +347,7 @@ def _print_marked(found: list[Marked]) -> None:
     for one in found[:MARKED_SHOWN]:
         what = [_iso(one.at)[:16].replace("T", " "), one.type, one.path or one.name or "", one.campaign or ""]
         why = "; ".join(REASONS.get(reason, reason) for reason in one.reasons)
-        session.out.print(Text(f"  {' '.join(word for word in what if word)}: {why}", "dim"))
+        session.print_hanging(f"  {' '.join(word for word in what if word)}: {why}", "dim")
     if len(found) > MARKED_SHOWN:
         session.out.print(Text(f"  and {len(found) - MARKED_SHOWN:,} more", "dim"))
 
@@ -356,18 +360,20 @@ def _print_moves(found: Explained) -> None:
     name, threshold = found.goal
     missing = f"{threshold - found.score.total:.1f} points to {name} at {threshold:g}"
     if not found.moves:
-        session.out.print(Text(f"{missing}; no single act, and nothing to be learnt, would add to them"))
+        session.print_hanging(f"{missing}; no single act, and nothing to be learnt, would add to them")
         return
     session.out.print(Text(f"{missing}; would add most, one at a time:"))
     for move in found.moves[:MOVES_SHOWN]:
         there = " (enough)" if found.score.total + move.gain >= threshold else ""
-        session.out.print(Text(f"  {move.gain:+.1f}  {move.rule}: {move.what}{there}"))
+        session.print_hanging(f"  {move.gain:+.1f}  {move.rule}: {move.what}{there}", by=9)
 
 
 def _print_course(found: Explained) -> None:
     """The total over time as bars, oldest left, and the stages below."""
     from rich.text import Text
 
+    if found.is_draft and found.course:
+        session.out.print("so far, by the model in force:", style="dim", markup=False)
     totals = [(turn.at, turn.total) for turn in found.course if turn.stage is None and turn.total is not None]
     if len(totals) > 1:
         first, last = totals[0][0], totals[-1][0]
@@ -379,7 +385,7 @@ def _print_course(found: Explained) -> None:
     for turn in found.course:
         if turn.stage is not None:
             points = "" if turn.total is None else f" at {turn.total:.1f} points"
-            session.out.print(Text(f"  {_iso(turn.at)[:10]} → {turn.stage}{points}: {turn.cause}", "dim"))
+            session.print_hanging(f"  {_iso(turn.at)[:10]} → {turn.stage}{points}: {turn.cause}", "dim")
 
 
 def sparkline(totals: list[tuple[int, float]], width: int) -> str:

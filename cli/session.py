@@ -7,6 +7,7 @@ a command pays for what it needs itself.
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,15 @@ def begin(root: Path, settings: list[str]) -> None:
             if not isinstance(place, dict):
                 raise UsageError(f"--set: {group!r} in {word!r} was given a value of its own before")
         place[last] = value
+
+
+def print_hanging(words: str, style: str = "", by: int = 6) -> None:
+    """Print to stdout; what does not fit the width goes on in further lines, indented `by` columns."""
+    from rich.text import Text
+
+    indent = " " * by
+    lines = textwrap.wrap(words, max(out.width, 2 * by), subsequent_indent=indent, break_on_hyphens=False)
+    out.print(Text("\n".join(lines), style), soft_wrap=True)
 
 
 def workspace() -> Workspace:

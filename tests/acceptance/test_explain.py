@@ -72,12 +72,31 @@ def test_a_draft_says_what_it_would_give_and_changes_nothing(workspace: str, tmp
     asked = ("-w", workspace, "explain", "1", "--as-of", "2026-03-03T10:00:00Z", "--json")
     told = json.loads(warmline(*asked, "--model", str(draft)).stdout)
     assert (told["total"], [rule["name"] for rule in told["rules"]]) == (7, ["d"])
-    assert json.loads(warmline(*asked).stdout)["total"] > 30
+    assert told["draft"]
+    now = json.loads(warmline(*asked).stdout)
+    assert now["total"] > 30
+    assert not now["draft"]
+    said = warmline(*asked[:-1], "--model", str(draft)).stdout
+    assert "(a draft), as of 2026-03-03T10:00:00Z" in said
     draft.write_text("name: draft\ndimensons: {}")
     refused = warmline(*asked, "--model", str(draft))
     assert refused.returncode != 0
     assert "did you mean 'dimensions'" in refused.stderr
     assert "draft.yaml:2" in refused.stderr
+
+
+def test_a_draft_elsewhere_uses_the_lists_of_the_workspace(workspace: str, tmp_path: Path) -> None:
+    draft = tmp_path / "draft.yaml"
+    draft.write_text((Path(workspace) / "scoring.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    done = warmline("-w", workspace, "explain", "1", "--model", str(draft))
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_goes_on_in_a_further_line_is_indented(workspace: str) -> None:
+    lines = warmline("-w", workspace, "explain", "1").stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    below = lines[lines.index("did not match:") + 1 :]
+    assert any(line.startswith("      ") for line in below)
 
 
 def test_a_course_is_drawn_from_low_to_high_over_time() -> None:
