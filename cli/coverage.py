@@ -87,6 +87,8 @@ def _sentences(found: Coverage) -> list[str]:
         told.append(
             "÷ others: share of the converters that met it before they bought ÷ share of the others (99 % range)."
         )
+    if any(len(one.folder.ids) > 1 and not one.folder.is_rest for one in (*found.unscored, *found.general, *found.new)):
+        told.append("A number in brackets, (6): so many different touchpoints are told together.")
     return told
 
 

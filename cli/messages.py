@@ -79,11 +79,11 @@ def _print_table(rows: list[Sent], counts: dict[str, int]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("id", "state", "when", "to", "e-mail", "why"):
+    told = [row.reason or (row.reply if row.state is not MessageState.SENT else None) or "" for row in rows]
+    for name in ("id", "state", "when", "to", "e-mail", *(["why"] if any(told) else [])):
         table.add_column(name, overflow="fold", no_wrap=name in {"id", "state", "when"})
-    for row in rows:
-        why = row.reason or (row.reply if row.state is not MessageState.SENT else None) or ""
-        cells = (str(row.id), row.state.value, _when(row), row.recipient, row.template, why)
+    for row, why in zip(rows, told, strict=True):
+        cells = (str(row.id), row.state.value, _when(row), row.recipient, row.template, *([why] if any(told) else []))
         texts = [Text(_printable(cell)) for cell in cells]
         texts[1].stylize(_COLOURS.get(row.state, ""))
         table.add_row(*texts)
