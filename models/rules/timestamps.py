@@ -24,6 +24,8 @@ _from_iso = datetime.fromisoformat
 _DAY_MICROS = 86_400 * SECOND
 _SCALES = ((10**11, SECOND), (10**14, 1_000))
 """A bare number below 1e11 counts seconds (to the year 5138), below 1e14 milliseconds, else microseconds."""
+_DAY_NUMBERS = (20_000, 100_000)
+"""1954 to 2173 as spreadsheets count days; as seconds no more than the first day of 1970, which nobody means."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _SPACE_BEFORE_OFFSET = re.compile(r"\s+(?=[+-]\d\d(?::?\d\d)?$)|\s+(?=[zZ]$)")
 _UTC_WORD = re.compile(r"\s*(?:UTC|GMT)$", re.IGNORECASE)
@@ -86,7 +88,8 @@ def _formatted(text: str, formats: Sequence[str], zone: tzinfo, also_mail: bool 
             return _since_epoch(parsedate_to_datetime(text), zone)
         except (ValueError, IndexError, TypeError):
             pass
-    allowed = " or ".join(formats) if not also_mail else "ISO 8601, epoch seconds/milliseconds/microseconds or RFC 2822"
+    known = "ISO 8601, epoch seconds/milliseconds/microseconds or RFC 2822; others: `format` of a mapping"
+    allowed = " or ".join(formats) if not also_mail else known
     raise ValueError(f"{shown(text)} is not a time ({allowed})")
 
 
@@ -100,6 +103,10 @@ def _since_epoch(moment: datetime, zone: tzinfo) -> int:
 def _from_number(number: float) -> int:
     if number != number or number in (float("inf"), float("-inf")):
         raise ValueError(f"{number} is not a time")
+    if _DAY_NUMBERS[0] <= number < _DAY_NUMBERS[1]:
+        raise ValueError(
+            f"{number:g} looks like a spreadsheet's day number; save the column as dates (2026-03-01 09:30)"
+        )
     for below, scale in _SCALES:
         if abs(number) < below:
             return round(number * scale)

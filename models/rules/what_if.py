@@ -180,8 +180,8 @@ def _of_outcomes(found: WhatIf) -> Iterator[str]:
         verdict = "the draft tells them apart better" if gap > 0 else "the model in force tells them apart better"
         yield (
             f"A buyer has more points than a lost lead in {judged.before.auc:.0%} of pairs now, in "
-            f"{judged.after.auc:.0%} under the draft ({gap:+.1%} ± {doubt:.1%}): "
-            + (verdict if abs(gap) > doubt else "too close to call")
+            f"{judged.after.auc:.0%} under the draft ({gap * 100:+.1f} ± {doubt * 100:.1f} percentage points): "
+            + (verdict if abs(gap) > doubt else "too close to call" if gap or doubt else "no difference")
             + "."
         )
     if judged.blank >= LITTLE_KNOWN * (judged.won + judged.lost):

@@ -31,6 +31,12 @@ def test_one_instant_in_many_spellings(sent: Any) -> None:
     assert read_instant(sent) == NOON
 
 
+@pytest.mark.parametrize("sent", [45000, "45000", 45000.5, "39814.25"])
+def test_a_spreadsheets_day_number_is_no_second_of_1970(sent: Any) -> None:
+    with pytest.raises(ValueError, match="spreadsheet's day number; save the column as dates"):
+        read_instant(sent)
+
+
 def test_a_time_without_a_zone_is_in_the_mappings() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     assert read_instant("2024-03-09 13:00", zone=berlin) == NOON
