@@ -272,9 +272,14 @@ class Predicate:
         """In words, for reasons and explanations."""
         return self.root.describe()
 
+    def leaves(self) -> Iterator[Leaf]:
+        """Every condition on one attribute in it."""
+        yield from _leaves(self.root)
+
     def patterns(self) -> Iterator[TimedPattern]:
         """Every regular expression in it."""
-        yield from _patterns(self.root)
+        for leaf in self.leaves():
+            yield from _patterns(leaf.condition)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Predicate) and self.data == other.data
@@ -303,19 +308,22 @@ class Predicate:
         return data if isinstance(data, Predicate) else cls.parse(data, (info.context or {}).get("read_list"))
 
 
-def _patterns(node: Node) -> Iterator[TimedPattern]:
+def _leaves(node: Node) -> Iterator[Leaf]:
     if isinstance(node, Not):
-        yield from _patterns(node.part)
+        yield from _leaves(node.part)
     elif isinstance(node, All | Either):
         for part in node.parts:
-            yield from _patterns(part)
+            yield from _leaves(part)
     else:
-        condition: Condition | None = node.condition
-        while condition is not None:
-            for test in condition.tests:
-                if isinstance(test, Pattern):
-                    yield from test.patterns
-            condition = condition.negated
+        yield node
+
+
+def _patterns(condition: Condition | None) -> Iterator[TimedPattern]:
+    while condition is not None:
+        for test in condition.tests:
+            if isinstance(test, Pattern):
+                yield from test.patterns
+        condition = condition.negated
 
 
 Place = tuple[str | int, ...]

@@ -96,6 +96,11 @@ def test_a_sound_model_raises_no_doubt() -> None:
             "can never match: employees cannot be from 500 and below 50",
         ),
         ("{from: 50, below: 500}", "{above: 50, to: 50}", "cannot be above 50 and to 50"),
+        (
+            "{from: 50, below: 500}",
+            '">= 50"',
+            "compares employees with the text '>= 50'; did you mean employees: {from: 50}?",
+        ),
         ("{from: 50, below: 500}", "{from: 50, below: 2026-01-01}", "cannot be a number and a date at once"),
         ("{from: 50, below: 500}", "{is: missing, from: 5}", "cannot be missing and have a value"),
         ("{industry: software}", "{all: [{x: {is: missing}}, {x: 5}]}", "x cannot be missing and have a value"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from models.documents import did_you_mean, shown
 from models.rules.activity_types import CANONICAL
 from models.rules.durations import duration_text
-from models.rules.predicates import MATCH_SECONDS, All, Leaf, Place, Predicate
+from models.rules.predicates import MATCH_SECONDS, All, AnyOf, Leaf, Place, Predicate
 from models.rules.records import snake_case
 from models.rules.scoring.coherence import FIRST
 from models.rules.scoring.reach import NOTHING, Reach, Span, most_kept, never, reach_of, reachable_steps, rule_span
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Doubt = tuple[Place, str]
 DERIVED = ("email_domain", "mailbox", "stage", "owner", "days_since_created", "age", "email", "birth_date", *FIRST)
+_OPERATORS = {">": "above", ">=": "from", "≥": "from", "<": "below", "<=": "to", "≤": "to"}
+_SIGN = re.compile(r"([<>]=?|[≥≤])\s*(-?\d+(?:\.\d+)?)")
 NEAR = 0.85
 """How alike a word must be to one that is known to be taken for a slip of the key."""
 
@@ -42,6 +45,7 @@ def doubts(model: ScoringModel) -> Iterator[Doubt]:
     yield from _slow(model)
     yield from _said_twice(model)
     yield from _attributes(model)
+    yield from _signs(model)
     if model.half_life and not any(rule.kind == "points" and rule.half_life is None for _, _, rule in model.rules()):
         yield ("half_life",), "has no effect: every rule of points and activities names its own, or there is none"
 
@@ -283,3 +287,14 @@ def _attributes(model: ScoringModel) -> Iterator[Doubt]:
         known = {*DERIVED, *often} - {name}
         if name not in DERIVED and difflib.get_close_matches(name, known, n=1, cutoff=NEAR):
             yield place, f"looks at the attribute {name!r}{did_you_mean(name, known)}"
+
+
+def _signs(model: ScoringModel) -> Iterator[Doubt]:
+    """`employees: ">50"` compares with that very text."""
+    for place, owner, predicate in placed_predicates(model):
+        for leaf in predicate.leaves():
+            for test in leaf.condition.tests:
+                for value in test.values if isinstance(test, AnyOf) and test.file is None else ():
+                    if isinstance(value, str) and (sign := _SIGN.fullmatch(value.strip())):
+                        meant = f"{leaf.attribute}: {{{_OPERATORS[sign[1]]}: {sign[2]}}}"
+                        yield place, f"{owner} compares {leaf.attribute} with the text {value!r}; did you mean {meant}?"
