@@ -17,6 +17,11 @@ SHARED = ROOT.parent / "shared" / "data"
 _serial = itertools.count()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first: started last, they would keep one process busy when all others are done."""
+    items.sort(key=lambda item: "test_kill.py" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own, with a migrated database `template_warmline` to copy."""
