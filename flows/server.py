@@ -116,7 +116,7 @@ def _wait(process: subprocess.Popen[str]) -> None:
 def answers(api_url: str) -> bool:
     """Whether a Prefect server is healthy at this address."""
     try:
-        return httpx.get(f"{api_url}/health", timeout=5, trust_env=False).status_code == httpx.codes.OK
+        return httpx.get(f"{api_url}/health", timeout=15, trust_env=False).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 
