@@ -95,6 +95,10 @@ def test_the_bank_contacts_go_through_the_whole_chain(tmp_path: Path, prefect_ap
     assert stages["customer"] == counts(chain, won)["won"]
     assert sum(stages.values()) == 45_211
     assert counts(chain, "SELECT 'all', count(*) FROM scores")["all"] == 45_211
+    acts = "SELECT t.type, count(*) FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id GROUP BY 1"
+    assert counts(chain, acts) == {"campaign_contact": 8_257, "phone_call": 45_211}
+    assert counts(chain, "SELECT outcome, count(*) FROM deals GROUP BY 1") == {"lost": 39_922, "won": 5_289}
+    assert counts(chain, "SELECT 'all', count(*) FROM leads WHERE attributes LIKE '%duration%'")["all"] == 0
 
 
 @needs_data

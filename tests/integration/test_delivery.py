@@ -13,7 +13,7 @@ from sqlalchemy import text
 from cli.sink import start_sink
 from models.errors import DeliveryError
 from models.queries.suppressions import NewSuppression, suppress
-from models.rules.instants import DAY, SECOND
+from models.rules.instants import DAY, HOUR, SECOND
 from models.rules.outbox import Backoff
 from models.rules.tokens import Tokens, Unsubscription, suppression_digest
 from models.workspace import Workspace
@@ -270,12 +270,13 @@ async def test_a_refusal_of_relaying_is_no_bounce_and_a_person_is_told(
         workspace = make_workspace(tmp_path, "sqlite:///w.db", server.port, connections=1)
         fill(workspace, [nurture(n, NOW) for n in range(3)], NOW)
         counts = await send_all(workspace, NOW)
-        assert (counts["sent"], counts["failed"], counts["policy"]) == (3, 0, 1)
+        assert (counts["failed"], counts["policy"]) == (0, 1)
         assert "refuses us at RCPT: 550 5.7.1 injected fault" in caplog.text
+        await send_all(workspace, NOW + HOUR)  # by now what was put off is due again, whatever the back-off's chance
         everything = True
         fill(workspace, [nurture(n, NOW) for n in range(3, 5)], NOW)
         with pytest.raises(DeliveryError, match=r"refuses us at RCPT: 550 5\.7\.1"):
-            await send_all(workspace, NOW)
+            await send_all(workspace, NOW + HOUR)
     assert [row["state"] for row in rows(workspace)] == [*["sent"] * 3, *["queued"] * 2]
     assert "about us and not the recipient" in rows(workspace)[3]["reason"]
     workspace.database.close()

@@ -29,7 +29,7 @@ from tests.reference.columns import world
 from tests.reference.scoring import DAY, Person
 from tests.reference.worlds import NOW
 
-LEADS, ACCOUNTS, DEALS, DAYS = 90, 30, 40, 18
+LEADS, ACCOUNTS, DEALS, DAYS = 90, 30, 40, 12
 MODELS: dict[str, dict[str, Any]] = {"m": MODEL}
 
 
@@ -246,7 +246,7 @@ def test_weeks_of_decay_are_never_wrong_against_a_full_rescore(house: Workspace)
     store(house, town)
     score_leads(house, NOW)
     assert wrong(house, town, NOW) == []
-    looked_at, days = 0, DAYS if house.database.is_sqlite else DAYS // 3  # the evaluator is slow, and asks no database
+    looked_at, days = 0, DAYS if house.database.is_sqlite else DAYS // 2  # the evaluator is slow, and asks no database
     for day in range(1, days + 1):
         at = NOW + day * DAY
         looked_at += score_leads(house, at, "due")["scored"]
