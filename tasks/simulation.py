@@ -25,7 +25,7 @@ from models.rules.assignment import Team
 from models.rules.evaluation import Outcomes, Tally
 from models.rules.instants import DAY, instant
 from models.rules.lifecycle import LADDER, Lifecycle, Stage
-from models.rules.past import EVER, Past, part
+from models.rules.past import EVER, Past
 from models.rules.scoring import ScoringModel
 from models.rules.scoring.columns import Chunk, Floats, Ints, Truths
 from models.rules.scoring.compilation import UNIT, CompiledModel
@@ -368,7 +368,7 @@ def as_known(
         for at, group in groupby(some, key=lambda one: one.at):
             members = list(group)
             places = np.searchsorted(past.leads.ids, [one.lead_id for one in members])
-            yield at, members, part(past.at(at), places)
+            yield at, members, past.at(at).at(places)
 
 
 class _Courses:

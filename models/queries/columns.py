@@ -86,8 +86,7 @@ def read_recorded(connection: Connection, ids: Sequence[int], wanted: Collection
 def _doubted(connection: Connection, among: str, parameters: tuple[Any, ...], keys: Ints) -> list[tuple[int, int, int]]:
     statement = (
         "SELECT m.activity_id, m.recorded_at, m.lifted_at FROM machine_marks m"
-        f" WHERE m.activity_id IN (SELECT id FROM activities WHERE machine = 1 AND {among})"
-        " OR m.lifted_at IS NOT NULL"
+        f" JOIN activities a ON a.id = m.activity_id WHERE {among}"
     )
     marks = staging.rows(connection, statement, parameters)
     if not marks:

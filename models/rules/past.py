@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.rules.scoring.columns import NO_ACTIVITIES, Activities, Chunk, Ints, Leads
+from models.rules.scoring.columns import Activities, Chunk, Ints, Leads
 
 OWNER, ACCOUNT, DOMAIN = "$owner", "$account", "$domain"
 """What histories keep besides attributes: columns of leads and accounts; ACCOUNT is the account's key."""
@@ -213,30 +213,6 @@ class Past:
         ]
         places = [self.account_place.get(one.get(ACCOUNT, "")) for one in said]
         return [None if place is None else known[place] for place in places]
-
-
-def part(chunk: Chunk, positions: Ints) -> Chunk:
-    """The leads at these ascending positions alone, with their activities."""
-    leads = chunk.leads
-    chosen = positions.tolist()
-    number = np.full(len(chunk), -1)
-    number[positions] = np.arange(len(positions))
-    acts = chunk.activities
-    first, last = np.searchsorted(acts.lead, positions), np.searchsorted(acts.lead, positions, side="right")
-    spans = [np.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True) if b > a]
-    kept = acts.where(np.concatenate(spans)) if spans else NO_ACTIVITIES
-    return Chunk(
-        Leads(
-            ids=leads.ids[positions],
-            attributes=[leads.attributes[i] for i in chosen],
-            emails=[leads.emails[i] for i in chosen],
-            stages=[leads.stages[i] for i in chosen],
-            owners=[leads.owners[i] for i in chosen],
-            created_at=leads.created_at[positions],
-            accounts=[leads.accounts[i] for i in chosen] if len(leads.accounts) else (),
-        ),
-        replace(kept, lead=number[kept.lead]),
-    )
 
 
 def _plain(said: Mapping[str, Any]) -> Mapping[str, Any]:

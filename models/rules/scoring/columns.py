@@ -87,18 +87,23 @@ class Chunk:
 
     def only(self, ids: Collection[int]) -> Chunk:
         """Those of the leads whose ids are named, with their activities."""
-        kept = np.isin(self.leads.ids, np.array(sorted(ids), np.int64))
-        places, leads = np.flatnonzero(kept).tolist(), self.leads
-        activities = self.activities.where(kept[self.activities.lead])
+        return self.at(np.flatnonzero(np.isin(self.leads.ids, np.array(sorted(ids), np.int64))))
+
+    def at(self, positions: Ints) -> Chunk:
+        """The leads at these ascending positions, with their activities."""
+        leads, chosen = self.leads, positions.tolist()
+        number = np.full(len(self), -1)
+        number[positions] = np.arange(len(positions))
+        activities = self.activities.where(number[self.activities.lead] >= 0)
         return Chunk(
             Leads(
-                ids=leads.ids[kept],
-                attributes=[leads.attributes[place] for place in places],
-                emails=[leads.emails[place] for place in places],
-                stages=[leads.stages[place] for place in places],
-                owners=[leads.owners[place] for place in places],
-                created_at=leads.created_at[kept],
-                accounts=[leads.accounts[place] for place in places] if leads.accounts else (),
+                ids=leads.ids[positions],
+                attributes=[leads.attributes[place] for place in chosen],
+                emails=[leads.emails[place] for place in chosen],
+                stages=[leads.stages[place] for place in chosen],
+                owners=[leads.owners[place] for place in chosen],
+                created_at=leads.created_at[positions],
+                accounts=[leads.accounts[place] for place in chosen] if leads.accounts else (),
             ),
-            replace(activities, lead=(np.cumsum(kept) - 1)[activities.lead]),
+            replace(activities, lead=number[activities.lead]),
         )
