@@ -13,18 +13,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.documents import ConfigurationError, Document, Location, Problem, shown
 from models.rules.machine import MachineRules
 from models.rules.mail import Refused, address
+from models.rules.verp import LONGEST_MAILBOX
 
 PREFIX = "WARMLINE_"
 SECRETS = {
     "database_password": ("database_password",),
     "secret_key": ("secret_key",),
     "smtp__password": ("smtp", "password"),
+    "mailbox__password": ("mailbox", "password"),
 }
 """Variable (after PREFIX, in lower case) → where its value goes. May also come from the file in NAME_FILE."""
 
@@ -47,7 +58,10 @@ def _mailbox(text: str) -> str:
     return text
 
 
-Mailbox = Annotated[str, AfterValidator(_mailbox)]
+MailAddress = Annotated[str, AfterValidator(_mailbox)]
+
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class _Part(BaseModel):
@@ -77,16 +91,59 @@ class Smtp(_Part):
 
     @property
     def is_loopback(self) -> bool:
-        return self.host in {"localhost", "127.0.0.1", "::1"}
+        return self.host in _LOOPBACK
 
 
 class Sender(_Part):
     """Who the mail is from. `postal_address` stands in every nurture mail (CAN-SPAM, and similar laws elsewhere)."""
 
     name: str = "Warmline"
-    email: Mailbox = "hello@warmline.example"
-    reply_to: Mailbox | None = None
+    email: MailAddress = "hello@warmline.example"
+    reply_to: MailAddress | None = None
     postal_address: str = ""
+
+
+class Bounces(_Part):
+    """Where mail that cannot be delivered, and what else machines answer, comes back to; and what it leads to."""
+
+    address: MailAddress | None = None
+    """With it each mail goes out from an envelope sender of its own: `b+<id>.<mac>@bounces.example` for
+    b@bounces.example. Its server must deliver `b+anything` to the same mailbox."""
+    lmtp_host: str = "127.0.0.1"
+    lmtp_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where `warmline serve` takes returned mail in from a mail server; None = it does not, 0 = any free port."""
+    soft_days: int = Field(default=14, ge=1, le=365)
+    """An address that has refused mail only temporarily, but for so many days and at least three times, is held."""
+    strikes: int = Field(default=2, ge=1, le=10)
+    """How many unclear refusals for good (such as 5.0.0) of different mails are as good as a clear one."""
+
+    @field_validator("address")
+    @classmethod
+    def _leaves_room(cls, address: str | None) -> str | None:
+        if address is not None and len(address.rpartition("@")[0].encode()) > LONGEST_MAILBOX:
+            allowed = f"at most {LONGEST_MAILBOX} octets before the `@`, so that the name of a message fits in behind"
+            raise ValueError(f"found {shown(address)}; allowed: {allowed}")
+        return address
+
+
+class Mailbox(_Part):
+    """A mailbox that is looked into for returned mail. Off loopback `tls` cannot be `none`."""
+
+    host: str | None = None
+    port: int = Field(default=993, ge=1, le=65535)
+    tls: Literal["none", "starttls", "implicit"] = "implicit"
+    username: str = ""
+    password: SecretStr | None = None
+    folder: str = "INBOX"
+    processed: str | None = None
+    """The folder that a mail is moved to once it is kept here; None = it stays and gets the flag \\Seen."""
+    timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+
+    @model_validator(mode="after")
+    def _is_private(self) -> Mailbox:
+        if self.tls == "none" and self.host not in {None, *_LOOPBACK}:
+            raise ValueError(f"found tls 'none' for host {shown(self.host)}; allowed off loopback: starttls, implicit")
+        return self
 
 
 class Prefect(_Part):
@@ -117,6 +174,8 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = None
     smtp: Smtp = Smtp()
     sender: Sender = Sender()
+    bounces: Bounces = Bounces()
+    mailbox: Mailbox = Mailbox()
     prefect: Prefect = Prefect()
     web: Web = Web()
     machine: MachineRules = MachineRules()

@@ -71,10 +71,10 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    from models.settings import Prefect, Sender, Settings, Smtp, Web
+    from models.settings import Bounces, Mailbox, Prefect, Sender, Settings, Smtp, Web
 
     documented = (ROOT / "docs" / "workspace.md").read_text(encoding="utf-8")
-    for part in (Settings, Smtp, Sender, Prefect, Web):
+    for part in (Settings, Smtp, Sender, Bounces, Mailbox, Prefect, Web):
         for field in part.model_fields:
             named = any(mark in documented for mark in (f"`{field}`", f"`{field}.", f".{field}`"))
             assert named, f"docs/workspace.md does not name {field}"
