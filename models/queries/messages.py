@@ -14,9 +14,11 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, Text, TextClause, bindparam, text
 
-from models.queries import permissions, suppressions
+from models.queries import clearance
+from models.queries.clearance import Candidate, Terms
+from models.rules.instants import SECOND
 from models.rules.mail import MessageIds
-from models.rules.outbox import MessageKind, MessageState, SendFacts, hold_reason
+from models.rules.outbox import Hold, MessageKind, MessageState, Verdict
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,16 @@ class NewMessage:
     lead_id: int | None = None
     enrolment_id: int | None = None
     assignment_id: int | None = None
+    variant: str | None = None
+    """EXPERIMENT/VARIANT, where an experiment chose the template."""
 
 
 _INTEND = text(
     """
     INSERT INTO messages (idempotency_key, kind, state, lead_id, enrolment_id, assignment_id, recipient, template,
-                          payload, message_id, created_at, next_attempt_at, attempts)
+                          variant, payload, message_id, created_at, next_attempt_at, attempts)
     VALUES (:idempotency_key, :kind, 'queued', :lead_id, :enrolment_id, :assignment_id, :recipient, :template,
-            :payload, :message_id, :created_at, :next_attempt_at, 0)
+            :variant, :payload, :message_id, :created_at, :next_attempt_at, 0)
     ON CONFLICT DO NOTHING
     """
 )
@@ -68,6 +72,7 @@ def _row(message: NewMessage, message_ids: MessageIds, now: int) -> dict[str, An
         "assignment_id": message.assignment_id,
         "recipient": message.recipient,
         "template": message.template,
+        "variant": message.variant,
         "payload": orjson.dumps(dict(message.payload), option=orjson.OPT_SORT_KEYS).decode(),
         "message_id": message_ids.of(message.idempotency_key),
         "created_at": now,
@@ -77,7 +82,7 @@ def _row(message: NewMessage, message_ids: MessageIds, now: int) -> dict[str, An
 
 @dataclass(frozen=True)
 class Leased:
-    """A message that a sender holds until `lease_until` (wall clock), and why it must not go out, if so."""
+    """A message that a sender holds until `lease_until` (wall clock), and that may go out now."""
 
     id: int
     idempotency_key: str
@@ -89,7 +94,19 @@ class Leased:
     message_id: str
     attempts: int
     lease_until: int
-    hold: str | None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A group from the queue: what its sender now holds, and how many may not go out and were moved on at once."""
+
+    messages: list[Leased]
+    cancelled: int = 0
+    put_off: int = 0
+
+    @property
+    def total(self) -> int:
+        return len(self.messages) + self.cancelled + self.put_off
 
 
 @dataclass(frozen=True)
@@ -121,19 +138,10 @@ _LEASE = """
         ORDER BY next_attempt_at, id LIMIT :count {lock}
     )
     UPDATE messages SET state = 'leased', lease_owner = :owner, lease_until = :until, attempts = attempts + 1
-    WHERE id IN (SELECT id FROM ready) RETURNING id
+    WHERE id IN (SELECT id FROM ready)
+    RETURNING id, idempotency_key, kind, lead_id, recipient, template, payload, message_id, attempts, lease_until,
+              next_attempt_at
 """
-_FACTS = text(
-    """
-    SELECT m.id, m.idempotency_key, m.kind, m.lead_id, m.recipient, m.template, m.payload, m.message_id, m.attempts,
-           m.lease_until, l.stage, l.stage_at, e.state, e.reason, COALESCE(e.entered_at, m.created_at),
-           (SELECT s.excluded FROM scores s
-            WHERE s.subject_id = m.lead_id AND s.model = COALESCE(CAST(:model AS TEXT), s.model)
-            ORDER BY s.as_of DESC, s.version_id DESC LIMIT 1)
-    FROM messages m LEFT JOIN leads l ON l.id = m.lead_id LEFT JOIN enrolments e ON e.id = m.enrolment_id
-    WHERE m.id IN :ids ORDER BY m.kind, m.next_attempt_at, m.id
-    """
-).bindparams(bindparam("ids", expanding=True))
 _MARK = text(
     """
     UPDATE messages SET state = 'sending', lease_until = :until
@@ -158,33 +166,32 @@ _RELEASE = text(
 )
 
 
-def lease(
-    connection: Connection,
-    *,
-    owner: str,
-    now: int,
-    until: int,
-    count: int,
-    secret: bytes,
-    model: str | None = None,
-) -> list[Leased]:
+def lease(connection: Connection, *, owner: str, now: int, until: int, count: int, terms: Terms) -> Taken:
     """Take up to `count` messages that are due at `now` (programme time) until `until` (wall clock); alerts first.
 
-    Each is checked against what is true now, in the same transaction: `hold` says why it must not go out.
-    `model`: whose exclusions bar a lead: that of scoring.yaml; None where there is only one.
+    Each is checked against what is true now, in the same transaction (models.queries.clearance). Who must never go is
+    cancelled, who must not go yet is put off, each with the reason and without using up an attempt; the rest is held.
     """
-    ids: list[int] = []
+    rows: list[Row[Any]] = []
     statement = _locking(connection, _LEASE)
     for kind in (MessageKind.ALERT, MessageKind.NURTURE):
-        if len(ids) < count:
-            given = {"kind": kind.value, "now": now, "count": count - len(ids), "owner": owner, "until": until}
-            ids += connection.execute(statement, given).scalars()
-    if not ids:
-        return []
-    rows = connection.execute(_FACTS, {"ids": ids, "model": model}).all()
-    suppressed = suppressions.reasons(connection, secret, {(row[4], row[2]) for row in rows})
-    left = permissions.refusals(connection, ids, now)
-    return [_leased(row, suppressed.get((row[4], row[2])), left.get(row[0], "")) for row in rows]
+        if len(rows) < count:
+            given = {"kind": kind.value, "now": now, "count": count - len(rows), "owner": owner, "until": until}
+            rows += sorted(connection.execute(statement, given), key=lambda row: (row.next_attempt_at, row.id))
+    if not rows:
+        return Taken([])
+    candidates = [Candidate(row.id, MessageKind(row.kind), row.lead_id, row.recipient) for row in rows]
+    verdicts = clearance.verdicts(connection, candidates, terms, now)
+    settle(connection, [_set_aside(message, verdict, now) for message, verdict in verdicts.items()], owner=owner)
+    cancelled = sum(isinstance(verdict, Hold) for verdict in verdicts.values())
+    return Taken([_leased(row) for row in rows if row.id not in verdicts], cancelled, len(verdicts) - cancelled)
+
+
+def _set_aside(message: int, verdict: Verdict, now: int) -> Settlement:
+    if isinstance(verdict, Hold):
+        return Settlement(message, MessageState.CANCELLED, verdict.reason, counted=False)
+    until = max(verdict.until, now + SECOND)  # whoever put it off to the past would find it due again at once, for ever
+    return Settlement(message, MessageState.QUEUED, verdict.reason, next_attempt_at=until, counted=False)
 
 
 def mark_sending(connection: Connection, ids: Sequence[int], *, owner: str, clock: int, until: int) -> set[int]:
@@ -252,12 +259,9 @@ def _is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
-def _leased(row: Row[Any], suppressed: str | None, left: str) -> Leased:
-    message_id, key, kind, lead_id, recipient, template, payload, name, attempts, lease_until, *facts = row
-    hold = hold_reason(SendFacts(kind, suppressed, left, *facts))
-    return Leased(
-        message_id, key, MessageKind(kind), lead_id, recipient, template, payload, name, attempts, lease_until, hold
-    )
+def _leased(row: Row[Any]) -> Leased:
+    message_id, key, kind, *facts, _due = row
+    return Leased(message_id, key, MessageKind(kind), *facts)
 
 
 def _settled(outcome: Settlement, owner: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from models.tables.behaviour import Activity, Deal, Import, MachineMark, RejectedRecord, Touchpoint
 from models.tables.people import Account, AttributeChange, Identity, Lead, Merge, MergeConflict
-from models.tables.programme import Assignment, Enrolment, Message, StageChange, Suppression
+from models.tables.programme import Assignment, Enrolment, ExperimentDecision, Message, StageChange, Suppression
 from models.tables.scoring import Activation, Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "AttributeChange",
     "Deal",
     "Enrolment",
+    "ExperimentDecision",
     "Identity",
     "Import",
     "Lead",

@@ -111,6 +111,12 @@ class Message(SQLModel, table=True):
             postgresql_where=text("state IN ('leased', 'sending')"),
         ),
         Index("ix_messages_lead", "lead_id"),
+        Index(
+            "ix_messages_variant",
+            "variant",
+            sqlite_where=text("variant IS NOT NULL"),
+            postgresql_where=text("variant IS NOT NULL"),
+        ),
     )
 
     id: int | None = columns.key()
@@ -122,6 +128,7 @@ class Message(SQLModel, table=True):
     assignment_id: int | None = columns.optional_reference("assignments.id")
     recipient: str = columns.text()
     template: str = columns.text()
+    variant: str | None = columns.optional_text()  # EXPERIMENT/VARIANT, where an experiment chose the template
     payload: str = columns.text()  # JSON object: what the template is given
     message_id: str = columns.text(unique=True)
     created_at: int = columns.at()
@@ -132,6 +139,17 @@ class Message(SQLModel, table=True):
     sent_at: int | None = columns.optional_at()
     reply: str | None = columns.optional_text()  # the server's last words
     reason: str | None = columns.optional_text()  # why it is held, failed, cancelled or unknown
+
+
+class ExperimentDecision(SQLModel, table=True):
+    """The end of an experiment that its file asked to end by itself. Written once: who was first has decided."""
+
+    __tablename__ = "experiment_decisions"
+
+    experiment: str = columns.text_part()
+    winner: str = columns.text()  # the variant that new leads get
+    at: int = columns.at()  # later messages are no part of the experiment
+    numbers: str = columns.text()  # JSON: counts per variant, differences with their intervals, alpha
 
 
 class Suppression(SQLModel, table=True):

@@ -53,6 +53,13 @@ def upgrade() -> None:
     with op.batch_alter_table('attribute_changes', schema=None) as batch_op:
         batch_op.create_index('ix_attribute_changes_subject', ['subject', 'subject_id', 'occurred_at'], unique=False)
 
+    op.create_table('experiment_decisions',
+    sa.Column('experiment', sa.Text(), nullable=False),
+    sa.Column('winner', sa.Text(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('numbers', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('experiment')
+    )
     op.create_table('imports',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('kind', sa.Text(), nullable=False),
@@ -342,6 +349,7 @@ def upgrade() -> None:
     sa.Column('assignment_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('recipient', sa.Text(), nullable=False),
     sa.Column('template', sa.Text(), nullable=False),
+    sa.Column('variant', sa.Text(), nullable=True),
     sa.Column('payload', sa.Text(), nullable=False),
     sa.Column('message_id', sa.Text(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
@@ -363,5 +371,6 @@ def upgrade() -> None:
         batch_op.create_index('ix_messages_lead', ['lead_id'], unique=False)
         batch_op.create_index('ix_messages_leased', ['lease_until'], unique=False, sqlite_where=sa.text("state IN ('leased', 'sending')"), postgresql_where=sa.text("state IN ('leased', 'sending')"))
         batch_op.create_index('ix_messages_ready', ['kind', 'next_attempt_at', 'id'], unique=False, sqlite_where=sa.text("state = 'queued'"), postgresql_where=sa.text("state = 'queued'"))
+        batch_op.create_index('ix_messages_variant', ['variant'], unique=False, sqlite_where=sa.text('variant IS NOT NULL'), postgresql_where=sa.text('variant IS NOT NULL'))
 
     # ### end Alembic commands ###
