@@ -11,6 +11,7 @@ from pathlib import Path
 
 from prefect import task
 
+from models.queries.clearance import Terms
 from models.workspace import Workspace
 from tasks.composition import Composer
 from tasks.processes import owner_name, surely_dead
@@ -39,8 +40,8 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[st
         clock=wall_clock,
         random=random.random,
         limit=limit,
+        terms=Terms(opened.secret_key, opened.scoring.name if opened.model_files() else None),
         dead=surely_dead,
-        model=opened.scoring.name if opened.model_files() else None,
     )
     try:
         return (await deliver(delivery)).summary()

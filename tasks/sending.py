@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 from models.database import Database
 from models.errors import DeliveryError, WarmlineError
 from models.queries import messages
-from models.queries.messages import Leased, Settlement
+from models.queries.clearance import Terms
+from models.queries.messages import Leased, Settlement, Taken
 from models.rules.instants import SECOND
 from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState, is_about_us, is_policy
 from models.settings import Smtp
@@ -63,18 +64,18 @@ class Delivery:
     """Uniform in [0, 1): spreads what is tried again."""
     limit: int
     """Messages to take at most."""
+    terms: Terms
     backoff: Backoff = field(default_factory=Backoff)
     dead: Callable[[list[str]], list[str]] = lambda owners: []
     """Of the owners of leases those that surely do not live any more."""
-    model: str | None = None
-    """Whose exclusions bar a lead, where there are several models: that of scoring.yaml."""
 
 
 @dataclass
 class Tally:
     """What became of the messages. Every message taken is counted once, under its state after the attempt.
 
-    `policy`, where there are any: those of the deferred that were refused for our sake.
+    Where there are any: `policy`, those of the deferred that were refused for our sake; `put_off`, those that may not
+    go yet (a limit, a window), which were not tried.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -84,7 +85,7 @@ class Tally:
 
     def summary(self) -> dict[str, int]:
         names = ("sent", "deferred", "failed", "unknown", "cancelled", "returned")
-        told = {"policy": self.counts["policy"]} if self.counts["policy"] else {}
+        told = {name: self.counts[name] for name in ("policy", "put_off") if self.counts[name]}
         reaped = ("reaped_queued", "reaped_unknown", "reaped_failed")
         return {name: self.counts[name] for name in (*names, *reaped)} | told
 
@@ -183,14 +184,13 @@ class _Run:
                 self._again.clear()
                 await self.ledger.flushed()
                 group = await self._lease(min(GROUP, left))
-                left -= len(group)
-                for message in group:
-                    if message.hold is None:
-                        self._busy += 1
-                        await self._waiting.put(message)
-                    else:
-                        self._settle(Settlement(message.id, MessageState.CANCELLED, message.hold, counted=False))
-                if not group:
+                left -= group.total
+                self.tally.add("cancelled", group.cancelled)
+                self.tally.add("put_off", group.put_off)
+                for message in group.messages:
+                    self._busy += 1
+                    await self._waiting.put(message)
+                if not group.total:
                     if not self._busy:
                         break
                     await self._again.wait()  # a worker that finds no connection gives its message back to the others
@@ -200,19 +200,18 @@ class _Run:
         for _ in range(self.delivery.smtp.connections):
             await self._waiting.put(None)
 
-    async def _lease(self, count: int) -> list[Leased]:
+    async def _lease(self, count: int) -> Taken:
         delivery = self.delivery
         lasting = int((self.before_dot_seconds + WAITING_SECONDS) * SECOND)
 
-        def lease(connection: Connection) -> list[Leased]:
+        def lease(connection: Connection) -> Taken:
             return messages.lease(
                 connection,
                 owner=delivery.owner,
                 now=self.programme_time(),
                 until=delivery.clock() + lasting,
                 count=count,
-                secret=delivery.composer.secret,
-                model=delivery.model,
+                terms=delivery.terms,
             )
 
         return await self.ledger.write(lease)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from models.queries.clearance import Terms
 from models.queries.messages import NewMessage, intend
 from models.rules.instants import SECOND
 from models.rules.outbox import Backoff
@@ -90,6 +91,7 @@ def delivery(workspace: Workspace, now: int | None = None, **given: Any) -> Deli
         "clock": wall,
         "random": random.random,
         "limit": 100_000,
+        "terms": Terms(workspace.secret_key),
         "backoff": FAST,
         "dead": surely_dead,
     }

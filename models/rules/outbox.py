@@ -79,6 +79,31 @@ class Backoff:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """The message must never go out: it becomes `cancelled`."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class PutOff:
+    """The message must not go out before `until` (programme time): back to `queued`, no attempt used up."""
+
+    until: int
+    reason: str
+
+
+Verdict = Hold | PutOff
+
+
+def weightier(one: Verdict | None, other: Verdict) -> Verdict:
+    """The one of two verdicts on a message that counts: never outweighs later, later outweighs sooner."""
+    if one is None or isinstance(other, Hold) or isinstance(one, Hold):
+        return one if isinstance(one, Hold) else other
+    return one if one.until >= other.until else other
+
+
+@dataclass(frozen=True)
 class SendFacts:
     """What is true at the moment of sending, besides the message: read in one query for a group."""
 

@@ -11,6 +11,7 @@ import yaml
 
 from models.database import Database
 from models.queries import messages
+from models.queries.clearance import Terms
 from models.queries.suppressions import NewSuppression, suppress
 from models.rules.instants import DAY, HOUR, Micros
 from models.rules.lifecycle import Stage
@@ -106,12 +107,11 @@ def test_a_suppressed_address_gets_nothing(enrolled: World) -> None:
 
 
 def held(world: World, hours: int) -> list[str | None]:
-    """Why each message that is due may not go out, as a sender is told that leases them."""
+    """Why each message that was due may not go out, after a sender has asked for them."""
+    terms = Terms(world.workspace.secret_key)
     with world.database.write(durable=True) as connection:
-        leased = messages.lease(
-            connection, owner="me", now=at(hours), until=at(hours), count=10, secret=world.workspace.secret_key
-        )
-    return [one.hold for one in leased]
+        messages.lease(connection, owner="me", now=at(hours), until=at(hours), count=10, terms=terms)
+    return [reason for (reason,) in world.rows("SELECT reason FROM messages ORDER BY id")]
 
 
 WITHDRAWN = """UPDATE leads SET attributes = '{"marketing_consent": "No"}'"""

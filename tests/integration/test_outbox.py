@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from models.database import Database
 from models.queries import correspondence, messages
+from models.queries.clearance import Terms
 from models.queries.messages import Leased, NewMessage, Reaped, Settlement
 from models.queries.suppressions import NewSuppression, suppress
 from models.rules.mail import MessageIds
@@ -32,7 +33,8 @@ def intend(database: Database, *rows: NewMessage) -> int:
 
 def lease(database: Database, owner: str = "me", now: int = 10, until: int = 100, count: int = 10) -> list[Leased]:
     with database.write(durable=True) as connection:
-        return messages.lease(connection, owner=owner, now=now, until=until, count=count, secret=SECRET)
+        terms = Terms(SECRET)
+        return messages.lease(connection, owner=owner, now=now, until=until, count=count, terms=terms).messages
 
 
 def mark(database: Database, ids: list[int], owner: str = "me", clock: int = 50, until: int = 200) -> set[int]:
@@ -164,8 +166,11 @@ def test_a_suppression_covers_its_scope_and_widens_but_never_narrows(
     with database.write(durable=True) as connection:
         assert suppress(connection, [NewSuppression(digest, "asked", 3, scope)]) == 1  # type: ignore[arg-type]
         assert suppress(connection, [NewSuppression(digest, "again", 4)]) == 0
-    leased = {m.idempotency_key: m.hold for m in lease(database)}
-    assert leased == {key: "suppressed: asked" if key in held else None for key in ("a", "n", "b")}
+    assert {m.idempotency_key for m in lease(database)} == {"a", "n", "b"} - held
+    for key in held:
+        cancelled = row(database, key)
+        told = (cancelled["state"], cancelled["reason"], cancelled["attempts"], cancelled["lease_owner"])
+        assert told == ("cancelled", "suppressed: asked", 0, None)
 
 
 def test_two_connections_never_lease_the_same_message(database: Database) -> None:

@@ -163,7 +163,7 @@ def leased(world: World, template: str) -> Leased:
     names = ("id", "idempotency_key", "kind", "lead_id", "recipient", "template", "payload", "message_id", "attempts")
     (row,) = world.rows(f"SELECT {', '.join(names)} FROM messages WHERE template = :template", template=template)
     given = dict(zip(names, row, strict=True))
-    return Leased(**{**given, "kind": MessageKind(given["kind"]), "lease_until": 0, "hold": None})
+    return Leased(**{**given, "kind": MessageKind(given["kind"]), "lease_until": 0})
 
 
 def test_an_invitation_that_comes_too_late_goes_to_the_rep_alone(world: World) -> None:

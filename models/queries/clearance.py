@@ -1,0 +1,85 @@
+"""May these messages go out now? What is true at the moment of sending, asked for a leased group in a few statements.
+
+Decides nothing itself: each check asks a rule and answers Hold (never) or PutOff (later) for those that must not go; the
+others go. models.queries.messages.lease calls it in the transaction that leases, and moves the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, text
+
+from models.queries import permissions, suppressions
+from models.rules.outbox import Hold, MessageKind, PutOff, SendFacts, Verdict, hold_reason, weightier
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a workspace says about sending, besides the programme itself."""
+
+    secret: bytes
+    """The key of the suppression list's hashes."""
+    model: str | None = None
+    """Whose exclusions bar a lead: that of scoring.yaml; None where there is only one."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A leased message, as the checks see it."""
+
+    id: int
+    kind: MessageKind
+    lead_id: int | None
+    recipient: str
+
+
+Check = Callable[[Connection, Sequence[Candidate], Terms, int], Mapping[int, Verdict]]
+"""connection, the candidates that nothing holds yet, terms, programme time → message id → why it does not go."""
+
+
+def verdicts(
+    connection: Connection, candidates: Sequence[Candidate], terms: Terms, now: int
+) -> dict[int, Hold | PutOff]:
+    """Message id → why it must not go at `now` (programme time); who may go is absent.
+
+    A Hold outweighs a PutOff; of several PutOffs the latest counts. CHECKS are asked in their order, and none about a
+    message that is held already.
+    """
+    found: dict[int, Hold | PutOff] = {}
+    for check in CHECKS:
+        asked = [one for one in candidates if not isinstance(found.get(one.id), Hold)]
+        if asked:
+            for message, verdict in check(connection, asked, terms, now).items():
+                found[message] = weightier(found.get(message), verdict)
+    return found
+
+
+_FACTS = text(
+    """
+    SELECT m.id, l.stage, l.stage_at, e.state, e.reason, COALESCE(e.entered_at, m.created_at),
+           (SELECT s.excluded FROM scores s
+            WHERE s.subject_id = m.lead_id AND s.model = COALESCE(CAST(:model AS TEXT), s.model)
+            ORDER BY s.as_of DESC, s.version_id DESC LIMIT 1)
+    FROM messages m LEFT JOIN leads l ON l.id = m.lead_id LEFT JOIN enrolments e ON e.id = m.enrolment_id
+    WHERE m.id IN :ids
+    """
+).bindparams(bindparam("ids", expanding=True))
+
+
+def _held(connection: Connection, candidates: Sequence[Candidate], terms: Terms, now: int) -> Mapping[int, Verdict]:
+    """Suppressed, disqualified, left the sequence, excluded, without consent: models.rules.outbox.hold_reason."""
+    ids = [one.id for one in candidates]
+    facts = {row[0]: row[1:] for row in connection.execute(_FACTS, {"ids": ids, "model": terms.model})}
+    suppressed = suppressions.reasons(connection, terms.secret, {(one.recipient, one.kind) for one in candidates})
+    left = permissions.refusals(connection, ids, now)
+    held: dict[int, Verdict] = {}
+    for one in candidates:
+        known = SendFacts(one.kind, suppressed.get((one.recipient, one.kind)), left.get(one.id, ""), *facts[one.id])
+        if (reason := hold_reason(known)) is not None:
+            held[one.id] = Hold(reason)
+    return held
+
+
+CHECKS: tuple[Check, ...] = (_held,)
