@@ -1,6 +1,7 @@
 """The SQLModel tables, by noun. Importing this package registers them all with `SQLModel.metadata`."""
 
 from models.tables.behaviour import Activity, Deal, Import, MachineMark, RejectedRecord, Touchpoint
+from models.tables.consents import Consent
 from models.tables.people import Account, AttributeChange, Identity, Lead, Merge, MergeConflict
 from models.tables.programme import Assignment, Enrolment, ExperimentDecision, Message, StageChange, Suppression
 from models.tables.scoring import Activation, Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
@@ -11,6 +12,7 @@ __all__ = [
     "Activity",
     "Assignment",
     "AttributeChange",
+    "Consent",
     "Deal",
     "Enrolment",
     "ExperimentDecision",

@@ -63,6 +63,11 @@ def number(default: Any = ...) -> Any:
     return Field(default, sa_type=BigInteger)
 
 
+def optional_number() -> Any:
+    """A 64-bit id that is no foreign key and may be empty."""
+    return Field(default=None, sa_type=BigInteger, nullable=True)
+
+
 def id_part() -> Any:
     """A 64-bit part of a natural primary key."""
     return Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})

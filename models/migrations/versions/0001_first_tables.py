@@ -53,6 +53,23 @@ def upgrade() -> None:
     with op.batch_alter_table('attribute_changes', schema=None) as batch_op:
         batch_op.create_index('ix_attribute_changes_subject', ['subject', 'subject_id', 'occurred_at'], unique=False)
 
+    op.create_table('consents',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('key', sa.LargeBinary(), nullable=False),
+    sa.Column('digest', sa.LargeBinary(), nullable=False),
+    sa.Column('lead_id', sa.BigInteger(), nullable=True),
+    sa.Column('topic', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('recorded_at', sa.BigInteger(), nullable=False),
+    sa.Column('evidence', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('key')
+    )
+    with op.batch_alter_table('consents', schema=None) as batch_op:
+        batch_op.create_index('ix_consents_address', ['digest', 'topic', 'at'], unique=False)
+        batch_op.create_index('ix_consents_lead', ['lead_id'], unique=False)
+
     op.create_table('experiment_decisions',
     sa.Column('experiment', sa.Text(), nullable=False),
     sa.Column('winner', sa.Text(), nullable=False),
@@ -355,6 +372,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('next_attempt_at', sa.BigInteger(), nullable=False),
     sa.Column('attempts', sa.BigInteger(), nullable=False),
+    sa.Column('attempted_at', sa.BigInteger(), nullable=True),
     sa.Column('lease_owner', sa.Text(), nullable=True),
     sa.Column('lease_until', sa.BigInteger(), nullable=True),
     sa.Column('sent_at', sa.BigInteger(), nullable=True),
@@ -371,6 +389,7 @@ def upgrade() -> None:
         batch_op.create_index('ix_messages_lead', ['lead_id'], unique=False)
         batch_op.create_index('ix_messages_leased', ['lease_until'], unique=False, sqlite_where=sa.text("state IN ('leased', 'sending')"), postgresql_where=sa.text("state IN ('leased', 'sending')"))
         batch_op.create_index('ix_messages_ready', ['kind', 'next_attempt_at', 'id'], unique=False, sqlite_where=sa.text("state = 'queued'"), postgresql_where=sa.text("state = 'queued'"))
+        batch_op.create_index('ix_messages_recipient', ['recipient'], unique=False)
         batch_op.create_index('ix_messages_variant', ['variant'], unique=False, sqlite_where=sa.text('variant IS NOT NULL'), postgresql_where=sa.text('variant IS NOT NULL'))
 
     # ### end Alembic commands ###
