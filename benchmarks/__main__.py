@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 
-AREAS = ("ingest", "scoring", "orchestration")
+AREAS = ("ingest", "scoring", "mail", "orchestration")
 
 
 def main() -> int:

@@ -103,7 +103,9 @@ class Postfix:
 
     @property
     def log(self) -> str:
-        return (self.root / "mail.log").read_text()
+        """What its daemons say."""
+        file = self.root / "mail.log"
+        return file.read_text() if file.exists() else ""
 
     @property
     def pid(self) -> int:
@@ -116,12 +118,16 @@ class Postfix:
             return sum(1 for _ in os.scandir(self.maildir / "new"))
         return 0
 
-    def mails(self, count: int, seconds: float = 30) -> list[EmailMessage]:
-        """Wait until at least `count` mails are in the Maildir; all of them, parsed. AssertionError if they are not."""
+    def wait(self, count: int, seconds: float = 30) -> None:
+        """Until at least `count` mails are in the Maildir. AssertionError if they are not."""
         until = time.monotonic() + seconds
         while self.arrived() < count:
             assert time.monotonic() < until, f"{self.arrived()} of {count} mails arrived:\n{self.log[-3000:]}"
             time.sleep(0.02)
+
+    def mails(self, count: int, seconds: float = 30) -> list[EmailMessage]:
+        """Wait until at least `count` mails are in the Maildir; all of them, parsed. AssertionError if they are not."""
+        self.wait(count, seconds)
         return [message_from_bytes(file.read_bytes(), policy=SMTP) for file in (self.maildir / "new").iterdir()]
 
 

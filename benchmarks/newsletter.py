@@ -1,0 +1,103 @@
+"""A workspace whose outbox is full of one e-mail of 23 kB, made as nurture makes it: leads, enrolments, a due step.
+
+Decides what is sent and to whom; benchmarks.mail measures the sending. The e-mail has what a real newsletter has:
+tables, inline styles, links, letters beyond ASCII, and the name and company of its reader.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks import world
+from models.queries import enrolments, staging, versions
+from models.queries.enrolments import NewEnrolment
+from models.rules.instants import DAY, Micros
+from models.tables import Lead
+from models.workspace import Workspace
+from tasks.nurture import nurture
+
+SEQUENCE = """
+name: letters
+version: 1
+enrol: {stages: [lead]}
+consent: {marketing_consent: {not: ['no', 'false', 'denied']}}
+steps:
+  - send: newsletter
+"""
+ARTICLES = 20
+_STYLE = "font:16px/25px -apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#2b3640"
+_HTML = (
+    '{% extends "layout.html.j2" %}{% block preheader %}What {{ account.name }} can read this week{% endblock %}\n'
+    "{% block content %}<h1>Good morning, {{ lead.first_name }}</h1>\n"
+    "{% for article in range(1, ARTICLES + 1) %}\n"
+    '<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"><tr>\n'
+    f'<td style="padding:0 0 18px;{_STYLE}">\n'
+    '<a href="{{ "https://www.example.com/articles/" ~ article ~ "?for=" ~ lead.job_title | urlencode }}"\n'
+    f'   style="color:#0b5f5a;font-weight:600;text-decoration:none">No. {{{{ article }}}} — Why a café’s naïve list\n'
+    "   of {{ lead.country }} grew old</a><br>\n"
+    "{{ lead.first_name }}, a list that nobody tends loses a quarter of its addresses in a year: people change their\n"
+    "work, companies their names. What helps is dull: ask seldom, write down what was said, let go in time. Here is\n"
+    "how {{ account.name }} could begin on a Monday morning, with what it has, and be done before lunch.\n"
+    "</td></tr></table>\n"
+    "{% endfor %}{% endblock %}\n"
+)
+_TEXT = (
+    '{% extends "layout.txt.j2" %}{% block content %}Good morning, {{ lead.first_name }}\n\n'
+    "{% for article in range(1, ARTICLES + 1) %}\n"
+    "No. {{ article }} — Why a café’s naïve list of {{ lead.country }} grew old\n"
+    "A list that nobody tends loses a quarter of its addresses in a year.\n"
+    "https://www.example.com/articles/{{ article }}\n\n"
+    "{% endfor %}{% endblock %}\n"
+)
+EMAIL = {
+    "subject.txt.j2": "{{ lead.first_name }}, what {{ account.name }} can read this week\n",
+    "body.html.j2": _HTML.replace("ARTICLES", str(ARTICLES)),
+    "body.txt.j2": _TEXT.replace("ARTICLES", str(ARTICLES)),
+}
+
+
+def make(folder: Path, database_url: str, leads: int, smtp: dict[str, Any]) -> Workspace:
+    """The workspace with its leads; the outbox is empty."""
+    for name, content in {f"emails/newsletter/{part}": text for part, text in EMAIL.items()}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    (folder / "sequences").mkdir()
+    (folder / "sequences" / "letters.yaml").write_text(SEQUENCE)
+    (folder / "scoring.yaml").write_bytes(orjson.dumps(world.model()))
+    sender = {"name": "Warmline", "email": "hello@warmline.example", "postal_address": "1 Example Street, Springfield"}
+    given = {"database_url": database_url, "base_url": "https://go.example.com", "smtp": smtp, "sender": sender}
+    (folder / "warmline.yaml").write_bytes(orjson.dumps(given))
+    opened = Workspace.open(folder)
+    account = (
+        "INSERT INTO accounts (id, key, name, attributes, created_at, recorded_at) VALUES"
+        " (1, 'northwind', 'Northwind', '{}', 0, 0)"
+    )
+    names = ("id", "account_id", "email", "stage", "stage_at", "attributes", "created_at", "recorded_at")
+    rows = [
+        (i, 1, f"ana.lovelace{i}@company{i % 997}.example", "lead", at, _with_name(data), at, at)
+        for i, _, data, at in world.leads(leads)
+    ]
+    with opened.database.write() as connection:
+        connection.exec_driver_sql(account)
+        staging.insert(connection, Lead, names, rows)
+    return opened
+
+
+def _with_name(data: str) -> str:
+    return orjson.dumps({**orjson.loads(data), "first_name": "Zoë"}).decode()
+
+
+def fill(opened: Workspace, leads: int, entry: int, now: Micros) -> None:
+    """Put one message per lead into the outbox, through enrolments (the `entry`-th of each) and the step of nurture."""
+    sequence = opened.sequences["letters"]
+    with opened.database.write() as connection:
+        given = ("sequence", sequence.name, sequence.digest(), sequence.content())
+        version = versions.activate(connection, *given, now - DAY)
+        rows = [NewEnrolment(lead, sequence.name, entry, version) for lead in range(1, leads + 1)]
+        enrolments.begin(connection, rows, now)
+    counts = nurture(opened, now)
+    if counts["intended"] != leads:
+        raise AssertionError(f"{counts['intended']} messages for {leads} leads")
