@@ -295,7 +295,7 @@ class _Run:
             self._settle(Settlement(message.id, MessageState.SENT, reply=_cut(outcome.reply), sent_at=sent_at))
         elif outcome is None or isinstance(outcome, Withdrawn):
             self._give_back(message)
-        elif isinstance(outcome, InDoubt) and message.kind is MessageKind.NURTURE:
+        elif isinstance(outcome, InDoubt) and message.kind.is_sent_at_most_once:
             reason = f"after the final dot: {_cut(outcome.reason)}; it may have arrived"
             self._settle(Settlement(message.id, MessageState.UNKNOWN, reason))
         elif isinstance(outcome, Refused) and _refuses_us(outcome):

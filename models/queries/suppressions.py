@@ -1,7 +1,8 @@
 """Addresses that get no more mail, kept as keyed hashes: in by `suppress`, out by `reasons`.
 
-Decides what covers what: scope `nurture` holds nurture mail, scope `all` everything. Never holds an address itself, so
-that the wish outlives the erasure of the person. Asked when a message is made and again when it is sent.
+Decides what covers what: scope `nurture` holds all mail to leads, scope `all` alerts to our own people too. Never
+holds an address itself, so that the wish outlives the erasure of the person. Asked when a message is made and
+again when it is sent.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from models.rules.outbox import MessageKind
 from models.rules.tokens import suppression_digest
 
 Scope = Literal["nurture", "all"]
+OWN_WISH = "unsubscribed"
+"""How the reason of a suppression begins that the person asked for and may take back."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ _SUPPRESS = text(
     WHERE excluded.scope = 'all' AND suppressions.scope <> 'all'
     """
 )
+_LIFT = text(f"DELETE FROM suppressions WHERE digest = :digest AND scope = 'nurture' AND reason LIKE '{OWN_WISH}%'")
 _FIND = text("SELECT digest, scope, reason FROM suppressions WHERE digest IN :digests").bindparams(
     bindparam("digests", expanding=True)
 )
@@ -49,6 +53,14 @@ def suppress(connection: Connection, rows: Sequence[NewSuppression]) -> int:
     return connection.execute(_SUPPRESS, given).rowcount
 
 
+def lift(connection: Connection, digest: bytes) -> bool:
+    """Take away a suppression that the person asked for (OWN_WISH), now that it asks for mail again; True if one went.
+
+    What a bounce, a complaint or a person of ours has said stays, whatever is wished.
+    """
+    return connection.execute(_LIFT, {"digest": digest}).rowcount > 0
+
+
 def reasons(connection: Connection, secret: bytes, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Of the pairs (address, message kind) those that must get nothing, with the reason."""
     digests = {address: suppression_digest(secret, address) for address, _ in wanted}
@@ -60,6 +72,6 @@ def reasons(connection: Connection, secret: bytes, wanted: Collection[tuple[str,
     held = {}
     for address, kind in wanted:
         scope, reason = found.get(digests[address], (None, None))
-        if reason is not None and (scope == "all" or kind == MessageKind.NURTURE):
+        if reason is not None and (scope == "all" or kind != MessageKind.ALERT):
             held[address, kind] = reason
     return held

@@ -50,10 +50,20 @@ class MessageState(StrEnum):
 
 
 class MessageKind(StrEnum):
-    """What happens in doubt: nurture is sent at most once; an alert to a salesperson at least once, same Message-ID."""
+    """What happens in doubt, and what may hold it.
+
+    Nurture is sent at most once; an alert to a salesperson at least once, under the same Message-ID. A transactional
+    message answers what the recipient just asked for (the confirmation of a sign-up): at most once, held by any
+    suppression, but not for want of consent, nor by frequency caps and quiet hours.
+    """
 
     NURTURE = "nurture"
     ALERT = "alert"
+    TRANSACTIONAL = "transactional"
+
+    @property
+    def is_sent_at_most_once(self) -> bool:
+        return self is not MessageKind.ALERT
 
 
 @dataclass(frozen=True)
@@ -123,10 +133,10 @@ class SendFacts:
 
 
 def hold_reason(facts: SendFacts) -> str | None:
-    """Why the message must not go out now, or None. Alerts go to our own people and are held only by a suppression."""
+    """Why the message must not go out now, or None. Alerts and transactional mail are held by suppressions."""
     if facts.suppressed is not None:
         return f"suppressed: {facts.suppressed}"
-    if facts.kind == MessageKind.ALERT:
+    if facts.kind != MessageKind.NURTURE:
         return None
     if facts.stage == "disqualified":
         return "the lead is disqualified"
