@@ -8,6 +8,7 @@ is in files of its own: models.workspace.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,8 +27,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.documents import ConfigurationError, Document, Location, Problem, shown
+from models.rules.consent import ConsentRules
 from models.rules.machine import MachineRules
 from models.rules.mail import Refused, address
+from models.rules.pacing import Sending
 from models.rules.verp import LONGEST_MAILBOX
 
 PREFIX = "WARMLINE_"
@@ -146,6 +149,31 @@ class Mailbox(_Part):
         return self
 
 
+_LABELS = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+def _dns_name(text: str) -> str:
+    if not _LABELS.fullmatch(text) or len(text) > 253:
+        raise ValueError(f"found {shown(text)}; allowed: small letters, digits, `-` and `.`, as in the DNS")
+    return text
+
+
+DnsName = Annotated[str, AfterValidator(_dns_name)]
+
+
+class Dkim(_Part):
+    """A key that signs the mail. Its public half stands in the DNS at `selector`._domainkey.`domain`."""
+
+    selector: DnsName
+    domain: DnsName | None = None
+    """None: the domain of `sender.email`."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that the private key comes from, or whose name with _FILE names its file."""
+        return f"{PREFIX}DKIM_KEY_{re.sub('[.-]', '_', self.selector).upper()}"
+
+
 class Prefect(_Part):
     """Where `warmline serve` puts its Prefect server."""
 
@@ -174,11 +202,14 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = None
     smtp: Smtp = Smtp()
     sender: Sender = Sender()
+    dkim: list[Dkim] = []
     bounces: Bounces = Bounces()
     mailbox: Mailbox = Mailbox()
     prefect: Prefect = Prefect()
     web: Web = Web()
     machine: MachineRules = MachineRules()
+    consent: ConsentRules = ConsentRules()
+    sending: Sending = Sending()
     schedules: dict[str, str] = {}
 
     @classmethod
@@ -251,6 +282,11 @@ def _put(data: dict[str, Any], place: Location, value: str | None) -> None:
     for part in place[:-1]:
         data = data.setdefault(str(part), {})
     data[str(place[-1])] = value
+
+
+def secret_variable(variable: str) -> str | None:
+    """The secret in the environment variable, or in the file that the same name with _FILE names; None without."""
+    return os.environ.get(variable) or _secret_from_file(f"{variable}_FILE")
 
 
 def _secret_from_file(variable: str) -> str | None:

@@ -11,20 +11,23 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from models.documents import ConfigurationError, Document, Location, Problem, did_you_mean, read_beside
 from models.errors import UsageError
-from models.settings import Settings, load_settings
+from models.settings import Settings, load_settings, secret_variable
 
 if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay for these imports
     from models.database import Database
     from models.rules.assignment import Team
+    from models.rules.experiments import Experiment
+    from models.rules.dkim import Key
     from models.rules.lifecycle import Lifecycle
     from models.rules.mail import MessageIds
     from models.rules.mapping import Mapping as ColumnMapping
+    from models.rules.pacing import Pacing
     from models.rules.scoring import ScoringModel
     from models.rules.scoring.model import Subject
     from models.rules.sequences import Sequence
@@ -157,6 +160,31 @@ class Workspace:
         return Team.load(self.document(TEAM_FILE), self.read_text)
 
     @cached_property
+    def pacing(self) -> Pacing:
+        """When nurture mail goes to whom: the block `sending` of warmline.yaml with the lists of holidays it names."""
+        from models.rules.holidays import Holidays, read_list
+        from models.rules.pacing import Pacing
+
+        sending = self.settings.sending
+        days, problems = Holidays(), list[Problem]()
+        for relative in sending.lists:
+            try:
+                listed, mistakes = read_list(self.read_text(relative))
+            except OSError as error:
+                place = ("sending", "holidays", sending.holidays.index(relative))
+                problems.append(self.document(SETTINGS_FILE).problem(place, f"found {relative!r}: {error}"))
+                continue
+            days |= listed
+            problems += [Problem(relative, line, "", message) for line, message in mistakes]
+        times = sending.times(days)
+        if not problems and (why := times.never_opens()):
+            why = f"no mail would ever go out: {why}"
+            problems.append(self.document(SETTINGS_FILE).problem(("sending", "holidays"), why))
+        if problems:
+            raise ConfigurationError(problems)
+        return Pacing(times, tuple(sending.caps), self.zone)
+
+    @cached_property
     def sequences(self) -> dict[str, Sequence]:
         """Name → sequence, from every sequences/*.yaml in the order of their names; may be empty."""
         found, problems = {}, []
@@ -170,6 +198,11 @@ class Workspace:
         if problems:
             raise ConfigurationError(problems)
         return found
+
+    @cached_property
+    def experiments(self) -> dict[str, Experiment]:
+        """Name → experiment, of all sequences."""
+        return {test.name: test for one in self.sequences.values() for _, test in one.experiments}
 
     def sequence_files(self) -> list[str]:
         """The files of sequences/, relative to the workspace, sorted."""
@@ -218,9 +251,11 @@ class Workspace:
             lambda: self.models,
             lambda: self.lifecycle,
             lambda: self.team,
+            lambda: self.pacing,
             lambda: self.sequences,
             self._check_mappings,
             lambda: self.secret_key,
+            lambda: self.dkim_keys,
         )
         problems: list[Problem] = []
         for load in parts:
@@ -231,7 +266,15 @@ class Workspace:
         return problems + list(self._contradictions())
 
     def _contradictions(self) -> Iterator[Problem]:
-        from models.rules.agreement import enrolment_mistakes, invitation_mistakes, lifecycle_mistakes, team_mistakes
+        from models.rules.agreement import (
+            enrolment_mistakes,
+            experiment_mistakes,
+            invitation_mistakes,
+            lifecycle_mistakes,
+            step_mistakes,
+            team_mistakes,
+            topic_mistakes,
+        )
 
         def of_sequence(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
             return lambda: enrolment_mistakes(self._sequence(file), self.models)
@@ -239,16 +282,33 @@ class Workspace:
         def invited(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
             return lambda: invitation_mistakes(self._sequence(file), self.team)
 
+        def steps(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
+            names = [PurePosixPath(one).stem for one in self.sequence_files()]
+            return lambda: step_mistakes(self._sequence(file), names, self._sound_team(), self.models.values())
+
+        def consented(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
+            return lambda: topic_mistakes(self._sequence(file), self.settings.consent)
+
+        def compared(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
+            before = [one for one in self.sequence_files() if one < file]
+            return lambda: experiment_mistakes(self._sequence(file), [self._sequence(one) for one in before])
+
+        checks = (of_sequence, invited, steps, consented, compared)
         pairs: list[tuple[str, Callable[[], Iterable[tuple[Location, str]]]]] = [
             (LIFECYCLE_FILE, lambda: lifecycle_mistakes(self.lifecycle, self.models)),
             (TEAM_FILE, lambda: team_mistakes(self.team, self.scoring)),
-            *((file, compare(file)) for file in self.sequence_files() for compare in (of_sequence, invited)),
+            *((file, compare(file)) for file in self.sequence_files() for compare in checks),
         ]
         for file, compare in pairs:
             with contextlib.suppress(ConfigurationError):  # what is wrong with one of them was told before
                 mistakes = list(compare())
                 document = self.document(file)
                 yield from (document.problem(place, message) for place, message in mistakes)
+
+    def _sound_team(self) -> Team | None:
+        with contextlib.suppress(ConfigurationError):
+            return self.team
+        return None
 
     def doubts(self) -> list[Problem]:
         """What the files may say but hardly mean, each with its line. For a programme without mistakes."""
@@ -286,6 +346,37 @@ class Workspace:
         except OSError as error:
             message = f"cannot be read or made: {error.strerror}; or set WARMLINE_SECRET_KEY"
             raise ConfigurationError([Problem(SECRET_KEY_FILE, None, "", message)]) from error
+
+    @cached_property
+    def dkim_keys(self) -> list[Key]:
+        """The keys of the block `dkim` that sign the mail; ConfigurationError with every key that cannot."""
+        from models.rules.dkim import read_key
+        from models.rules.mail import Refused, idna_domain
+
+        sender = idna_domain(self.settings.sender.email.rpartition("@")[2]) or ""
+        found: list[Key] = []
+        problems: list[Problem] = []
+        for number, given in enumerate(self.settings.dkim):
+            domain = given.domain or sender
+            if not f".{sender}".endswith(f".{domain}"):
+                why = f"found {domain!r}; allowed: {sender!r}, the domain of sender.email, or one that it belongs to"
+                problems.append(self.document(SETTINGS_FILE).problem(("dkim", number, "domain"), why))
+            if given.selector in {key.selector for key in found}:
+                why = f"found {given.selector!r} again; each key has a selector of its own"
+                problems.append(self.document(SETTINGS_FILE).problem(("dkim", number, "selector"), why))
+            pem = secret_variable(given.variable)
+            if pem is None:
+                why = f"not set, nor {given.variable}_FILE: the private key of `dkim` selector {given.selector!r}"
+                problems.append(Problem(given.variable, None, "", why))
+                continue
+            key = read_key(domain, given.selector, pem)
+            if isinstance(key, Refused):
+                problems.append(Problem(given.variable, None, "", key.reason))
+            else:
+                found.append(key)
+        if problems:
+            raise ConfigurationError(problems)
+        return found
 
     @property
     def message_ids(self) -> MessageIds:

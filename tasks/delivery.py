@@ -12,6 +12,7 @@ from pathlib import Path
 from prefect import task
 
 from models.queries.clearance import Terms
+from models.rules.dkim import Signer
 from models.workspace import Workspace
 from tasks.composition import Composer
 from tasks.processes import owner_name, surely_dead
@@ -30,7 +31,8 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[st
     """
     opened = Workspace.open(Path(workspace))
     settings = opened.settings
-    composer = Composer(Templates(opened.emails), settings.sender, settings.base_url, opened.secret_key)
+    signer = Signer(opened.dkim_keys)
+    composer = Composer(Templates(opened.emails), settings.sender, settings.base_url, opened.secret_key, signer)
     delivery = Delivery(
         database=opened.database,
         composer=composer,
@@ -40,7 +42,7 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[st
         clock=wall_clock,
         random=random.random,
         limit=limit,
-        terms=Terms(opened.secret_key, opened.scoring.name if opened.model_files() else None),
+        terms=Terms(opened.secret_key, opened.scoring.name if opened.model_files() else None, opened.pacing),
         dead=surely_dead,
     )
     try:

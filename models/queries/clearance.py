@@ -1,7 +1,7 @@
 """May these messages go out now? What is true at the moment of sending, asked for a leased group in a few statements.
 
-Decides nothing itself: each check asks a rule and answers Hold (never) or PutOff (later) for those that must not go; the
-others go. models.queries.messages.lease calls it in the transaction that leases, and moves the rows.
+Decides nothing itself: each check asks a rule and answers Hold (never) or PutOff (later) for those that must not go;
+the others go. models.queries.messages.lease calls it in the transaction that leases, and moves the rows.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, text
 
-from models.queries import permissions, suppressions
+from models.queries import pacing, permissions, suppressions
+from models.rules.consent import ConsentRules
 from models.rules.outbox import Hold, MessageKind, PutOff, SendFacts, Verdict, hold_reason, weightier
+from models.rules.pacing import Pacing
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Terms:
     """The key of the suppression list's hashes."""
     model: str | None = None
     """Whose exclusions bar a lead: that of scoring.yaml; None where there is only one."""
+    consent: ConsentRules = ConsentRules()
+    """What must have been said before nurture mail may go out."""
+    pacing: Pacing | None = None
+    """When nurture mail goes to leads, and how much of it; None: at any time."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def _held(connection: Connection, candidates: Sequence[Candidate], terms: Terms,
     ids = [one.id for one in candidates]
     facts = {row[0]: row[1:] for row in connection.execute(_FACTS, {"ids": ids, "model": terms.model})}
     suppressed = suppressions.reasons(connection, terms.secret, {(one.recipient, one.kind) for one in candidates})
-    left = permissions.refusals(connection, ids, now)
+    left = permissions.refusals(connection, ids, now, terms.model)
     held: dict[int, Verdict] = {}
     for one in candidates:
         known = SendFacts(one.kind, suppressed.get((one.recipient, one.kind)), left.get(one.id, ""), *facts[one.id])
@@ -82,4 +88,25 @@ def _held(connection: Connection, candidates: Sequence[Candidate], terms: Terms,
     return held
 
 
-CHECKS: tuple[Check, ...] = (_held,)
+def _unconsented(
+    connection: Connection, candidates: Sequence[Candidate], terms: Terms, now: int
+) -> Mapping[int, Verdict]:
+    """Nurture mail about a topic without consent; a confirmation mail that nobody waits for any more."""
+    asked = [one for one in candidates if one.kind is not MessageKind.ALERT]
+    nurture = {one.id: one.recipient for one in asked if one.kind is MessageKind.NURTURE}
+    others = {one.id: one.recipient for one in asked if one.kind is MessageKind.TRANSACTIONAL}
+    found = permissions.unconsented(connection, nurture, terms.secret, terms.consent, now)
+    found |= permissions.unasked(connection, others, terms.secret, terms.consent, now)
+    return {message: Hold(reason) for message, reason in found.items()}
+
+
+def _too_soon(connection: Connection, candidates: Sequence[Candidate], terms: Terms, now: int) -> Mapping[int, Verdict]:
+    """Outside the sending times on the lead's clock, or beyond a cap: nurture mail alone waits for these."""
+    if terms.pacing is None:
+        return {}
+    return pacing.put_offs(
+        connection, [one.id for one in candidates if one.kind is MessageKind.NURTURE], terms.pacing, now
+    )
+
+
+CHECKS: tuple[Check, ...] = (_held, _unconsented, _too_soon)

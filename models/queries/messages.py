@@ -137,7 +137,8 @@ _LEASE = """
         SELECT id FROM messages WHERE state = 'queued' AND kind = :kind AND next_attempt_at <= :now
         ORDER BY next_attempt_at, id LIMIT :count {lock}
     )
-    UPDATE messages SET state = 'leased', lease_owner = :owner, lease_until = :until, attempts = attempts + 1
+    UPDATE messages SET state = 'leased', lease_owner = :owner, lease_until = :until, attempts = attempts + 1,
+                        attempted_at = :now
     WHERE id IN (SELECT id FROM ready)
     RETURNING id, idempotency_key, kind, lead_id, recipient, template, payload, message_id, attempts, lease_until,
               next_attempt_at
@@ -174,7 +175,7 @@ def lease(connection: Connection, *, owner: str, now: int, until: int, count: in
     """
     rows: list[Row[Any]] = []
     statement = _locking(connection, _LEASE)
-    for kind in (MessageKind.ALERT, MessageKind.NURTURE):
+    for kind in (MessageKind.ALERT, MessageKind.TRANSACTIONAL, MessageKind.NURTURE):
         if len(rows) < count:
             given = {"kind": kind.value, "now": now, "count": count - len(rows), "owner": owner, "until": until}
             rows += sorted(connection.execute(statement, given), key=lambda row: (row.next_attempt_at, row.id))
@@ -238,7 +239,7 @@ def reap(connection: Connection, *, clock: int, dead: Sequence[str] = (), attemp
         )
         return connection.execute(statement, given).rowcount
 
-    unknown = moved(f"state = 'unknown', reason = '{_SENDER_DIED}'", "state = 'sending' AND kind = 'nurture'")
+    unknown = moved(f"state = 'unknown', reason = '{_SENDER_DIED}'", "state = 'sending' AND kind <> 'alert'")
     failed = moved(
         f"state = 'failed', reason = '{_GIVEN_UP}', lease_owner = NULL, lease_until = NULL",
         "state IN ('leased', 'sending') AND attempts >= :attempts",

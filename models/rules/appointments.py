@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict, get_args
+from typing import Annotated, Any, NamedTuple, TypedDict
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -20,10 +20,9 @@ from models.documents import shown
 from models.rules.durations import Duration
 from models.rules.instants import DAY, HOUR, MINUTE, Micros, instant, micros
 from models.rules.scoring.fields import Names
+from models.rules.sending_times import DAYS, Weekday
 from models.rules.timestamps import read_instant
 
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Weekday, ...] = get_args(Weekday)
 FARTHEST = 60
 """Days that are looked through for a free time; a rep without one gets no appointment."""
 LATEST_WISH = 366 * DAY

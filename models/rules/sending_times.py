@@ -11,16 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from models.documents import shown
-from models.rules.appointments import DAYS, Weekday
 from models.rules.holidays import Holidays
 from models.rules.instants import MINUTE, Micros, instant, micros
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Weekday, ...] = get_args(Weekday)
+"""In the order of `date.weekday()`."""
 MINUTES = 24 * 60
 """Of a day on the clock."""
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")

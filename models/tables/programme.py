@@ -24,7 +24,8 @@ class StageChange(SQLModel, table=True):
 
 
 class Enrolment(SQLModel, table=True):
-    """A lead's way through a nurture sequence. state: active | finished | exited | held."""
+    """A lead's way through a nurture sequence. state: active | finished | exited | held; entry 0 is `passed_over`:
+    the lead qualified before the sequence was there."""
 
     __tablename__ = "enrolments"
     __table_args__ = (
@@ -50,7 +51,8 @@ class Enrolment(SQLModel, table=True):
     entry: int = columns.number(1)  # 1 for the first time, 2 after re-entry …
     version_id: int = columns.reference("programme_versions.id")
     state: str = columns.text(default="active")
-    step: int = columns.number(0)  # index of the next step to do
+    step: int = columns.number(0)  # index of the next step to do, in the line of its version
+    rounds: str = columns.text(default="{}")  # JSON object: how often it went each way that `at_most` limits
     due_at: int | None = columns.optional_at()
     entered_at: int = columns.at()
     ended_at: int | None = columns.optional_at()
@@ -111,6 +113,7 @@ class Message(SQLModel, table=True):
             postgresql_where=text("state IN ('leased', 'sending')"),
         ),
         Index("ix_messages_lead", "lead_id"),
+        Index("ix_messages_recipient", "recipient"),
         Index(
             "ix_messages_variant",
             "variant",
@@ -134,6 +137,7 @@ class Message(SQLModel, table=True):
     created_at: int = columns.at()
     next_attempt_at: int = columns.at()
     attempts: int = columns.number(0)
+    attempted_at: int | None = columns.optional_at()  # when it was last taken to be sent, in programme time
     lease_owner: str | None = columns.optional_text()
     lease_until: int | None = columns.optional_at()
     sent_at: int | None = columns.optional_at()

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.rules.appointments import DAYS
 from models.rules.holidays import Holidays, holiday, read_list
 from models.rules.instants import MINUTE, Micros, instant, micros
-from models.rules.sending_times import QuietHours, SendingTimes, Window, clock_text, next_clock_time
+from models.rules.sending_times import DAYS, QuietHours, SendingTimes, Window, clock_text, next_clock_time
 
 pytestmark = pytest.mark.feature("N3")
 BERLIN = ZoneInfo("Europe/Berlin")
