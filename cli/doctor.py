@@ -24,7 +24,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         if as_json:
             _print_json({"problems": [{"file": p.file, "line": p.line, "message": str(p)} for p in problems]})
         raise ConfigurationError(problems)
-    warnings = [*(str(doubt) for doubt in workspace.doubts()), *_choosy(workspace), *_never_read(workspace)]
+    doubts = [str(doubt) for doubt in workspace.doubts()]
+    warnings = [*doubts, *_choosy(workspace), *_never_read(workspace), *_weakly_signed(workspace)]
     database = workspace.database.shown_url
     if as_json:
         _print_json({"problems": [], "warnings": warnings, "database": database})
@@ -74,13 +75,20 @@ def _choosy(workspace: Workspace) -> list[str]:
     facts = least_known({"name": sender.name, "email": sender.email, "postal_address": sender.postal_address})
     made = Templates(workspace.emails)
     uninvited = {name: fact for name, fact in facts.items() if name != "appointment"}
-    steps = [step for one in workspace.sequences.values() for step in one.steps if step.send]
-    sent = sorted({(str(step.send), step.invite) for step in steps})
+    steps = [node.step for one in workspace.sequences.values() for node in one.nodes]
+    sent = sorted({(folder, step.invite) for step in steps for folder in step.folders})
     rendered = [made.render(folder, facts if invites else uninvited) for folder, invites in sent]
     failed = [done for done in rendered if isinstance(done, Unrenderable)]
     return [
         f"{done.reason}: leads without it do not get this mail; ask first, {{% if … is defined %}}" for done in failed
     ]
+
+
+def _weakly_signed(workspace: Workspace) -> list[str]:
+    weak = [f"dkim: selector {key.selector!r} is {key.doubt}" for key in workspace.dkim_keys if key.doubt]
+    if not workspace.dkim_keys and not workspace.settings.smtp.is_loopback:
+        weak.append("dkim: no key, so mail leaves unsigned unless the relay signs it; large receivers ask for DKIM")
+    return weak
 
 
 def _never_read(workspace: Workspace) -> list[str]:

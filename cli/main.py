@@ -14,10 +14,12 @@ from typing import Annotated
 import typer
 
 from cli import (
+    bounces,
     coverage,
     decay,
     demo,
     deploy,
+    dkim_record,
     doctor,
     explain,
     ingest,
@@ -75,6 +77,8 @@ app.command()(deploy.deploy)
 app.command()(messages.messages)
 app.command()(messages.suppress)
 app.command()(sink.sink)
+app.command("dkim-record")(dkim_record.dkim_record)
+app.add_typer(bounces.bounces, name="bounces")
 app.command("what-if")(what_if.what_if)
 
 

@@ -22,8 +22,8 @@ from models.settings import Settings, load_settings, secret_variable
 if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay for these imports
     from models.database import Database
     from models.rules.assignment import Team
-    from models.rules.experiments import Experiment
     from models.rules.dkim import Key
+    from models.rules.experiments import Experiment
     from models.rules.lifecycle import Lifecycle
     from models.rules.mail import MessageIds
     from models.rules.mapping import Mapping as ColumnMapping

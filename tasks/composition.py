@@ -7,11 +7,9 @@ break a signature). A refused header, an unusable address, a template's mistake 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from email.header import Header
+from dataclasses import dataclass, field
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +18,8 @@ import orjson
 from markupsafe import escape
 
 from models.queries.messages import Leased
+from models.rules.dkim import Signer
+from models.rules.encodings import encoded_words, quoted_printable
 from models.rules.instants import instant
 from models.rules.invitations import Guest, icalendar
 from models.rules.mail import Address, Refused, address, header_refusal
@@ -48,6 +48,7 @@ class Composer:
     sender: Sender
     base_url: str | None
     secret: bytes
+    signer: Signer = field(default_factory=lambda: Signer(()))
 
     def compose(self, message: Leased, now: int) -> Letter | Unrenderable:
         """`now`: programme time, for the Date header."""
@@ -62,7 +63,7 @@ class Composer:
         if isinstance(rendered, Unrenderable):
             return rendered
         if message.kind is MessageKind.NURTURE and (missing := _without_way_out(rendered, unsubscribe)):
-            return Unrenderable(f"emails/{message.template}/{missing}")
+            return Unrenderable(f"emails/{message.template}: {missing}")
         headers = self._headers(message, sender, recipient, rendered.subject, unsubscribe, now)
         for name, value in [*headers.items(), ("From", self.sender.name)]:
             if refused := header_refusal(name, value):
@@ -72,7 +73,8 @@ class Composer:
         if invited is not None and message.kind is MessageKind.NURTURE and invited["starts_at"] <= now:
             return Unrenderable("the appointment that it invites to has begun")
         calendar = None if invited is None else icalendar(invited, Guest(name=self.sender.name, email=sender.text))
-        return Letter(sender, recipient, write(headers, self.sender.name, rendered, boundary, calendar))
+        content = write(headers, self.sender.name, rendered, boundary, calendar)
+        return Letter(sender, recipient, self.signer.sign(content) + content)
 
     def _facts(self, message: Leased, unsubscribe: _WaysOut) -> Mapping[str, Any]:
         sender = {
@@ -124,9 +126,9 @@ class _WaysOut:
 
 def _without_way_out(rendered: Rendered, ways: _WaysOut) -> str | None:
     if str(escape(ways.shown)) not in rendered.html:
-        return "body.html.j2: shows no unsubscribe_url; extend layout.html.j2 or place it yourself"
+        return "the HTML shows no unsubscribe_url; extend layout.mjml.j2 or layout.html.j2, or place it yourself"
     if ways.shown not in rendered.text:
-        return "body.txt.j2: shows no unsubscribe_url; extend layout.txt.j2 or place it yourself"
+        return "the text shows no unsubscribe_url; extend layout.txt.j2 or place it yourself"
     return None
 
 
@@ -147,7 +149,7 @@ def write(
         if name == "From" and sender_name:
             value = f"{_phrase(sender_name)} <{value}>"
         elif name == "Subject" and not value.isascii():
-            value = _encoded_words(value, name)
+            value = encoded_words(value, len(name) + 2)
         lines.append(f"{name}: {value}\r\n")
     lines.append("MIME-Version: 1.0\r\n")
     begin = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
@@ -178,18 +180,11 @@ def _part(subtype: str, body: str, boundary: str) -> bytes:
         f'--{boundary}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
         "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
     )
-    # A lone CR is no line break in a mail, and a body that ends without one would run into the boundary.
-    text = body.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
-    encoded = binascii.b2a_qp(text.encode("utf-8", "replace"), istext=True)
-    return head.encode() + encoded.replace(b"\n", b"\r\n") + b"\r\n"
+    return head.encode() + quoted_printable(body)
 
 
 def _phrase(name: str) -> str:
     """A display name: plain atoms, else a quoted string, else encoded words (RFC 5322 3.2.5, RFC 2047 5)."""
     if not name.isascii():
-        return _encoded_words(name, "From")
+        return encoded_words(name, len("From: "))
     return name if _ATOMS.fullmatch(name) else '"' + re.sub(r'([\\"])', r"\\\1", name) + '"'
-
-
-def _encoded_words(text: str, header: str) -> str:
-    return Header(text, "utf-8", header_name=header).encode(maxlinelen=75, linesep="\r\n")

@@ -42,7 +42,9 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[st
         clock=wall_clock,
         random=random.random,
         limit=limit,
-        terms=Terms(opened.secret_key, opened.scoring.name if opened.model_files() else None, opened.pacing),
+        terms=Terms(
+            opened.secret_key, opened.scoring.name if opened.model_files() else None, opened.pacing, settings.consent
+        ),
         dead=surely_dead,
     )
     try:
