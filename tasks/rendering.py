@@ -1,29 +1,40 @@
 """Templates and facts → subject, HTML and text of one message.
 
-Decides which template file is used and what it may see: plain dicts only, in Jinja2's sandbox, with undefined names as
-mistakes. A mistake is a value (`Unrenderable`) that names file and line: it holds this message and no other. Rendered
-text is never rendered again. Next: tasks.composition.
+Decides which files make a mail in a language and compiles each once; a template sees plain dicts only, in a sandbox
+(tasks.sandbox). A mistake is a value (`Unrenderable`) that names file and line: it holds this message and no other.
+Rendered text is never rendered again. Next: tasks.composition.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import jinja2
-from jinja2.sandbox import SandboxedEnvironment
+from lxml.etree import LxmlError
 from markupsafe import Markup, escape
 
 import templates
 from models.documents import Problem
+from models.rules.languages import chain
+from tasks.inlining import inlined
+from tasks.mjml import MjmlError, compiled
+from tasks.plaintext import text_of
+from tasks.sandbox import Sandbox, metered, sandbox
+from tasks.template_sources import Files, Piece, Written
 
-PARTS = ("subject.txt.j2", "body.html.j2", "body.txt.j2")
-LONGEST = {"subject.txt.j2": 900, "body.html.j2": 500_000, "body.txt.j2": 500_000}
-"""Characters. A header line may have 998 octets (RFC 5322 2.1.1); no mail program shows half a megabyte."""
-LONGEST_REPEATED = 100_000
+SUBJECT, TEXT = "subject.txt.j2", "body.txt.j2"
+BODIES = ("body.mjml.j2", "body.html.j2")
+"""What the HTML is made of: the first of these that is there."""
+EACH_HAS = f"{SUBJECT} and {' or '.join(BODIES)}"
+LONGEST_SUBJECT = 900
+"""Characters. A header line may have 998 octets (RFC 5322 2.1.1)."""
+LONGEST_BODY = 500_000
+"""Characters: no mail program shows half a megabyte."""
 LINK_SCHEMES = frozenset({"http", "https", "mailto", "tel"})
 
 
@@ -43,112 +54,204 @@ class Unrenderable:
     reason: str
 
 
-class _Sandbox(SandboxedEnvironment):
-    """Jinja2's sandbox, and no strings or powers of any size: `'a' * 10**9` is a mistake and not a gigabyte."""
+@dataclass(frozen=True)
+class _Part:
+    """A file with all that it extends and includes, compiled."""
 
-    intercepted_binops = frozenset({"*", "**"})
+    file: str
+    template: jinja2.Template
+    written: Written
 
-    def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" or (isinstance(left, int | float) and isinstance(right, int | float)):
-            if operator == "**" and (abs(left) > 1000 or abs(right) > 16):
-                raise jinja2.TemplateRuntimeError(f"{left!r} ** {right!r} is too large")
-        else:
-            sequence, times = (right, left) if isinstance(left, int) else (left, right)
-            if len(sequence) * times > LONGEST_REPEATED:
-                raise jinja2.TemplateRuntimeError(f"a repetition of more than {LONGEST_REPEATED} characters")
-        return super().call_binop(context, operator, left, right)
+
+@dataclass(frozen=True)
+class Mail:
+    """Which files make an e-mail in one language; `text` None: made from the HTML."""
+
+    language: str | None
+    subject: str
+    html: str
+    text: str | None
 
 
 class Templates:
     """The e-mails of a workspace, then the built-in ones; each compiled once. Made once per delivery."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        built_in = Path(templates.__file__).parent
-        loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(folder), jinja2.FileSystemLoader(built_in)])
-        self._html = _environment(loader, autoescape=True)
-        self._text = _environment(loader, autoescape=False)
+    def __init__(self, folder: Path, language: str | None = None) -> None:
+        """`folder`: emails/ of the workspace. `language`: of the workspace, that of files without a suffix."""
+        self.folder, self.language = folder, language
+        self._roots = (folder, Path(templates.__file__).parent)
+        loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(root) for root in self._roots])
+        filters: dict[str, Callable[..., Any]] = {"link": link, "points": points, "one_line": one_line}
+        self._html = sandbox(loader, autoescape=True, filters={**filters, "paragraphs": paragraphs})
+        self._text = sandbox(loader, autoescape=False, filters={**filters, "paragraphs": str})
+        self._texts: dict[str, str | None] = {}
+        self._parts: dict[tuple[str, str | None], _Part | list[Problem]] = {}
+        self._mails: dict[tuple[str, tuple[str | None, ...]], Mail | Problem] = {}
 
-    def render(self, name: str, facts: Mapping[str, Any]) -> Rendered | Unrenderable:
-        """The e-mail `name` (a folder of PARTS) with `facts`, which must be plain JSON values."""
-        done: list[str] = []
-        for part in PARTS:
-            outcome = self._part(f"{name}/{part}", LONGEST[part], facts)
-            if isinstance(outcome, Unrenderable):
-                return outcome
-            done.append(outcome)
-        return Rendered(done[0].strip(), done[1], done[2])
+    def render(self, name: str, facts: Mapping[str, Any], language: object = None) -> Rendered | Unrenderable:
+        """The e-mail `name` with `facts`, which must be plain JSON values, for a reader of `language` (BCP 47).
+
+        All parts are in one language: the best of the chain for which there is a body.
+        """
+        mail = self.mail(name, language)
+        if isinstance(mail, Problem):
+            return Unrenderable(str(mail))
+        spoken = mail.language or self.language or "en"
+        seen = {"language": spoken, **facts}
+        subject = self._rendered(mail.subject, mail.language, LONGEST_SUBJECT, seen)
+        if isinstance(subject, Unrenderable):
+            return subject
+        html = self._rendered(mail.html, mail.language, LONGEST_BODY, seen)
+        if isinstance(html, Unrenderable):
+            return html
+        if mail.text is None:
+            text = self._derived(mail.html, html)
+        else:
+            text = self._rendered(mail.text, mail.language, LONGEST_BODY, seen)
+        return text if isinstance(text, Unrenderable) else Rendered(subject.strip(), html, text)
+
+    def mail(self, name: str, language: object = None) -> Mail | Problem:
+        """The files of the e-mail `name` for a reader of `language`."""
+        wanted = tuple(chain(language, self.language))
+        if (name, wanted) not in self._mails:
+            self._mails[name, wanted] = self._chosen(name, wanted)
+        return self._mails[name, wanted]
+
+    def languages(self, name: str) -> list[str | None]:
+        """The languages that the e-mail has a file of any kind in; None for files without a suffix."""
+        found = set[str | None]()
+        for root in self._roots:
+            found |= {parted[1] for path in (root / name).glob("*.j2") if (parted := parted_name(path.name))}
+        return sorted(found, key=lambda tag: tag or "")
 
     def mistakes(self, name: str) -> list[Problem]:
-        """What is wrong with the e-mail `name` before any facts are known: missing parts and mistakes of syntax."""
-        found = []
-        for part in PARTS:
-            file = f"{name}/{part}"
-            environment = self._html if part.endswith(".html.j2") else self._text
-            try:
-                environment.get_template(file)
-            except (jinja2.TemplateNotFound, jinja2.TemplateSyntaxError) as error:
-                found.append(self._mistake(error, file))
-        return found
+        """What is wrong with the e-mail `name` before any facts are known: missing parts, mistakes of syntax, MJML."""
+        found: dict[str, Problem] = {}
+        for language in self.languages(name) or [None]:
+            mail = self._chosen(name, tuple(chain(language, self.language)))
+            if isinstance(mail, Problem):
+                found[str(mail)] = mail
+                continue
+            for file in (mail.subject, mail.html, mail.text):
+                part = None if file is None else self._part(file, mail.language)
+                if isinstance(part, list):
+                    found.update({str(problem): problem for problem in part})
+        return list(found.values())
 
-    def _mistake(self, error: jinja2.TemplateNotFound | jinja2.TemplateSyntaxError, file: str) -> Problem:
-        shown = self._shown(str(error.name or file))
-        if isinstance(error, jinja2.TemplateNotFound):
-            return Problem(shown, None, "", f"missing; each e-mail has {', '.join(PARTS)}")
-        return Problem(shown, error.lineno, "", str(error.message))
+    def pieces(self, file: str, language: str | None) -> list[Piece]:
+        """A file with all that it extends and includes. Raises jinja2.TemplateError."""
+        environment = self._html if _is_html(file) else self._text
+        return Files(self._read, environment).flat(file, language or self.language)
 
-    def _part(self, file: str, longest: int, facts: Mapping[str, Any]) -> str | Unrenderable:
-        environment = self._html if file.endswith(".html.j2") else self._text
-        try:
-            return _bounded(environment.get_template(file), longest, facts)
-        except (jinja2.TemplateNotFound, jinja2.TemplateSyntaxError) as error:
-            return Unrenderable(str(self._mistake(error, file)))
-        except _TooLongError as error:
-            return Unrenderable(f"{self._shown(file)}: {error}")
-        except Exception as error:  # noqa: BLE001 a template's expressions may raise anything; it holds this message only
-            place, line = _place(error)
-            words = str(error) or type(error).__name__
-            return Unrenderable(f"{self._shown(place or file)}{f':{line}' if line else ''}: {words[:300]}")
+    def exists(self, file: str) -> bool:
+        return self._read(file) is not None
 
-    def _shown(self, file: str) -> str:
+    def shown(self, file: str) -> str:
+        """A template's file as people know it: relative to the workspace."""
         path = Path(file)
-        for root in (self.folder, Path(templates.__file__).parent):
+        for root in self._roots:
             if path.is_absolute() and path.is_relative_to(root):
                 path = path.relative_to(root)
         return f"{self.folder.name}/{path.as_posix()}"
 
+    def _chosen(self, name: str, wanted: tuple[str | None, ...]) -> Mail | Problem:
+        bodies = [
+            (tag, file) for tag in wanted for body in BODIES if self.exists(file := f"{name}/{tagged(body, tag)}")
+        ]
+        if not bodies:
+            return Problem(self.shown(f"{name}/{BODIES[1]}"), None, "", f"missing; each e-mail has {EACH_HAS}")
+        language, html = bodies[0]
+        # A subject in another language is better than no mail; the text part never is in another one.
+        subjects = (f"{name}/{tagged(SUBJECT, tag)}" for tag in (language, *wanted[wanted.index(language) :], *wanted))
+        subject = next((file for file in subjects if self.exists(file)), None)
+        if subject is None:
+            return Problem(self.shown(f"{name}/{SUBJECT}"), None, "", f"missing; each e-mail has {EACH_HAS}")
+        text = f"{name}/{tagged(TEXT, language)}"
+        return Mail(language, subject, html, text if self.exists(text) else None)
 
-class _TooLongError(Exception):
-    """A part that grows beyond its bound."""
+    def _read(self, file: str) -> str | None:
+        if file not in self._texts:
+            try:
+                self._texts[file] = self._html.loader.get_source(self._html, file)[0]  # type: ignore[union-attr]
+            except (jinja2.TemplateNotFound, UnicodeDecodeError):
+                self._texts[file] = None
+        return self._texts[file]
+
+    def _part(self, file: str, language: str | None) -> _Part | list[Problem]:
+        if (file, language) not in self._parts:
+            self._parts[file, language] = self._compiled(file, language)
+        return self._parts[file, language]
+
+    def _compiled(self, file: str, language: str | None) -> _Part | list[Problem]:
+        environment = self._html if _is_html(file) else self._text
+        written: Written | None = None
+        try:
+            pieces = self.pieces(file, language)
+            written = compiled(pieces) if file.endswith(".mjml.j2") else inlined(pieces) if _is_html(file) else None
+            written = written or Written.of(pieces)
+            return _Part(file, _template(environment, written, file), written)
+        except MjmlError as error:
+            return [replace(problem, file=self.shown(problem.file)) for problem in error.problems]
+        except (jinja2.TemplateNotFound, jinja2.TemplateSyntaxError) as error:
+            return [self._mistake(error, file, written)]
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # Python's compiler, given too much
+            return [
+                Problem(self.shown(file), None, "", f"cannot be compiled: {error.args[0] if error.args else error}")
+            ]
+
+    def _mistake(
+        self, error: jinja2.TemplateNotFound | jinja2.TemplateSyntaxError, file: str, written: Written | None = None
+    ) -> Problem:
+        shown = self.shown(str(error.name or file))
+        if isinstance(error, jinja2.TemplateNotFound):
+            return Problem(shown, None, "", f"missing; each e-mail has {EACH_HAS}")
+        line: int | None = error.lineno
+        if written is not None and line is not None and (place := written.place(line)) is not None:
+            shown, line = self.shown(place[0]), place[1]
+        return Problem(shown, line, "", str(error.message))
+
+    def _rendered(self, file: str, language: str | None, longest: int, facts: Mapping[str, Any]) -> str | Unrenderable:
+        part = self._part(file, language)
+        if isinstance(part, list):
+            return Unrenderable(str(part[0]))
+        try:
+            return metered(part.template, longest, facts)
+        except (jinja2.TemplateNotFound, jinja2.TemplateSyntaxError) as error:
+            return Unrenderable(str(self._mistake(error, file)))
+        except Exception as error:  # noqa: BLE001 a template's expressions may raise anything; it holds this message only
+            where, line = _place(error)
+            if where == file and line is not None and (place := part.written.place(line)) is not None:
+                where, line = place
+            words = str(error) or type(error).__name__
+            return Unrenderable(f"{self.shown(where or file)}{f':{line}' if line else ''}: {words[:300]}")
+
+    def _derived(self, file: str, html: str) -> str | Unrenderable:
+        try:
+            return text_of(html)
+        except (LxmlError, RecursionError) as error:
+            return Unrenderable(f"{self.shown(file)}: no text can be made of this HTML: {error}")
 
 
-def _bounded(template: jinja2.Template, longest: int, facts: Mapping[str, Any]) -> str:
-    pieces, length = [], 0
-    for piece in template.generate(facts):
-        pieces.append(piece)
-        length += len(piece)
-        if length > longest:
-            raise _TooLongError(f"longer than {longest:,} characters")
-    return "".join(pieces)
+def tagged(name: str, language: str | None) -> str:
+    """A part's file in a language: `body.html.j2` → `body.pl.html.j2`."""
+    stem, _, ending = name.partition(".")
+    return name if language is None else f"{stem}.{language}.{ending}"
 
 
-def _environment(loader: jinja2.BaseLoader, *, autoescape: bool) -> jinja2.Environment:
-    environment = _Sandbox(
-        loader=loader,
-        autoescape=autoescape,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=not autoescape,
-        auto_reload=False,
-        cache_size=-1,
-    )
-    del environment.globals["lipsum"]
-    filters: dict[str, Callable[..., Any]] = {"link": link, "points": points, "one_line": one_line}
-    if autoescape:
-        filters["paragraphs"] = paragraphs
-    environment.filters.update(filters)
-    return environment
+def parted_name(name: str) -> tuple[str, str | None] | None:
+    """A file's part and language: `body.pl.html.j2` → (`body.html.j2`, `pl`); None if it is no part of an e-mail."""
+    match = re.fullmatch(r"(subject|body)(?:\.([A-Za-z0-9_-]+))?\.(txt|html|mjml)\.j2", name)
+    part = None if match is None else f"{match[1]}.{match[3]}.j2"
+    return (part, match[2]) if match is not None and part in {SUBJECT, TEXT, *BODIES} else None
+
+
+def _is_html(file: str) -> bool:
+    return not file.endswith(".txt.j2")
+
+
+def _template(environment: Sandbox, written: Written, file: str) -> jinja2.Template:
+    code = environment.compile(written.text, file, file)
+    return jinja2.Template.from_code(environment, code, environment.make_globals(None))
 
 
 def link(value: str) -> str:
