@@ -21,7 +21,7 @@ from models.queries import messages
 from models.queries.clearance import Terms
 from models.queries.messages import Leased, Settlement, Taken
 from models.rules.instants import SECOND
-from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState, is_about_us, is_policy
+from models.rules.outbox import LONGEST_REPLY, Backoff, MessageState, is_about_us, is_policy
 from models.settings import Smtp
 from tasks.composition import Composer, Letter
 from tasks.ledger import SLACK_SECONDS, Ledger

@@ -7,11 +7,11 @@ the others go. models.queries.messages.lease calls it in the transaction that le
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, bindparam, text
 
-from models.queries import pacing, permissions, suppressions
+from models.queries import approvals, pacing, permissions, suppressions
 from models.rules.consent import ConsentRules
 from models.rules.outbox import Hold, MessageKind, PutOff, SendFacts, Verdict, hold_reason, weightier
 from models.rules.pacing import Pacing
@@ -25,10 +25,10 @@ class Terms:
     """The key of the suppression list's hashes."""
     model: str | None = None
     """Whose exclusions bar a lead: that of scoring.yaml; None where there is only one."""
-    consent: ConsentRules = ConsentRules()
-    """What must have been said before nurture mail may go out."""
     pacing: Pacing | None = None
     """When nurture mail goes to leads, and how much of it; None: at any time."""
+    consent: ConsentRules = field(default_factory=ConsentRules)
+    """What must have been said before nurture mail may go out."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def _unconsented(
     asked = [one for one in candidates if one.kind is not MessageKind.ALERT]
     nurture = {one.id: one.recipient for one in asked if one.kind is MessageKind.NURTURE}
     others = {one.id: one.recipient for one in asked if one.kind is MessageKind.TRANSACTIONAL}
-    found = permissions.unconsented(connection, nurture, terms.secret, terms.consent, now)
-    found |= permissions.unasked(connection, others, terms.secret, terms.consent, now)
+    found = approvals.unconsented(connection, nurture, terms.secret, terms.consent, now)
+    found |= approvals.unasked(connection, others, terms.secret, terms.consent, now)
     return {message: Hold(reason) for message, reason in found.items()}
 
 

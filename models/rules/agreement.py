@@ -6,19 +6,22 @@ Decides which names must agree across scoring.yaml, lifecycle.yaml, team.yaml an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from models.documents import did_you_mean
+from models.documents import did_you_mean, shown
+from models.rules.activity_types import SCORE_ADJUSTED
 from models.rules.assignment import Team
 from models.rules.conditions import Condition
+from models.rules.consent import ConsentRules
 from models.rules.lifecycle import Lifecycle
+from models.rules.notification import SEQUENCE_NOTICE
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
 from models.rules.scoring.coherence import FIRST
 from models.rules.scoring.doubts import total_parts, unreachable
 from models.rules.scoring.reach import reach_of
-from models.rules.sequences import Sequence
+from models.rules.sequences import OWNER, Sequence
 
 Place = tuple[str | int, ...]
 Mistake = tuple[Place, str]
@@ -64,16 +67,16 @@ def lifecycle_doubts(lifecycle: Lifecycle, models: Mapping[str, ScoringModel]) -
 
 def enrolment_mistakes(sequence: Sequence, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
     """Models, dimensions, bands and cells in a sequence's `enrol` and `exit` that there are not."""
-    for block, condition in sequence.conditions():
-        yield from _condition_mistakes((block,), condition, models)
+    for place, condition in sequence.conditions():
+        yield from _condition_mistakes(place, condition, models)
 
 
 def invitation_mistakes(sequence: Sequence, team: Team) -> Iterator[Mistake]:
     """Steps that carry an invitation where team.yaml proposes no appointments: nobody would ever enter."""
-    for index, step in enumerate(sequence.steps):
-        if step.invite and team.appointments is None:
+    for node in sequence.nodes:
+        if node.step.invite and team.appointments is None:
             message = "team.yaml has no `appointments`: no time would be proposed to anybody, and nobody would enter"
-            yield ("steps", index, "invite"), message
+            yield (*node.place, "invite"), message
 
 
 def _condition_mistakes(place: Place, condition: Condition, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
@@ -90,6 +93,21 @@ def _condition_mistakes(place: Place, condition: Condition, models: Mapping[str,
         yield from _unknown(place, "cell", part.grid, cells_of(scoring), whose)
         if part.surge is not None and scoring.surge is None:
             yield place, f"asks for a surge, but {whose} has no `surge`"
+
+
+def topic_mistakes(sequence: Sequence, rules: ConsentRules) -> Iterator[Mistake]:
+    """A topic that warmline.yaml does not know: nobody could ever consent to it."""
+    if sequence.topic is not None and (message := rules.mistake(sequence.topic)):
+        yield ("topic",), f"{message} (topics of `consent:` in warmline.yaml)"
+
+
+def experiment_mistakes(sequence: Sequence, others: Iterable[Sequence]) -> Iterator[Mistake]:
+    """Experiments of one name: their results would run together. `others`: the sequences before this one."""
+    taken = {test.name: f"the sequence {other.name}" for other in others for _, test in other.experiments}
+    for place, test in sequence.experiments:
+        if test.name in taken:
+            yield (*place, "name"), f"found {shown(test.name)}, the name of an experiment of {taken[test.name]}"
+        taken[test.name] = "this sequence"
 
 
 def team_mistakes(team: Team, scoring: ScoringModel) -> Iterator[Mistake]:
@@ -114,14 +132,51 @@ def sequence_mistakes(file: str, sequence: Sequence, folders: Mapping[str, Itera
         yield ("name",), f"found {sequence.name!r}; allowed: {stem!r}, the file's own name"
     if sequence.consent is not None:
         yield from _unknown_first(("consent",), sequence.consent)
-    for index, step in enumerate(sequence.steps):
-        if step.send is None:
-            continue
-        if step.send not in folders:
-            near = did_you_mean(step.send, folders)
-            yield ("steps", index, "send"), f"emails/{step.send}/ is missing{near}"
-        elif missing := sorted({"subject.txt.j2", "body.html.j2", "body.txt.j2"} - set(folders[step.send])):
-            yield ("steps", index, "send"), f"emails/{step.send}/ has no {', '.join(missing)}"
+    for place, folder in mails_of(sequence):
+        if folder not in folders:
+            yield place, f"emails/{folder}/ is missing{did_you_mean(folder, folders)}"
+        elif missing := _missing_parts(folders[folder]):
+            yield place, f"emails/{folder}/ has no {missing}"
+
+
+def _missing_parts(files: Iterable[str]) -> str:
+    """The parts that an e-mail must have and this one has in no language; a text part is made where there is none."""
+    parts = {f"{name.partition('.')[0]}.{'.'.join(name.split('.')[-2:])}" for name in files}
+    missing = [] if "subject.txt.j2" in parts else ["subject.txt.j2"]
+    return ", ".join(missing if parts & {"body.mjml.j2", "body.html.j2"} else [*missing, "body.mjml.j2 or body.html.j2"])
+
+
+def mails_of(sequence: Sequence) -> Iterator[tuple[Place, str]]:
+    """(place in the file, folder of emails/) of all that its steps send, to leads and to our own people."""
+    for node in sequence.nodes:
+        if node.step.send is not None:
+            yield (*node.place, "send"), node.step.send
+        elif (test := node.step.experiment) is not None:
+            for index, variant in enumerate(test.variants):
+                yield (*node.place, "experiment", "variants", index, "send"), variant.send
+        elif (notify := node.step.notify) is not None and notify.template != SEQUENCE_NOTICE:
+            yield (*node.place, "notify", "template"), notify.template
+
+
+def step_mistakes(
+    sequence: Sequence, sequences: Collection[str], team: Team | None, models: Iterable[ScoringModel]
+) -> Iterator[Mistake]:
+    """Steps that name a sequence or a person whom there is not, or adjust a score by what no rule gives points to."""
+    rules = [rule for model in models for _, _, rule in model.rules() if rule.on and SCORE_ADJUSTED in rule.on]
+    reps = [] if team is None else team.reps
+    for node in sequence.nodes:
+        step = node.step
+        if step.enrol is not None:
+            yield from _unknown((*node.place, "enrol"), "sequence", [step.enrol], sequences, "sequences/")
+        if step.adjust is not None:
+            about = {"type": SCORE_ADJUSTED, "name": step.adjust, "campaign": sequence.name}
+            if not any(rule.where is None or rule.where.holds(about) for rule in rules):
+                line = f"{{name: {step.adjust}, on: {SCORE_ADJUSTED}, where: {{name: {step.adjust}}}, points: …}}"
+                yield (*node.place, "adjust"), f"no rule gives points to it; give a scoring model one: {line}"
+        for who in step.notify.to if step.notify is not None and reps else ():
+            if who != OWNER and "@" not in who and not any(rep.is_called(who) for rep in reps):
+                known = [OWNER, *(rep.name for rep in reps)]
+                yield from _unknown((*node.place, "notify", "to"), "member of the team", [who], known, "team.yaml")
 
 
 def _unknown(

@@ -118,6 +118,13 @@ def standing(history: Iterable[Said], topic: str, rules: ConsentRules, now: int)
     return Standing("withdrawn", last.at) if last is not None else Standing("nothing")
 
 
+def open_requests(history: Sequence[Said], rules: ConsentRules, now: int) -> list[str]:
+    """The topics that wait for their confirmation at `now`, in the order of the settings and then of asking."""
+    asked = [said.topic for said in history if said.state == "requested"]
+    topics = [*(topic for topic in rules.topics if topic in asked), *(topic for topic in asked)]
+    return [one for one in dict.fromkeys(topics) if standing(history, one, rules, now).stands == "requested"]
+
+
 _WANTING = {
     "nothing": "nobody ever asked for {topic}",
     "requested": "{topic} is not confirmed yet",
