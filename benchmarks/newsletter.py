@@ -27,35 +27,40 @@ consent: {marketing_consent: {not: ['no', 'false', 'denied']}}
 steps:
   - send: newsletter
 """
-ARTICLES = 20
 _STYLE = "font:16px/25px -apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#2b3640"
-_HTML = (
-    '{% extends "layout.html.j2" %}{% block preheader %}What {{ account.name }} can read this week{% endblock %}\n'
-    "{% block content %}<h1>Good morning, {{ lead.first_name }}</h1>\n"
-    "{% for article in range(1, ARTICLES + 1) %}\n"
-    '<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"><tr>\n'
-    f'<td style="padding:0 0 18px;{_STYLE}">\n'
-    '<a href="{{ "https://www.example.com/articles/" ~ article ~ "?for=" ~ lead.job_title | urlencode }}"\n'
-    f'   style="color:#0b5f5a;font-weight:600;text-decoration:none">No. {{{{ article }}}} — Why a café’s naïve list\n'
-    "   of {{ lead.country }} grew old</a><br>\n"
-    "{{ lead.first_name }}, a list that nobody tends loses a quarter of its addresses in a year: people change their\n"
-    "work, companies their names. What helps is dull: ask seldom, write down what was said, let go in time. Here is\n"
-    "how {{ account.name }} could begin on a Monday morning, with what it has, and be done before lunch.\n"
-    "</td></tr></table>\n"
-    "{% endfor %}{% endblock %}\n"
-)
-_TEXT = (
-    '{% extends "layout.txt.j2" %}{% block content %}Good morning, {{ lead.first_name }}\n\n'
-    "{% for article in range(1, ARTICLES + 1) %}\n"
-    "No. {{ article }} — Why a café’s naïve list of {{ lead.country }} grew old\n"
-    "A list that nobody tends loses a quarter of its addresses in a year.\n"
-    "https://www.example.com/articles/{{ article }}\n\n"
-    "{% endfor %}{% endblock %}\n"
-)
+_ARTICLE = f"""
+<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"><tr>
+<td style="padding:0 0 18px;{_STYLE}">
+<a href="https://www.example.com/articles/NUMBER" style="color:#0b5f5a;font-weight:600;text-decoration:none">No. NUMBER
+— Why a café’s naïve list grew old</a><br>
+A list that nobody tends loses a quarter of its addresses in a year: people change their work, companies their names.
+What helps is dull: ask seldom, write down what was said, let go in time. Here is how a small team could begin on a
+Monday morning, with what it has, and be done before lunch.
+</td></tr></table>
+"""
+_SHORT = """
+No. NUMBER — Why a café’s naïve list grew old
+A list that nobody tends loses a quarter of its addresses in a year.
+https://www.example.com/articles/NUMBER
+"""
+
+
+def _articles(article: str) -> str:
+    return "".join(article.replace("NUMBER", str(number)) for number in range(1, 21))
+
+
 EMAIL = {
     "subject.txt.j2": "{{ lead.first_name }}, what {{ account.name }} can read this week\n",
-    "body.html.j2": _HTML.replace("ARTICLES", str(ARTICLES)),
-    "body.txt.j2": _TEXT.replace("ARTICLES", str(ARTICLES)),
+    "body.html.j2": '{% extends "layout.html.j2" %}'
+    "{% block preheader %}What {{ account.name }} can read this week{% endblock %}\n"
+    "{% block content %}<h1>Good morning, {{ lead.first_name }}</h1>\n"
+    "{% if lead.job_title is defined %}<p>For the {{ lead.job_title }} of {{ account.name }}:</p>{% endif %}\n"
+    f"{_articles(_ARTICLE)}\n"
+    "<p><a href=\"{{ ('https://www.example.com/for/' ~ lead.country) | link }}\">More for {{ lead.country }}</a></p>\n"
+    "{% endblock %}\n",
+    "body.txt.j2": '{% extends "layout.txt.j2" %}{% block content %}Good morning, {{ lead.first_name }}\n'
+    f"{_articles(_SHORT)}\n"
+    "More for {{ lead.country }}: {{ ('https://www.example.com/for/' ~ lead.country) | link }}\n{% endblock %}\n",
 }
 
 
