@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import mrml
 
 from models.documents import Problem
-from models.rules.mjml import Reading, read
-from models.rules.mjml_components import CHILDREN
+from models.rules.mjml import MAY_HOLD_STATEMENTS, Reading, read
 from tasks.template_sources import Piece, Written
 
 _STANDS_FOR = re.compile(r"<!--JINJA(\d+)X-->|JINJA(\d+)X")
@@ -30,6 +29,9 @@ class MjmlError(Exception):
 def compiled(pieces: Sequence[Piece]) -> Written:
     """HTML for Jinja2, with the place that each line came from. Raises MjmlError."""
     head, body = _parted(pieces)
+    if not body:
+        place = (pieces[0].file, pieces[0].line) if pieces else ("", None)
+        raise MjmlError([Problem(*place, "", "is empty; MJML begins with <mjml>")])
     marked, reading = _read(body)
     if problems := mistakes(body, reading):
         raise MjmlError(problems)
@@ -58,19 +60,19 @@ def mistakes(pieces: Sequence[Piece], reading: Reading | None = None) -> list[Pr
     """What is wrong with the pieces of a template as MJML."""
     body = _parted(pieces)[1]
     reading = reading or _read(body)[1]
-    place = Offsets(body).place
-    found = [Problem(*place(offset), "", message) for offset, message in reading.mistakes]
+    offsets = Offsets(body)
+    found = [Problem(*offsets.place(offset), "", message) for offset, message in reading.mistakes]
     for standing in reading.placeholders:
         if standing.kind != "between":
             continue
-        file, line = place(standing.offset)
-        piece = Offsets(body).piece(standing.offset)
+        file, line = offsets.place(standing.offset)
+        piece = offsets.piece(standing.offset)
         if piece.kind == "expression":
             found.append(
                 Problem(file, line, "", f"an expression in <{standing.parent}>; it stands in mj-text or mj-raw")
             )
-        elif "mj-raw" not in CHILDREN.get(standing.parent, "").split():
-            allowed = ", ".join(f"<{name}>" for name, children in CHILDREN.items() if "mj-raw" in children.split())
+        elif standing.parent not in MAY_HOLD_STATEMENTS:
+            allowed = ", ".join(f"<{name}>" for name in MAY_HOLD_STATEMENTS)
             found.append(Problem(file, line, "", f"a statement in <{standing.parent}>; it may stand in {allowed}"))
     return found
 

@@ -186,7 +186,7 @@ class Templates:
         environment = self._html if _is_html(file) else self._text
         written: Written | None = None
         try:
-            pieces = self.pieces(file, language)
+            pieces = self.pieces(file, language) or [Piece("data", "", file, 1)]
             written = compiled(pieces) if file.endswith(".mjml.j2") else inlined(pieces) if _is_html(file) else None
             written = written or Written.of(pieces)
             return _Part(file, _template(environment, written, file), written)

@@ -19,10 +19,12 @@ PLACEHOLDER = re.compile(r"JINJA(\d+)X")
 PLAIN_TEXT = frozenset({"mj-title", "mj-preview", "mj-style", "mj-font", "mj-breakpoint"})
 """Of the components that hold HTML those whose content is no place for a comment."""
 _TAG = re.compile(
-    r"""<!--.*?-->|<(?P<close>/)?(?P<name>[A-Za-z][\w:-]*)(?P<attributes>(?:\s+[^\s=>/"']+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>"']+))?|\s+JINJA\d+X)*)\s*(?P<alone>/)?>""",
+    r"""<!--.*?-->|<(?P<close>/)?(?P<name>[A-Za-z][\w:-]*)(?P<attributes>(?:\s+[^\s=>/"']+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>"']+))?|\s*JINJA\d+X)*)\s*(?P<alone>/)?>""",
     re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r"""([^\s=>/"']+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+)))?""")
+MAY_HOLD_STATEMENTS = ("mj-head", "mj-body", "mj-wrapper", "mj-section", "mj-group", "mj-column", "mj-hero")
+"""Components between whose children the compiler keeps what it is told to keep as it is."""
 _EVERYWHERE = frozenset({"mj-class", "css-class"})
 _ANYTHING = frozenset({"mj-all", "mj-class"})
 _COLOR = re.compile(r"#[0-9a-fA-F]{3,8}|(?:rgb|hsl)a?\([^)]*\)|transparent|none|inherit")
