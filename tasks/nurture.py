@@ -7,27 +7,21 @@ writes messages and steps in one transaction per batch. Sends nothing: tasks.del
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import orjson
 from prefect import task
 from sqlalchemy import Connection
 
-from models.queries import assignments, enrolments, messages, queue, ratings, standings, suppressions, versions
-from models.queries.assignments import Given
-from models.queries.enrolments import Advanced, Due
-from models.queries.messages import NewMessage
-from models.queries.standings import Standing
-from models.rules.appointments import told
-from models.rules.conditions import further_models
+from models.queries import enrolments, queue, versions
+from models.queries.enrolments import Advanced
 from models.rules.instants import Micros
-from models.rules.notification import COMMON_ATTRIBUTES, NurtureMail
-from models.rules.outbox import MessageKind
-from models.rules.sequences import NO_ADDRESS, Advance, Sequence
+from models.rules.sequences import NO_ADDRESS, Send, Sequence
 from models.workspace import Workspace
-from tasks.appointments import invitation
+from tasks import deeds, progress
+from tasks.deeds import Taken
+from tasks.pace import Pace
 
 NO_APPOINTMENT = "no appointment to invite to any more"
 BATCH = 500
@@ -87,105 +81,47 @@ class Nurture:
         due = enrolments.due(connection, self.now, BATCH)
         if not due:
             return Counter()
-        found = standings.read(connection, sorted({one.lead_id for one in due}), self.workspace.scoring.name, self.now)
-        why = self._reasons_to_exit(connection, due, found)
+        sequences = {one.version_id: self._sequence(connection, one.version_id) for one in due}
+        known = progress.read(connection, self.workspace, due, sequences, self.now)
         counts = Counter(due=len(due))
-        counts["exited"] = enrolments.end(connection, sorted(why.items()), self.now)
-        going = [one for one in due if one.id not in why]
-        held = [(one.id, NO_ADDRESS) for one in going if not found[one.lead_id].email]
+        going = [one for one in due if one.id not in known.ending]
+        held = [(one.id, NO_ADDRESS) for one in going if not known.standings[one.lead_id].email]
         enrolments.hold(connection, held)
         counts["held"] = len(held)
-        mail: list[NewMessage] = []
-        steps: list[Advanced] = []
-        met = self._appointments(connection, going)
-        over: list[tuple[int, str]] = []
-        for one in going:
-            if found[one.lead_id].email:
-                sequence = self._sequence(connection, one.version_id)
-                advance = sequence.advance(one.step, self.now)
-                if one.lead_id not in met and any(sequence.steps[step].invite for step, _ in advance.sends):
-                    over.append((one.id, NO_APPOINTMENT))
-                    continue
-                mail.extend(self._messages(one, found[one.lead_id], advance, sequence, met.get(one.lead_id)))
-                steps.append(Advanced(one.id, one.step, advance.step, advance.due_at))
-        counts["exited"] += enrolments.end(connection, over, self.now)
-        counts["intended"] = messages.intend(connection, mail, message_ids=self.workspace.message_ids, now=self.now)
-        enrolments.advance(connection, steps, self.now)
-        # Who has finished may enter another sequence: one of lower priority had to wait.
-        finished = {step.id for step in steps if step.due_at is None}
-        queue.enqueue(connection, "route", sorted({one.lead_id for one in going if one.id in finished}))
-        counts["finished"] = len(finished)
+        ending = dict(known.ending)
+        taken: list[Taken] = []
+        pace = Pace.read(connection, self.workspace.pacing, [known.standings[one.lead_id] for one in going], self.now)
+        # Where a cap leaves room for one mail to a lead, it is that of the sequence of higher priority.
+        for one in sorted(going, key=lambda one: -sequences[one.version_id].priority):
+            standing, sequence = known.standings[one.lead_id], sequences[one.version_id]
+            if not standing.email:
+                continue
+            advance = sequence.advance(one.step, self.now, pace.known(known.situations[one.id], standing, sequence))
+            pace.made(standing, advance)
+            invites = any(isinstance(deed, Send) and deed.invite for deed in advance.deeds)
+            if invites and one.lead_id not in known.appointments:
+                ending[one.id] = NO_APPOINTMENT
+            else:
+                taken.append(Taken(one, known.standings[one.lead_id], advance))
+        counts["exited"] = enrolments.end(connection, sorted(ending.items()), self.now)
+        counts.update(deeds.do(connection, self.workspace, taken, known.appointments, self.now))
+        enrolments.advance(connection, [_advanced(one) for one in taken], self.now)
+        # Who has come to the end may enter another sequence: one of lower priority had to wait.
+        over = {one.due.lead_id for one in taken if one.advance.due_at is None}
+        ended = {one.lead_id for one in due if one.id in ending}
+        queue.enqueue(connection, "route", sorted(over | ended))
+        counts["finished"] = sum(1 for one in taken if one.advance.due_at is None and not one.advance.left)
+        counts["exited"] += sum(1 for one in taken if one.advance.left)
         return counts
-
-    def _reasons_to_exit(self, connection: Connection, due: list[Due], found: Mapping[int, Standing]) -> dict[int, str]:
-        sequences = {one.id: self._sequence(connection, one.version_id) for one in due}
-        asked = frozenset[str]().union(*(sequence.attributes() for sequence in sequences.values()))
-        facts = standings.derived(connection, found.values(), asked, self.now)
-        named = further_models(sequence.exit for sequence in sequences.values())
-        known = {name: model.of for name, model in self.workspace.models.items() if name in named} if named else {}
-        rated = ratings.read(connection, list(found), known, self.now)
-        types = sorted({kind for sequence in sequences.values() for kind in sequence.exit_acts})
-        acts = enrolments.acts(connection, [one.id for one in due], types, self.now)
-        addresses = {(email, MessageKind.NURTURE.value) for one in found.values() if (email := one.email)}
-        suppressed = suppressions.reasons(connection, self.workspace.secret_key, addresses)
-        why: dict[int, str] = {}
-        for one in due:
-            standing = found[one.lead_id]
-            stands = standing.facts(facts[one.lead_id], rated.get(one.lead_id))
-            reason = sequences[one.id].why_exit(stands, acts.get(one.id, frozenset()))
-            if standing.excluded is not None:
-                reason = f"excluded: {standing.excluded}"
-            elif (
-                not reason and standing.email and (wish := suppressed.get((standing.email, MessageKind.NURTURE.value)))
-            ):
-                reason = f"suppressed: {wish}"
-            if reason:
-                why[one.id] = reason
-        return why
-
-    def _appointments(self, connection: Connection, going: list[Due]) -> dict[int, Given]:
-        """Of the leads whose sequence invites, the running assignments whose appointment is still to come."""
-        inviting = [one.lead_id for one in going if self._sequence(connection, one.version_id).invites]
-        return {
-            lead_id: given
-            for lead_id, given in assignments.latest(connection, inviting).items()
-            if given.runs and given.appointment is not None and given.appointment.starts_at > self.now
-        }
-
-    def _messages(
-        self, due: Due, standing: Standing, advance: Advance, sequence: Sequence, given: Given | None
-    ) -> Iterator[NewMessage]:
-        for step, folder in advance.sends:
-            assert standing.email is not None
-            payload = self._payload(due, standing, step)
-            if sequence.steps[step].invite and given is not None and (appointment := given.appointment) is not None:
-                rep = next((one for one in self.workspace.team.reps if one.email == given.rep), None)
-                name = given.rep if rep is None else rep.name
-                payload["appointment"] = told(appointment, name, self.workspace.zone)
-                payload["invitation"] = invitation(self.workspace, given, appointment, rep, standing)
-            yield NewMessage(
-                idempotency_key=f"nurture:{due.lead_id}:{due.sequence}:{due.entry}:{step}",
-                kind=MessageKind.NURTURE,
-                recipient=standing.email,
-                template=folder,
-                payload=dict(payload),
-                next_attempt_at=self.now,
-                lead_id=due.lead_id,
-                enrolment_id=due.id,
-            )
-
-    def _payload(self, due: Due, standing: Standing, step: int) -> NurtureMail:
-        sender = self.workspace.settings.sender
-        common: dict[str, Any] = dict.fromkeys(COMMON_ATTRIBUTES)
-        return NurtureMail(
-            lead={**common, **standing.attributes, "email": standing.email, "stage": standing.stage},
-            account={"name": None, **(standing.account or {})},
-            sender={"name": sender.name, "email": sender.email, "postal_address": sender.postal_address},
-            sequence=due.sequence,
-            step=step,
-        )
 
     def _sequence(self, connection: Connection, version_id: int) -> Sequence:
         if version_id not in self._sequences:
             self._sequences[version_id] = Sequence.from_content(versions.content(connection, version_id))
         return self._sequences[version_id]
+
+
+def _advanced(taken: Taken) -> Advanced:
+    advance = taken.advance
+    rounds = orjson.dumps(advance.rounds, option=orjson.OPT_SORT_KEYS).decode()
+    reason = advance.left or advance.waits or None
+    return Advanced(taken.due.id, taken.due.step, advance.step, advance.due_at, rounds, reason)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from models.queries import assignments, enrolments, messages, queue, ratings, st
 from models.queries.assignments import Given, NewAssignment
 from models.queries.enrolments import NewEnrolment
 from models.queries.messages import NewMessage
+from models.queries.situations import Way, facts_of
 from models.queries.stages import StageMove
 from models.queries.standings import Standing
 from models.rules.appointments import Appointment
@@ -34,9 +35,10 @@ from models.rules.lifecycle import Move, Stage
 from models.rules.notification import SALES_NOTIFICATION, SALES_RECALL
 from models.rules.outbox import MessageKind
 from models.rules.scoring.compilation import CompiledModel
-from models.rules.sequences import NO_ADDRESS, Enrolled, Sequence, by_priority, choose
+from models.rules.scoring.model import Subject
+from models.rules.sequences import NO_ADDRESS, QUALIFIED_BEFORE, Enrolled, Sequence, beside, by_priority, choose
 from models.workspace import Workspace
-from tasks import appointments, handover
+from tasks import appointments, handover, newcomers
 from tasks.reasons import reasons
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ def route(workspace: Workspace, now: Micros) -> Counter[str]:
     while _is_waiting(database):
         with database.write(durable=True) as connection:
             counts.update(router.batch(connection))
+    newcomers.caught_up(workspace, now)
     return counts
 
 
@@ -90,8 +93,8 @@ def _ripe(connection: Connection, workspace: Workspace, seen: int | None, now: M
         return
     yield from standings.turned(connection, seen, now)
     for sequence in workspace.sequences.values():
-        if sequence.again != "never":
-            yield from enrolments.ended(connection, sequence.name, seen - sequence.again, now - sequence.again)
+        if (wait := sequence.again_after) is not None:
+            yield from enrolments.ended(connection, sequence.name, seen - wait, now - wait)
 
 
 def _is_waiting(database: Database) -> bool:
@@ -166,6 +169,20 @@ class Router:
         """The sequences of the workspace, those with the highest priority first."""
         return by_priority(self.workspace.sequences.values())
 
+    def is_alongside(self, name: str) -> bool:
+        """True if the sequence of this name runs beside others."""
+        return name in self.workspace.sequences and self.workspace.sequences[name].alongside
+
+    @cached_property
+    def models(self) -> dict[str, Subject]:
+        """Name of each scoring model → what it scores."""
+        return {name: model.of for name, model in self.workspace.models.items()}
+
+    @cached_property
+    def early(self) -> frozenset[str]:
+        """The sequences for newcomers only of which the leads that are there already are still looked through."""
+        return newcomers.early(self.workspace)
+
     @cached_property
     def today(self) -> date:
         return instant(self.now).astimezone(self.workspace.zone).date()
@@ -198,6 +215,8 @@ class _Batch:
     """The stage after the moves."""
     causes: dict[int, str] = field(default_factory=dict)
     changes: dict[int, int] = field(default_factory=dict)
+    requalifying: list[int] = field(default_factory=list)
+    """Enrolments that only say that a lead had qualified before, which it does no more."""
     held: Hold | None = None
     """Why a lead found no rep, for the newest that did not."""
     appointments: dict[int, Appointment] = field(default_factory=dict)
@@ -356,49 +375,57 @@ class _Batch:
         )
 
     def enrol(self) -> None:
+        now = self.router.now
         past = enrolments.of_leads(self.connection, list(self.stage))
-        ended: list[tuple[int, str]] = []
+        why = self._ending(past)
+        ended = list(why.items())
         entering: list[tuple[NewEnrolment, list[Enrolled]]] = []
-        for lead_id, stage in self.stage.items():
-            known = past.get(lead_id, [])
-            why = {one.id: reason for one in known if one.runs and (reason := self._why_out(one, lead_id, stage))}
-            ended.extend(why.items())
-            if self.standings[lead_id].excluded is None and (new := self._enters(lead_id, stage, known, why)):
-                entering.append((new, [one for one in known if one.runs and one.id not in why]))
-        silent = enrolments.opted_out(self.connection, [new.lead_id for new, _ in entering], self.router.now)
-        begun = [new for new, _ in entering if new.lead_id not in silent]
+        for lead_id in self.stage:
+            if self.standings[lead_id].excluded is None:
+                # What ends now counts as past already, and as ended now: `again` waits from this instant.
+                known = [
+                    replace(one, state="exited", ended_at=now) if one.id in why else one
+                    for one in past.get(lead_id, [])
+                ]
+                entering.extend(self._enters(lead_id, known))
+        silent = enrolments.opted_out(self.connection, [new.lead_id for new, _ in entering], now)
+        entering = [(new, others) for new, others in entering if new.lead_id not in silent]
         for new, others in entering:
-            if new.lead_id not in silent:
-                ended.extend((one.id, f"{new.sequence} has priority") for one in others)
-        self.counts["exited"] += enrolments.end(self.connection, ended, self.router.now)
-        enrolments.begin(self.connection, begun, self.router.now)
-        self.counts["enrolled"] += len(begun)
+            ended.extend((one.id, f"{new.sequence} has priority") for one in others)
+        self.counts["exited"] += enrolments.end(self.connection, ended, now)
+        enrolments.forget_passed_over(self.connection, self.requalifying, now)
+        enrolments.begin(self.connection, [new for new, _ in entering], now)
+        self.counts["enrolled"] += sum(1 for new, _ in entering if new.entry)
 
-    def _why_out(self, enrolled: Enrolled, lead_id: int, stage: str) -> str:
-        excluded = self.standings[lead_id].excluded
-        if excluded is not None:
-            return f"excluded: {excluded}"
-        if self.router.sequence(self.connection, enrolled.version_id).keeps(stage):
-            return ""
-        return f"stage {stage}"
+    def _ending(self, past: Mapping[int, list[Enrolled]]) -> dict[int, str]:
+        """Enrolment → why it ends now: an act, a stage or a condition need not wait for the next step."""
+        running = {one.id: (lead_id, one) for lead_id, known in past.items() for one in known if one.runs}
+        ways = [Way(one.id, lead_id, one.version_id, one.entered_at) for lead_id, one in running.values()]
+        sequences = {way.version_id: self.router.sequence(self.connection, way.version_id) for way in ways}
+        facts = facts_of(self.connection, ways, sequences, self.standings, self.router.models, self.router.now)
+        why: dict[int, str] = {}
+        for key, (lead_id, one) in running.items():
+            excluded = self.standings[lead_id].excluded
+            known = facts[key]._replace(stage=self.stage[lead_id])
+            reason = f"excluded: {excluded}" if excluded is not None else sequences[one.version_id].why_exit(known)
+            if reason:
+                why[key] = reason
+        return why
 
-    def _enters(self, lead_id: int, stage: str, known: list[Enrolled], ended: Mapping[int, str]) -> NewEnrolment | None:
-        # What ends now counts as past already, and as ended now: `again` waits from this instant.
-        past = [
-            Enrolled(one.id, one.sequence, one.entry, one.version_id, "exited", self.router.now)
-            if one.id in ended
-            else one
-            for one in known
-        ]
+    def _enters(self, lead_id: int, known: list[Enrolled]) -> Iterator[tuple[NewEnrolment, list[Enrolled]]]:
+        """What the lead enters now, each with the enrolments that it ends."""
+        router = self.router
         appointment = self.appointments.get(lead_id)
-        is_to_come = appointment is not None and appointment.starts_at > self.router.now
-        facts = self._known(lead_id)._replace(stage=stage, appointment=is_to_come)
-        chosen = choose(self.router.sequences, facts, past, self.router.now)
-        if chosen is None:
-            return None
-        sequence, entry = chosen
+        is_to_come = appointment is not None and appointment.starts_at > router.now
+        facts = self._known(lead_id)._replace(stage=self.stage[lead_id], appointment=is_to_come)
+        known, passed_over, over = newcomers.sift(router.sequences, router.early, facts, known, router.now)
+        self.requalifying += over
+        for sequence in passed_over:
+            version = router.version(self.connection, sequence)
+            yield NewEnrolment(lead_id, sequence.name, 0, version, state=QUALIFIED_BEFORE), []
         held = None if self.standings[lead_id].email else NO_ADDRESS
-        return NewEnrolment(lead_id, sequence.name, entry, self._version(sequence), held)
-
-    def _version(self, sequence: Sequence) -> int:
-        return self.router.version(self.connection, sequence)
+        chosen = choose(router.sequences, facts, known, router.now)
+        for sequence, entry in [*([chosen] if chosen else []), *beside(router.sequences, facts, known, router.now)]:
+            exclusive = [one for one in known if one.runs and not router.is_alongside(one.sequence)]
+            new = NewEnrolment(lead_id, sequence.name, entry, router.version(self.connection, sequence), held)
+            yield new, [] if sequence.alongside else exclusive

@@ -240,10 +240,11 @@ def wanted(workspace: Workspace) -> Iterator[str]:
     for (_, stage, key), condition in workspace.lifecycle.conditions():
         yield from (f"{key} {stage}: {leaf.described()}" for leaf in _leaves(condition))
     for sequence in workspace.sequences.values():
-        yield from (f"step {number} of {sequence.name}" for number in range(len(sequence.steps)))
-        yield from (f"exit of {sequence.name}: did {kind}" for kind in sequence.exit.did)
+        yield from (f"step {number} of {sequence.name}" for number in range(len(sequence.nodes)))
+        yield from (f"exit of {sequence.name}: did {kind}" for did in sequence.exit.did for kind in did.on)
         yield from (f"exit of {sequence.name}: stage {stage}" for stage in sequence.exit.stages)
-        for key, condition in sequence.conditions():
+        for place, condition in sequence.conditions():
+            key = ".".join(map(str, place))
             if condition.asks:
                 yield from (f"{key} of {sequence.name}: {leaf.described()}" for leaf in _leaves(condition))
     yield from (f"mail {folder.name}" for folder in workspace.emails.iterdir() if folder.is_dir())

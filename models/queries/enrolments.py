@@ -19,13 +19,15 @@ from models.tables import Enrolment
 
 @dataclass(frozen=True, slots=True)
 class NewEnrolment:
-    """A lead that enters a sequence; `held` says why it has to wait, if it has to."""
+    """A lead that enters a sequence; `held` says why it has to wait, if it has to. Entry 0: it was passed over."""
 
     lead_id: int
     sequence: str
     entry: int
     version_id: int
     held: str | None = None
+    state: str | None = None
+    """None: active, or held where `held` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,23 @@ class Due:
     version_id: int
     step: int
     entered_at: int
+    rounds: str = "{}"
+    """JSON object: how often it went each way that is limited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """A step that was taken: where the enrolment was, where it is, and when it is due again (None: finished)."""
+    """A step that was taken: where the enrolment was, where it is, and when it is due again (None: at its end).
+
+    `left`: why it ended before the last step; None if it did not.
+    """
 
     id: int
     step: int
     next_step: int
     due_at: int | None
+    rounds: str = "{}"
+    left: str | None = None
 
 
 def of_leads(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[Enrolled]]:
@@ -56,13 +65,13 @@ def of_leads(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[
     found: dict[int, list[Enrolled]] = defaultdict(list)
     if lead_ids:
         among, ids = staging.among(connection, "lead_id", lead_ids)
-        columns = "lead_id, id, sequence, entry, version_id, state, ended_at"
+        columns = "lead_id, id, sequence, entry, version_id, state, ended_at, entered_at"
         for row in staging.rows(connection, f"SELECT {columns} FROM enrolments WHERE {among} ORDER BY id", ids):
             found[row[0]].append(Enrolled(*row[1:]))
     return found
 
 
-_COLUMNS = ("lead_id", "sequence", "entry", "version_id", "state", "step", "due_at", "entered_at", "reason")
+_COLUMNS = ("lead_id", "sequence", "entry", "version_id", "state", "step", "rounds", "due_at", "entered_at", "reason")
 
 
 def begin(connection: Connection, rows: Sequence[NewEnrolment], now: int) -> None:
@@ -73,9 +82,10 @@ def begin(connection: Connection, rows: Sequence[NewEnrolment], now: int) -> Non
             row.sequence,
             row.entry,
             row.version_id,
-            "held" if row.held else "active",
+            row.state or ("held" if row.held else "active"),
             0,
-            None if row.held else now,
+            "{}",
+            None if row.held or row.state else now,
             now,
             row.held,
         )
@@ -100,8 +110,17 @@ def end(connection: Connection, ended: Sequence[tuple[int, str]], now: int) -> i
     return connection.execute(_END, [{"id": key, "reason": reason, "now": now} for key, reason in ended]).rowcount
 
 
+_REQUALIFY = text("UPDATE enrolments SET state = 'exited', ended_at = :now WHERE id = :id AND state = 'passed_over'")
+
+
+def forget_passed_over(connection: Connection, ids: Sequence[int], now: int) -> None:
+    """These leads do not qualify any more: when they do again, they are newcomers."""
+    if ids:
+        connection.execute(_REQUALIFY, [{"id": key, "now": now} for key in ids])
+
+
 _DUE = """
-    SELECT id, lead_id, sequence, entry, version_id, step, entered_at FROM enrolments
+    SELECT id, lead_id, sequence, entry, version_id, step, entered_at, rounds FROM enrolments
     WHERE state = 'active' AND due_at <= :now ORDER BY due_at, id LIMIT :limit
 """
 
@@ -120,7 +139,8 @@ def due(connection: Connection, now: int, limit: int) -> list[Due]:
 
 _ADVANCE = text(
     """
-    UPDATE enrolments SET step = :next_step, due_at = :due_at, state = :state, ended_at = :ended_at
+    UPDATE enrolments SET step = :next_step, rounds = :rounds, due_at = :due_at, state = :state, ended_at = :ended_at,
+        reason = :left
     WHERE id = :id AND state = 'active' AND step = :step
     """
 )
@@ -136,7 +156,9 @@ def advance(connection: Connection, rows: Sequence[Advanced], now: int) -> None:
             "step": row.step,
             "next_step": row.next_step,
             "due_at": row.due_at,
-            "state": "active" if row.due_at is not None else "finished",
+            "rounds": row.rounds,
+            "left": row.left,
+            "state": "active" if row.due_at is not None else "finished" if row.left is None else "exited",
             "ended_at": None if row.due_at is not None else now,
         }
         for row in rows
@@ -188,26 +210,6 @@ def ended(connection: Connection, sequence: str, after: int, until: int) -> list
     """The leads whose way through the sequence ended at an instant in (after, until]."""
     given = {"sequence": sequence, "after": after, "until": until}
     return list(connection.execute(_ENDED, given).scalars())
-
-
-_DID = text(
-    """
-    SELECT DISTINCT e.id, t.type FROM enrolments e
-    JOIN activities a ON a.lead_id = e.lead_id AND a.machine = 0
-                     AND a.occurred_at > e.entered_at AND a.occurred_at <= :now
-    JOIN touchpoints t ON t.id = a.touchpoint_id
-    WHERE e.id IN :ids AND t.type IN :types
-    """
-).bindparams(bindparam("ids", expanding=True), bindparam("types", expanding=True))
-
-
-def acts(connection: Connection, ids: Sequence[int], types: Sequence[str], now: int) -> dict[int, frozenset[str]]:
-    """Enrolment → which of the activity types its lead has done since it entered; enrolments without any are absent."""
-    found: dict[int, set[str]] = defaultdict(set)
-    if ids and types:
-        for key, kind in connection.execute(_DID, {"ids": list(ids), "types": sorted(types), "now": now}).all():
-            found[key].add(kind)
-    return {key: frozenset(kinds) for key, kinds in found.items()}
 
 
 _OPTED_OUT = text(

@@ -1,50 +1,80 @@
 """Whether the sequence that made a message still writes to its lead, for a group of messages in a few statements.
 
 Decides nothing (models.rules.sequences does): each message is asked about under the version of the sequence that its
-enrolment began with, and with the lead as it is now. models.queries.messages.lease holds what is refused.
+enrolment is in, and with the lead as it is now. models.queries.clearance holds what is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
+import orjson
 from sqlalchemy import Connection, bindparam, text
 
-from models.queries import standings, versions
+from models.queries import consents, situations, standings, versions
+from models.queries.situations import Way
+from models.rules.consent import ConsentRules, standing
 from models.rules.sequences import Sequence
+from models.rules.tokens import suppression_digest
 
 _ENROLLED = text(
     """
-    SELECT m.id, e.lead_id, e.version_id FROM messages m JOIN enrolments e ON e.id = m.enrolment_id
+    SELECT m.id, e.id, e.lead_id, e.version_id, e.entered_at FROM messages m JOIN enrolments e ON e.id = m.enrolment_id
     WHERE m.id IN :ids AND m.kind = 'nurture' ORDER BY m.id
     """
 ).bindparams(bindparam("ids", expanding=True))
+_MODEL = text("SELECT name FROM programme_versions WHERE kind = 'scoring' ORDER BY activated_at DESC, id DESC LIMIT 1")
 
 
-def refusals(connection: Connection, message_ids: Collection[int], now: int) -> dict[int, str]:
+def refusals(
+    connection: Connection, message_ids: Collection[int], now: int, model: str | None = None
+) -> dict[int, str]:
     """Message → why its sequence does not write to the lead at `now`; those that may go are absent.
 
-    The reasons: a stage that the sequence does not keep, and consent that does not hold (any more).
+    The reasons are those for which the lead leaves at a step: its stage, consent, an act that ends it, the condition of
+    `exit`. `model`: that of scoring.yaml; None where there is only one.
     """
     rows = connection.execute(_ENROLLED, {"ids": sorted(message_ids)}).all() if message_ids else []
     if not rows:
         return {}
-    # No score is asked for: only where the lead stands and what is known of it.
-    found = standings.read(connection, sorted({row[1] for row in rows}), "", now)
-    if not all(row[1] in found for row in rows):  # merged between the two statements: the enrolment went over with it
-        return refusals(connection, message_ids, now)
-    contents = versions.contents(connection, {row[2] for row in rows})
+    of = orjson.loads(versions.latest(connection, "models", "models") or "{}")
+    scoring = model or connection.execute(_MODEL).scalar() or ""
+    found = standings.read(connection, sorted({row[2] for row in rows}), scoring, now)
+    if not all(row[2] in found for row in rows):  # merged between the two statements: the enrolment went over with it
+        return refusals(connection, message_ids, now, model)
+    contents = versions.contents(connection, {row[3] for row in rows})
     sequences = {version_id: _sequence(content) for version_id, content in contents.items()}
-    asked = frozenset[str]().union(*(one.consent.attributes() for one in sequences.values() if one.consent))
-    facts = standings.derived(connection, found.values(), asked, now)
-    why: dict[int, str] = {}
-    for message_id, lead_id, version_id in rows:
-        sequence, stage = sequences[version_id], found[lead_id].stage
-        reason = sequence.why_silent(facts[lead_id]) if sequence.keeps(stage) else f"stage {stage}"
-        if reason:
-            why[message_id] = reason
-    return why
+    ways = {row[1]: Way(*row[1:]) for row in rows}
+    facts = situations.facts_of(connection, list(ways.values()), sequences, found, of, now)
+    why = ((row[0], sequences[row[3]].why_exit(facts[row[1]])) for row in rows)
+    return {message_id: reason for message_id, reason in why if reason}
+
+
+def unconsented(
+    connection: Connection, recipients: Mapping[int, str], secret: bytes, rules: ConsentRules, now: int
+) -> dict[int, str]:
+    """Message → why we may not write to its recipient about the topic of its sequence; `recipients`: of nurture mail."""
+    rows = connection.execute(_ENROLLED, {"ids": sorted(recipients)}).all() if recipients else []
+    contents = versions.contents(connection, {row[3] for row in rows})
+    topics = {row[0]: rules.topic(_sequence(contents[row[3]]).topic) for row in rows}
+    wanted = {(recipients[key], topics.get(key, rules.topic(None))) for key in recipients}
+    refused = consents.refusals(connection, secret, rules, wanted, now)
+    why = {key: refused.get((address, topics.get(key, rules.topic(None)))) for key, address in recipients.items()}
+    return {key: reason for key, reason in why.items() if reason}
+
+
+def unasked(
+    connection: Connection, recipients: Mapping[int, str], secret: bytes, rules: ConsentRules, now: int
+) -> dict[int, str]:
+    """Message → why nobody waits for it any more; `recipients`: of mails that ask to confirm a request."""
+    digests = {key: suppression_digest(secret, address) for key, address in recipients.items()}
+    said = consents.histories(connection, set(digests.values())) if digests else {}
+    return {
+        key: "no request waits to be confirmed"
+        for key, digest in digests.items()
+        if all(standing(said.get(digest, ()), topic, rules, now).stands != "requested" for topic in rules.topics)
+    }
 
 
 @lru_cache(maxsize=64)

@@ -171,7 +171,7 @@ def _merge_enrolments(
     connection: Connection, going: Sequence[Succession], known: dict[int, list[Any]], now: int
 ) -> None:
     """One sequence at most runs on; none that the survivor is or was in begins anew: its mails were sent."""
-    moved, ended = [], []
+    moved, ended, dropped = [], [], []
     for one in going:
         own, theirs = known[one.survivor], known.pop(one.loser, [])
         entries: dict[str, int] = {}
@@ -179,6 +179,9 @@ def _merge_enrolments(
             entries[sequence] = max(entry, entries.get(sequence, 0))
         is_busy = any(state in _RUNNING for *_, state in own)
         for key, sequence, entry, state in theirs:
+            if entry == 0 and sequence in entries:  # they only qualified early, the survivor is known there
+                dropped.append({"id": key})
+                continue
             if state in _RUNNING and (is_busy or sequence in entries):
                 reason = f"one person with lead {one.survivor}, which is or was nurtured already"
                 ended.append({"id": key, "now": now, "reason": reason})
@@ -191,6 +194,7 @@ def _merge_enrolments(
         "UPDATE enrolments SET state = 'exited', due_at = NULL, ended_at = :now, reason = :reason WHERE id = :id",
         ended,
     )
+    execute(connection, "DELETE FROM enrolments WHERE id = :id", dropped)
     execute(connection, "UPDATE enrolments SET lead_id = :lead, entry = :entry WHERE id = :id", moved)
 
 

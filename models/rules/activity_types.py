@@ -9,8 +9,11 @@ CANONICAL = frozenset(
     """page_view site_visit cta_click ad_click video_view content_download free_trial chat
     form_view form_submit contact_request quote_request demo_request newsletter_signup
     email_open email_click email_reply email_forward email_bounce unsubscribe spam_complaint
+    email_preference_change opt_in_confirmed
     webinar_registered webinar_attended event_attended training
     social_share social_comment social_mention social_follow
     product_view cart_add checkout_started checkout_abandoned purchase
-    phone_call meeting support_request sales_not_ready""".split()
+    phone_call meeting support_request sales_not_ready score_adjusted""".split()
 )
+SCORE_ADJUSTED = "score_adjusted"
+"""What the step `adjust` of a sequence records: nothing that the lead did."""

@@ -143,7 +143,9 @@ def _missing_parts(files: Iterable[str]) -> str:
     """The parts that an e-mail must have and this one has in no language; a text part is made where there is none."""
     parts = {f"{name.partition('.')[0]}.{'.'.join(name.split('.')[-2:])}" for name in files}
     missing = [] if "subject.txt.j2" in parts else ["subject.txt.j2"]
-    return ", ".join(missing if parts & {"body.mjml.j2", "body.html.j2"} else [*missing, "body.mjml.j2 or body.html.j2"])
+    return ", ".join(
+        missing if parts & {"body.mjml.j2", "body.html.j2"} else [*missing, "body.mjml.j2 or body.html.j2"]
+    )
 
 
 def mails_of(sequence: Sequence) -> Iterator[tuple[Place, str]]:

@@ -7,12 +7,13 @@ the score's rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from models.rules.acts import Act
 from models.rules.instants import Micros
 from models.rules.predicates import Predicate
 
@@ -59,6 +60,11 @@ class Facts(NamedTuple):
     """A time to talk with its rep was proposed, and is still to come."""
     further: Mapping[str, Rating] = {}
     """By name of a further model; without an entry no condition on that model holds."""
+    acts: Sequence[Act] = ()
+    """What the lead did, as far as a sequence asks."""
+    entered_at: int = 0
+    """When the lead entered the sequence that asks."""
+    now: int = 0
 
 
 Check = Callable[[Facts], bool]

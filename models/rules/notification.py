@@ -16,6 +16,8 @@ SALES_NOTIFICATION = "sales_notification"
 """Built-in template: a lead is handed to a rep. Payload: SalesNotification."""
 SALES_RECALL = "sales_recall"
 """Built-in template: a lead that was handed over fell back. Payload: SalesRecall. Each rep is told once."""
+SEQUENCE_NOTICE = "sequence_notice"
+"""Built-in template: the step `notify` of a sequence. Payload: SequenceNotice."""
 
 
 class Why(TypedDict):
@@ -94,6 +96,23 @@ class SalesRecall(TypedDict):
     appointment: str
     """When both were invited to talk, in words, if that is still to come: it stands. Else empty."""
     contact: list[Contact]
+
+
+class SequenceNotice(TypedDict):
+    """Payload of the template `sequence_notice`, and of every other that a step `notify` names."""
+
+    rep_name: str
+    lead_name: str
+    position: str
+    because: str
+    """Why the mail comes, as the step says it; may be empty."""
+    sequence: str
+    """What the sequence is for: its description, else its name."""
+    stage: str
+    score: float | None
+    contact: list[Contact]
+    lead: dict[str, Any]
+    """The lead's attributes."""
 
 
 COMMON_ATTRIBUTES = ("first_name", "last_name", "company", "country", "employees", "industry", "job_title", "language")

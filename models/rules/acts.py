@@ -1,0 +1,92 @@
+"""What a lead did, as conditions of a sequence ask for it: `did: {on, where, within, since, mail}`.
+
+Decides whether one of some acts answers the question. Reads nothing: models.queries.situations brings the acts, the
+newest of each touchpoint, and says which of our mails an act was about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.documents import shown
+from models.rules.durations import Duration, duration_text
+from models.rules.predicates import Predicate
+
+FOLDER = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$"
+"""A folder of emails/."""
+ANY_MAIL = "any"
+
+
+class Act(NamedTuple):
+    """The newest act of a lead at one touchpoint (and about one mail)."""
+
+    type: str
+    at: int
+    touchpoint: Mapping[str, Any] = {}
+    """What `where` sees: type, name, host, path, campaign …, and facets."""
+    mail: str | None = None
+    """The folder of the mail of this way through the sequence that it was about; None for any other act."""
+
+
+class Did(BaseModel):
+    """One of these acts, and about what. Short: one type, or a list of types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    on: list[str] = Field(min_length=1)
+    where: Predicate | None = None
+    within: Duration | None = None
+    since: Literal["entry", "ever"] = "entry"
+    """Acts since the lead entered the sequence, or of its whole life."""
+    mail: str | None = Field(default=None, pattern=FOLDER)
+    """Acts about this mail of the sequence (a folder of emails/), or about `any` of them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, str | list):
+            return {"on": value}
+        if not isinstance(value, dict):
+            raise ValueError(f"found {shown(value)}; allowed: an activity type, a list of them, or fields with `on`")
+        return value
+
+    @field_validator("on", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("on")
+    @classmethod
+    def _named(cls, value: list[str]) -> list[str]:
+        if any(not name.strip() for name in value):
+            raise ValueError("found an empty name; allowed: activity types")
+        return value
+
+    def found(self, acts: Iterable[Act], entered_at: int, now: int) -> Act | None:
+        """The first of `acts` that answers the question at `now`, or None."""
+        after = entered_at if self.since == "entry" else -1
+        if self.within is not None:
+            after = max(after, now - self.within)
+        for act in acts:
+            if act.type in self.on and after < act.at <= now and self._is_about(act):
+                return act
+        return None
+
+    def _is_about(self, act: Act) -> bool:
+        if self.mail is not None and (act.mail is None or self.mail not in (ANY_MAIL, act.mail)):
+            return False
+        return self.where is None or self.where.holds(act.touchpoint)
+
+    def described(self) -> str:
+        """In words: `did email_click about welcome-first-hour within 7d`."""
+        words = [f"did {' or '.join(self.on)}"]
+        if self.mail is not None:
+            words.append("about any mail" if self.mail == ANY_MAIL else f"about {self.mail}")
+        if self.where is not None:
+            words.append(f"where {self.where.describe()}")
+        if self.within is not None:
+            words.append(f"within {duration_text(self.within)}")
+        return " ".join(words)

@@ -1,0 +1,189 @@
+"""What steps do: mails to leads and to our own people, points into the score, entries into other sequences.
+
+Decides nothing about steps (models.rules.sequences does). Everything here is written in the transaction of the step that
+asks for it, each effect under an idempotency key of its own, so that a step done twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import Connection
+
+from models.queries import activities, enrolments, messages, queue, versions
+from models.queries.activities import Touchpoints
+from models.queries.assignments import Given
+from models.queries.enrolments import Due, NewEnrolment
+from models.queries.messages import NewMessage
+from models.queries.standings import Standing
+from models.rules.activity_types import SCORE_ADJUSTED
+from models.rules.appointments import told
+from models.rules.instants import Micros
+from models.rules.notification import COMMON_ATTRIBUTES, NurtureMail, SequenceNotice
+from models.rules.outbox import MessageKind
+from models.rules.records import ActivityFacts
+from models.rules.sequences import OWNER, Adjust, Advance, Enter, Send, Tell
+from models.rules.touchpoints import Touchpoint
+from models.workspace import Workspace
+from tasks import handover
+from tasks.appointments import invitation
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A look at an enrolment, and what is to be done by it."""
+
+    due: Due
+    standing: Standing
+    advance: Advance
+
+    def key(self, step: str) -> str:
+        """Names a step of this entry for ever."""
+        return f"{self.due.lead_id}:{self.due.sequence}:{self.due.entry}:{step}"
+
+
+def do(
+    connection: Connection, workspace: Workspace, taken: Sequence[Taken], given: Mapping[int, Given], now: Micros
+) -> Counter[str]:
+    """Do all that the steps ask for. Counts: intended, adjusted, told, unheard (nobody to tell), sent_on.
+
+    `given`: of leads whose sequence invites, the assignment whose appointment is still to come.
+    """
+    maker = Maker(workspace, now)
+    counts: Counter[str] = Counter()
+    mail = [message for one in taken for message in maker.mails(one, given.get(one.due.lead_id))]
+    counts["intended"] = messages.intend(connection, mail, message_ids=workspace.message_ids, now=now)
+    notices = [notice for one in taken for notice in maker.notices(one)]
+    alerts = [notice for notice in notices if notice.recipient]
+    counts["told"] = messages.intend(connection, alerts, message_ids=workspace.message_ids, now=now)
+    counts["unheard"] = len(notices) - len(alerts)
+    counts["adjusted"] = _adjust(connection, taken, now)
+    counts["sent_on"] = _enter(connection, workspace, taken, now)
+    return counts
+
+
+def _adjust(connection: Connection, taken: Iterable[Taken], now: Micros) -> int:
+    """An activity for each adjustment, as scoring reads it, and the leads queued for it."""
+    made: dict[bytes, tuple[ActivityFacts, int, int]] = {}
+    for one in taken:
+        for deed in one.advance.deeds:
+            if isinstance(deed, Adjust):
+                dedupe = blake2b(f"adjust:{one.key(deed.key)}".encode(), digest_size=16).digest()
+                about = Touchpoint(SCORE_ADJUSTED, deed.name, campaign=one.due.sequence)
+                made[dedupe] = (ActivityFacts(dedupe, now, about, None), one.due.lead_id, now)
+    if not made:
+        return 0
+    known = activities.known_among(connection, sorted(made))
+    fresh = [row for dedupe, row in made.items() if dedupe not in known]
+    if fresh:
+        ids = Touchpoints().ids(connection, {facts.touchpoint for facts, _, _ in fresh}, now)
+        activities.insert(connection, fresh, ids)
+        queue.enqueue(connection, "score", sorted({lead_id for _, lead_id, _ in fresh}))
+    return len(fresh)
+
+
+def _enter(connection: Connection, workspace: Workspace, taken: Iterable[Taken], now: Micros) -> int:
+    wanted = [(one, deed) for one in taken for deed in one.advance.deeds if isinstance(deed, Enter)]
+    version: dict[str, int] = {}
+    for name in sorted({deed.sequence for _, deed in wanted}):
+        other = workspace.sequences[name]
+        version[name] = versions.activate(connection, "sequence", name, other.digest(), other.content(), now)
+    rows = [NewEnrolment(one.due.lead_id, deed.sequence, deed.entry, version[deed.sequence]) for one, deed in wanted]
+    enrolments.begin(connection, rows, now)
+    return len(rows)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the messages of steps."""
+
+    workspace: Workspace
+    now: Micros
+
+    def mails(self, taken: Taken, given: Given | None) -> Iterator[NewMessage]:
+        """The mails to the lead."""
+        due, standing = taken.due, taken.standing
+        for deed in taken.advance.deeds:
+            if not isinstance(deed, Send):
+                continue
+            assert standing.email is not None
+            payload = self._payload(taken, deed)
+            if deed.invite and given is not None and (appointment := given.appointment) is not None:
+                rep = next((one for one in self.workspace.team.reps if one.email == given.rep), None)
+                name = given.rep if rep is None else rep.name
+                payload["appointment"] = told(appointment, name, self.workspace.zone)
+                payload["invitation"] = invitation(self.workspace, given, appointment, rep, standing)
+            yield NewMessage(
+                idempotency_key=f"nurture:{taken.key(deed.key)}",
+                kind=MessageKind.NURTURE,
+                recipient=standing.email,
+                template=deed.folder,
+                payload=dict(payload),
+                next_attempt_at=self.now,
+                lead_id=due.lead_id,
+                enrolment_id=due.id,
+                variant=deed.variant,
+            )
+
+    def _payload(self, taken: Taken, deed: Send) -> NurtureMail:
+        standing, sender = taken.standing, self.workspace.settings.sender
+        common: dict[str, Any] = dict.fromkeys(COMMON_ATTRIBUTES)
+        return NurtureMail(
+            lead={**common, **standing.attributes, "email": standing.email, "stage": standing.stage},
+            account={"name": None, **(standing.account or {})},
+            sender={"name": sender.name, "email": sender.email, "postal_address": sender.postal_address},
+            sequence=taken.due.sequence,
+            step=deed.index,
+        )
+
+    def notices(self, taken: Taken) -> Iterator[NewMessage]:
+        """The mails to our own people; without a recipient where nobody is found."""
+        for deed in taken.advance.deeds:
+            if not isinstance(deed, Tell):
+                continue
+            name, address = self._recipient(deed, taken.standing)
+            yield NewMessage(
+                idempotency_key=f"notify:{taken.key(deed.key)}",
+                kind=MessageKind.ALERT,
+                recipient=address,
+                template=deed.notify.template,
+                payload=dict(self._notice(taken, deed, name)),
+                next_attempt_at=self.now,
+                lead_id=taken.due.lead_id,
+                enrolment_id=taken.due.id,
+            )
+
+    def _notice(self, taken: Taken, deed: Tell, name: str) -> SequenceNotice:
+        standing = taken.standing
+        return SequenceNotice(
+            rep_name=name,
+            lead_name=handover.name_of(standing),
+            position=handover.position_of(standing),
+            because=deed.notify.because,
+            sequence=self._described(taken.due.sequence),
+            stage=standing.stage.replace("_", "-"),
+            score=standing.total,
+            contact=handover.contact_of(standing),
+            lead=dict(standing.attributes),
+        )
+
+    def _described(self, name: str) -> str:
+        sequence = self.workspace.sequences.get(name)
+        return name if sequence is None or not sequence.description else sequence.description
+
+    def _recipient(self, deed: Tell, standing: Standing) -> tuple[str, str]:
+        """(name, address) of the first of `to` who is found; empty texts where nobody is."""
+        reps = self.workspace.team.reps
+        for who in deed.notify.to:
+            owners = (standing.owner, standing.account_owner) if who == OWNER else (who,)
+            for called in filter(None, owners):
+                rep = next((rep for rep in reps if rep.is_called(called)), None)
+                if rep is not None:
+                    return rep.name, rep.email
+                if "@" in called:
+                    return called, called.strip()
+        return "", ""
