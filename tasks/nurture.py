@@ -19,7 +19,7 @@ from models.queries.enrolments import Advanced
 from models.rules.instants import Micros
 from models.rules.sequences import NO_ADDRESS, Send, Sequence
 from models.workspace import Workspace
-from tasks import deeds, progress
+from tasks import deeds, progress, revisions
 from tasks.deeds import Taken
 from tasks.pace import Pace
 
@@ -39,9 +39,14 @@ def nurture_due(workspace: str, now: int) -> dict[str, int]:
 
 
 def nurture(workspace: Workspace, now: Micros) -> Counter[str]:
-    """Take every step that is due. Counts: due, intended (messages), finished, exited, held, released."""
+    """Take every step that is due. Counts: due, intended (messages), finished, exited, held, released.
+
+    And where it came to that: moved and stopped (the file has changed), adjusted, told, unheard (`notify` found
+    nobody), sent_on (into other sequences).
+    """
     counts = Counter[str](due=0, intended=0, finished=0, exited=0, held=0, released=0)
     nurse = Nurture(workspace, now)
+    counts.update(revisions.follow(workspace, now))
     counts["released"] = nurse.release()
     while nurse.is_due():
         with workspace.database.write(durable=True) as connection:

@@ -7,7 +7,7 @@ workers cannot take the same step twice.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, text
@@ -175,6 +175,49 @@ def hold(connection: Connection, held: Sequence[tuple[int, str]]) -> None:
     """Keep active enrolments waiting: (id, reason)."""
     if held:
         connection.execute(_HOLD, [{"id": key, "reason": reason} for key, reason in held])
+
+
+_VERSIONS = text(
+    """
+    SELECT DISTINCT version_id FROM enrolments
+    WHERE sequence = :sequence AND ended_at IS NULL AND state IN ('active', 'held') AND version_id <> :newest
+    """
+)
+_RUNNING_UNDER = """
+    SELECT id, lead_id, sequence, entry, version_id, step, entered_at, rounds FROM enrolments
+    WHERE sequence = :sequence AND ended_at IS NULL AND id > :after AND version_id = :version
+      AND state IN ('active', 'held') ORDER BY id LIMIT :limit
+"""
+_MOVED = text(
+    """
+    UPDATE enrolments SET version_id = :newest, step = :next
+    WHERE id IN :ids AND version_id = :version AND step = :step AND state IN ('active', 'held')
+    """
+).bindparams(bindparam("ids", expanding=True))
+
+
+def versions_running(connection: Connection, sequence: str, newest: int) -> list[int]:
+    """The versions of the sequence other than `newest` under which leads are on their way."""
+    return list(connection.execute(_VERSIONS, {"sequence": sequence, "newest": newest}).scalars())
+
+
+def running_under(connection: Connection, sequence: str, version_id: int, after: int, limit: int) -> list[Due]:
+    """The first enrolments beyond the id `after` on their way under a version, due or not; locked on PostgreSQL."""
+    locked = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
+    given = {"sequence": sequence, "version": version_id, "after": after, "limit": limit}
+    rows = connection.execute(text(_RUNNING_UNDER + locked), given)
+    return [Due(*row) for row in rows]
+
+
+def move(connection: Connection, running: Sequence[Due], newest: int, steps: Mapping[int, int]) -> int:
+    """Put these enrolments under the version `newest`, at the step that stands for theirs; how many were."""
+    moved = 0
+    for step, following in sorted(steps.items()):
+        for version_id in sorted({one.version_id for one in running}):
+            ids = [one.id for one in running if one.step == step and one.version_id == version_id]
+            given = {"ids": ids, "version": version_id, "step": step, "newest": newest, "next": following}
+            moved += connection.execute(_MOVED, given).rowcount if ids else 0
+    return moved
 
 
 _RELEASABLE = text(

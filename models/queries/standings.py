@@ -93,8 +93,9 @@ _DEALS = """
 """
 _ACTIVE = text(
     """
-    SELECT lead_id, max(occurred_at) FROM activities
-    WHERE machine = 0 AND lead_id IN :ids AND occurred_at <= :now GROUP BY lead_id
+    SELECT a.lead_id, max(a.occurred_at) FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id
+    WHERE a.machine = 0 AND a.lead_id IN :ids AND a.occurred_at <= :now AND t.type <> 'score_adjusted'
+    GROUP BY a.lead_id
     """
 ).bindparams(bindparam("ids", expanding=True))
 
@@ -198,7 +199,7 @@ _NEWEST = text(
                 row_number() OVER (PARTITION BY a.lead_id ORDER BY a.occurred_at DESC, a.touchpoint_id) AS place
          FROM activities a WHERE a.machine = 0 AND a.lead_id IN :ids AND a.occurred_at <= :now) n
     JOIN touchpoints t ON t.id = n.touchpoint_id
-    WHERE n.place <= :most ORDER BY n.lead_id, n.place
+    WHERE n.place <= :most AND t.type <> 'score_adjusted' ORDER BY n.lead_id, n.place
     """
 ).bindparams(bindparam("ids", expanding=True))
 
