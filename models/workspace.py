@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay 
     from models.rules.dkim import Key
     from models.rules.experiments import Experiment
     from models.rules.lifecycle import Lifecycle
+    from models.rules.limits import Limits
     from models.rules.mail import MessageIds
     from models.rules.mapping import Mapping as ColumnMapping
     from models.rules.pacing import Pacing
@@ -274,6 +275,7 @@ class Workspace:
             step_mistakes,
             team_mistakes,
             topic_mistakes,
+            window_mistakes,
         )
 
         def of_sequence(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
@@ -293,7 +295,10 @@ class Workspace:
             before = [one for one in self.sequence_files() if one < file]
             return lambda: experiment_mistakes(self._sequence(file), [self._sequence(one) for one in before])
 
-        checks = (of_sequence, invited, steps, consented, compared)
+        def opens(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
+            return lambda: window_mistakes(self._sequence(file), self.pacing)
+
+        checks = (of_sequence, invited, steps, consented, compared, opens)
         pairs: list[tuple[str, Callable[[], Iterable[tuple[Location, str]]]]] = [
             (LIFECYCLE_FILE, lambda: lifecycle_mistakes(self.lifecycle, self.models)),
             (TEAM_FILE, lambda: team_mistakes(self.team, self.scoring)),
@@ -346,6 +351,14 @@ class Workspace:
         except OSError as error:
             message = f"cannot be read or made: {error.strerror}; or set WARMLINE_SECRET_KEY"
             raise ConfigurationError([Problem(SECRET_KEY_FILE, None, "", message)]) from error
+
+    @property
+    def limits(self) -> Limits:
+        """How much mail may leave: `per_day`, `warm_up` and `domains` of the block `smtp`."""
+        from models.rules.limits import Limits
+
+        smtp = self.settings.smtp
+        return Limits(smtp.per_day, smtp.warm_up, smtp.domains, self.zone)
 
     @cached_property
     def dkim_keys(self) -> list[Key]:

@@ -21,6 +21,7 @@ from models.rules.sequences import NO_ADDRESS, Send, Sequence
 from models.workspace import Workspace
 from tasks import deeds, progress, revisions
 from tasks.deeds import Taken
+from tasks.experiments import decide_experiments
 from tasks.pace import Pace
 
 NO_APPOINTMENT = "no appointment to invite to any more"
@@ -44,9 +45,10 @@ def nurture(workspace: Workspace, now: Micros) -> Counter[str]:
     And where it came to that: moved and stopped (the file has changed), adjusted, told, unheard (`notify` found
     nobody), sent_on (into other sequences).
     """
-    counts = Counter[str](due=0, intended=0, finished=0, exited=0, held=0, released=0)
+    counts = Counter[str](due=0, intended=0, finished=0, exited=0, held=0, released=0, decided=0)
     nurse = Nurture(workspace, now)
     counts.update(revisions.follow(workspace, now))
+    counts["decided"] = decide_experiments(workspace, now)
     counts["released"] = nurse.release()
     while nurse.is_due():
         with workspace.database.write(durable=True) as connection:

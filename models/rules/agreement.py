@@ -16,6 +16,7 @@ from models.rules.conditions import Condition
 from models.rules.consent import ConsentRules
 from models.rules.lifecycle import Lifecycle
 from models.rules.notification import SEQUENCE_NOTICE
+from models.rules.pacing import Pacing
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
 from models.rules.scoring.coherence import FIRST
@@ -69,6 +70,12 @@ def enrolment_mistakes(sequence: Sequence, models: Mapping[str, ScoringModel]) -
     """Models, dimensions, bands and cells in a sequence's `enrol` and `exit` that there are not."""
     for place, condition in sequence.conditions():
         yield from _condition_mistakes(place, condition, models)
+
+
+def window_mistakes(sequence: Sequence, pacing: Pacing) -> Iterator[Mistake]:
+    """A sequence's window that the quiet hours and holidays of warmline.yaml leave nothing of."""
+    if sequence.window is not None and (why := pacing.times.within(sequence.window).never_opens()):
+        yield ("window",), f"no mail would ever go out: {why} (warmline.yaml, `sending`)"
 
 
 def invitation_mistakes(sequence: Sequence, team: Team) -> Iterator[Mistake]:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,9 @@ from models.rules.mail import MessageIds
 from models.rules.outbox import MessageState
 from models.rules.pacing import Pacing, Sending
 from models.rules.sequences import Sequence
+from tasks.nurture import nurture
+from tasks.routing import route
+from tests.programme_world import NOW, World
 
 pytestmark = pytest.mark.feature("N3")
 IDS = MessageIds(b"secret", "warmline.example")
@@ -302,3 +306,44 @@ def test_whatever_becomes_of_mails_caps_hold_and_each_mail_comes_to_an_end(outbo
                     messages.reap(connection, clock=now + HOUR, attempts=99)
     assert {row.state for row in outbox.rows()} <= {"sent", "unknown"}
     assert_within_caps(outbox)
+
+
+@pytest.fixture
+def world(tmp_path: Path, database: Database) -> World:
+    """The playbook mql-sql; NOW is a Friday, 12:00 UTC."""
+    return World(tmp_path / "workspace", database)
+
+
+def paced(world: World, **sending: Any) -> None:
+    world.workspace.__dict__["pacing"] = pacing(**sending)
+
+
+def enrolment(world: World) -> tuple[Any, ...]:
+    return world.rows("SELECT state, step, due_at, reason FROM enrolments")[0]
+
+
+def test_step_is_taken_when_its_mail_may_go_and_later_waits_count_from_then(world: World) -> None:
+    world.lead(1, 20, attributes={"time_zone": "America/New_York"})  # where it is 08:00
+    route(world.workspace, NOW)
+    paced(world, windows={"from": "10:00", "to": "16:00"})
+    nurture(world.workspace, NOW)
+    assert nurture(world.workspace, Micros(NOW + HOUR))["intended"] == 0
+    why = "outside the sending window (fri 2024-10-04 09:00 America/New_York)"
+    assert enrolment(world) == ("active", 1, NOW + 2 * HOUR, why)
+    assert nurture(world.workspace, Micros(NOW + 2 * HOUR))["intended"] == 1
+    assert enrolment(world) == ("active", 3, NOW + 2 * HOUR + 3 * DAY, None)
+
+
+def test_cap_keeps_back_the_step_of_the_lower_priority(world: World) -> None:
+    folder = world.workspace.root / "sequences"
+    for name, priority in (("aside", 1), ("beside", 7)):
+        steps = "steps: [{send: welcome-first-hour}]"
+        settings = f"name: {name}\nalongside: true\npriority: {priority}\nenrol: {{stages: [lead]}}\n{steps}\n"
+        (folder / f"{name}.yaml").write_text(settings)
+    world.lead(1, 20)
+    route(world.workspace, NOW)
+    paced(world, **DAILY)
+    nurture(world.workspace, NOW)
+    found = "SELECT sequence, due_at, reason FROM enrolments WHERE sequence LIKE '%side' ORDER BY sequence"
+    assert world.rows(found) == [("aside", NOW + DAY, "at most 1 within 1d"), ("beside", None, None)]
+    assert nurture(world.workspace, Micros(NOW + DAY - 1))["intended"] == 0
