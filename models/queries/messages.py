@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, Text, TextClause, bindparam, text
 
-from models.queries import clearance
+from models.queries import clearance, staging
 from models.queries.clearance import Candidate, Terms
 from models.rules.instants import SECOND
 from models.rules.mail import MessageIds
@@ -143,21 +143,27 @@ _LEASE = """
     RETURNING id, idempotency_key, kind, lead_id, recipient, template, payload, message_id, attempts, lease_until,
               next_attempt_at
 """
-_MARK = text(
-    """
-    UPDATE messages SET state = 'sending', lease_until = :until
-    WHERE id IN :ids AND lease_owner = :owner AND state = 'leased' AND lease_until > :clock RETURNING id
-    """
-).bindparams(bindparam("ids", expanding=True))
+# These two are said for every few messages, so in the driver's words: SQLAlchemy's cost more than what they do.
+_MARK = """
+    UPDATE messages SET state = 'sending', lease_until = {mark}
+    WHERE lease_owner = {mark} AND state = 'leased' AND lease_until > {mark} AND {among} RETURNING id
+"""
 # `unknown` may still become `sent`: its own sender came back late and knows better than who reaped it.
-_SETTLE = text(
-    """
+_SETTLE = """
     UPDATE messages
-    SET state = :state, reason = :reason, reply = COALESCE(:reply, reply), sent_at = :sent_at,
-        next_attempt_at = COALESCE(:next_attempt_at, next_attempt_at), attempts = attempts - :uncounted,
-        lease_owner = NULL, lease_until = NULL
-    WHERE id = :id AND lease_owner = :owner AND (state IN ('leased', 'sending') OR (state = 'unknown' AND 1 = :sent))
-    """
+    SET state = {state}, reason = {reason}, reply = COALESCE({reply}, messages.reply), sent_at = {sent_at},
+        next_attempt_at = COALESCE({next_attempt_at}, messages.next_attempt_at),
+        attempts = messages.attempts - {uncounted}, lease_owner = NULL, lease_until = NULL
+    {source}
+    WHERE messages.id = {id} AND messages.lease_owner = {owner}
+        AND (messages.state IN ('leased', 'sending') OR (messages.state = 'unknown' AND {state} = 'sent'))
+"""
+_SETTLED = ("id", "state", "reason", "reply", "sent_at", "next_attempt_at", "uncounted", "owner")
+_SETTLE_SQLITE = _SETTLE.format(source="", **{name: f"?{place}" for place, name in enumerate(_SETTLED, start=1)})
+_SETTLE_POSTGRESQL = _SETTLE.format(
+    source="FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::integer[],"
+    f" %s::text[]) AS new ({', '.join(_SETTLED)})",
+    **{name: f"new.{name}" for name in _SETTLED},
 )
 _RELEASE = text(
     """
@@ -202,14 +208,20 @@ def mark_sending(connection: Connection, ids: Sequence[int], *, owner: str, cloc
     """
     if not ids:
         return set()
-    given = {"ids": sorted(ids), "owner": owner, "clock": clock, "until": until}
-    return set(connection.execute(_MARK, given).scalars())
+    among, wanted = staging.among(connection, "id", ids)
+    statement = _MARK.format(mark=staging.mark(connection), among=among)
+    return set(connection.exec_driver_sql(statement, (until, owner, clock, *wanted)).scalars())
 
 
 def settle(connection: Connection, outcomes: Sequence[Settlement], *, owner: str) -> None:
     """Write down how attempts ended, for those that are still `owner`'s; a late sender changes nothing of others'."""
-    if outcomes:
-        connection.execute(_SETTLE, [_settled(outcome, owner) for outcome in sorted(outcomes, key=lambda o: o.id)])
+    if not outcomes:
+        return
+    rows = [_settled(outcome, owner) for outcome in sorted(outcomes, key=lambda outcome: outcome.id)]
+    if _is_sqlite(connection):
+        connection.exec_driver_sql(_SETTLE_SQLITE, rows)
+    else:
+        connection.exec_driver_sql(_SETTLE_POSTGRESQL, tuple(map(list, zip(*rows, strict=True))))
 
 
 def release(connection: Connection, *, owner: str) -> int:
@@ -265,15 +277,15 @@ def _leased(row: Row[Any]) -> Leased:
     return Leased(message_id, key, MessageKind(kind), *facts)
 
 
-def _settled(outcome: Settlement, owner: str) -> dict[str, Any]:
-    return {
-        "id": outcome.id,
-        "owner": owner,
-        "state": outcome.state.value,
-        "sent": int(outcome.state is MessageState.SENT),
-        "reason": outcome.reason,
-        "reply": outcome.reply,
-        "sent_at": outcome.sent_at,
-        "next_attempt_at": outcome.next_attempt_at,
-        "uncounted": int(not outcome.counted),
-    }
+def _settled(outcome: Settlement, owner: str) -> tuple[Any, ...]:
+    """In the order of _SETTLED."""
+    return (
+        outcome.id,
+        outcome.state.value,
+        outcome.reason,
+        outcome.reply,
+        outcome.sent_at,
+        outcome.next_attempt_at,
+        int(not outcome.counted),
+        owner,
+    )
