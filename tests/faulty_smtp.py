@@ -169,12 +169,15 @@ class _Session:
 
     async def data(self, recipient: str) -> None:
         lines: list[bytes] = []
+        is_refused = False
         while (line := await self.reader.readline()) != b".\r\n":
             if not line:
                 raise _GoneError
             lines.append(line)
             if len(lines) == 3 and self.fault is not None and self.fault[0] == "body":
-                await self.answer("body", "")
+                is_refused = not await self.answer("body", "")
+        if is_refused:  # said already; the client may have sent its dot before it heard of it
+            return
         if not await self.answer_unless("before_accept"):
             return
         content = b"".join(line[1:] if line.startswith(b".") else line for line in lines)
