@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from typing import Any
@@ -24,11 +24,15 @@ from models.rules.instants import instant
 from models.rules.invitations import Guest, icalendar
 from models.rules.mail import Address, Refused, address, header_refusal
 from models.rules.outbox import MessageKind
-from models.rules.tokens import Tokens, Unsubscription, suppression_digest
+from models.rules.tokens import Answer, PREFERENCES, Tokens, Unsubscription, suppression_digest
 from models.settings import Sender
 from tasks.rendering import Rendered, Templates, Unrenderable
 
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
+
+
+ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]{0,59}")
+LONGEST_ANSWER = 60
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class Composer:
         assert isinstance(sender, Address) and isinstance(recipient, Address)
         unsubscribe = self._unsubscribe(message)
         facts = self._facts(message, unsubscribe)
-        rendered = self.templates.render(message.template, facts)
+        language = facts.get("lead", {}).get("language") if message.kind is not MessageKind.ALERT else None
+        rendered = self.templates.render(message.template, {**facts, "ask": self._asker(message)}, language)
         if isinstance(rendered, Unrenderable):
             return rendered
         if message.kind is MessageKind.NURTURE and (missing := _without_way_out(rendered, unsubscribe)):
@@ -82,14 +87,32 @@ class Composer:
             "email": self.sender.email,
             "postal_address": self.sender.postal_address,
         }
-        return {**orjson.loads(message.payload), "sender": sender, "unsubscribe_url": unsubscribe.shown}
+        return {**orjson.loads(message.payload), "sender": sender, **unsubscribe.links}
+
+    def _asker(self, message: Leased) -> Callable[[str, object], str]:
+        """`ask(attribute, answer)` of templates: the link that answers a question with one click and a confirmation."""
+
+        def ask(attribute: str, answer: object) -> str:
+            if self.base_url is None:
+                raise ValueError("ask() needs base_url in warmline.yaml: the address of `warmline serve`")
+            value = str(answer)
+            if not ATTRIBUTE.fullmatch(attribute) or not 0 < len(value) <= LONGEST_ANSWER:
+                allowed = f"an attribute such as company_size, and an answer of at most {LONGEST_ANSWER} characters"
+                raise ValueError(f"found ask({attribute!r}, {value[:40]!r}); allowed: {allowed}")
+            token = Answer(message.message_id, attribute, value).token(Tokens(self.secret))
+            return f"{self.base_url.rstrip('/')}/answer/{token}"
+
+        return ask
 
     def _unsubscribe(self, message: Leased) -> _WaysOut:
         wish = Unsubscription(suppression_digest(self.secret, message.recipient), message.message_id)
         token = wish.token(Tokens(self.secret))
         mailto = f"mailto:{self.sender.reply_to or self.sender.email}?subject={quote(f'unsubscribe {token}')}"
-        https = f"{self.base_url.rstrip('/')}/unsubscribe/{token}" if self.base_url else None
-        return _WaysOut(mailto, https)
+        if not self.base_url:
+            return _WaysOut(mailto, None, None)
+        base = self.base_url.rstrip("/")
+        choosing = wish.token(Tokens(self.secret), PREFERENCES)
+        return _WaysOut(mailto, f"{base}/unsubscribe/{token}", f"{base}/preferences/{choosing}")
 
     def _headers(
         self, message: Leased, sender: Address, recipient: Address, subject: str, unsubscribe: _WaysOut, now: int
@@ -103,8 +126,9 @@ class Composer:
         }
         if self.sender.reply_to:
             headers["Reply-To"] = self.sender.reply_to
-        if message.kind is MessageKind.ALERT:
-            headers["Auto-Submitted"] = "auto-generated"
+        if message.kind is not MessageKind.NURTURE:
+            if message.kind is MessageKind.ALERT:
+                headers["Auto-Submitted"] = "auto-generated"
             return headers
         ways = [f"<{unsubscribe.https}>"] if unsubscribe.https else []
         headers["List-Unsubscribe"] = ", ".join([*ways, f"<{unsubscribe.mailto}>"])
@@ -118,6 +142,12 @@ class Composer:
 class _WaysOut:
     mailto: str
     https: str | None
+    preferences: str | None
+
+    @property
+    def links(self) -> dict[str, str | None]:
+        """What templates see of it; `preferences_url` is empty without `base_url`."""
+        return {"unsubscribe_url": self.shown, "preferences_url": self.preferences}
 
     @property
     def shown(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import orjson
 from sqlalchemy import Connection
 
-from models.queries import assignments, enrolments, experiments, situations, standings, suppressions
+from models.queries import assignments, consents, enrolments, experiments, situations, standings, suppressions
 from models.queries.assignments import Given
 from models.queries.enrolments import Due
 from models.queries.situations import Way
@@ -48,7 +48,7 @@ def read(
     ways = [Way(one.id, one.lead_id, one.version_id, one.entered_at) for one in due]
     models = {name: model.of for name, model in workspace.models.items()}
     facts = situations.facts_of(connection, ways, sequences, found, models, now)
-    ending = _ending(connection, workspace, due, sequences, found, facts)
+    ending = _ending(connection, workspace, due, sequences, found, facts, now)
     going = [one for one in due if one.id not in ending]
     given = _appointments(connection, going, sequences, now)
     known = _situations(connection, workspace, going, sequences, found, facts, given, now)
@@ -58,13 +58,18 @@ def read(
 def _ending(
     connection: Connection,
     workspace: Workspace,
-    due: Iterable[Due],
+    due: Sequence[Due],
     sequences: Mapping[int, Programme],
     found: Mapping[int, Standing],
     facts: Mapping[int, Facts],
+    now: Micros,
 ) -> dict[int, str]:
     addresses = {(email, MessageKind.NURTURE.value) for one in found.values() if (email := one.email)}
     suppressed = suppressions.reasons(connection, workspace.secret_key, addresses)
+    rules = workspace.settings.consent
+    topics = {one.id: rules.topic(sequences[one.version_id].topic) for one in due}
+    wanted = {(email, topics[one.id]) for one in due if (email := found[one.lead_id].email)}
+    refused = consents.refusals(connection, workspace.secret_key, rules, wanted, now)
     why: dict[int, str] = {}
     for one in due:
         standing = found[one.lead_id]
@@ -74,6 +79,8 @@ def _ending(
             reason = f"excluded: {standing.excluded}"
         elif not reason and wish:
             reason = f"suppressed: {wish}"
+        elif not reason and standing.email:
+            reason = refused.get((standing.email, topics[one.id]), "")
         if reason:
             why[one.id] = reason
     return why

@@ -20,7 +20,18 @@ from prefect import task
 from sqlalchemy import Connection
 
 from models.database import Database
-from models.queries import assignments, enrolments, messages, queue, ratings, stages, standings, versions, watermarks
+from models.queries import (
+    assignments,
+    consents,
+    enrolments,
+    messages,
+    queue,
+    ratings,
+    stages,
+    standings,
+    versions,
+    watermarks,
+)
 from models.queries.assignments import Given, NewAssignment
 from models.queries.enrolments import NewEnrolment
 from models.queries.messages import NewMessage
@@ -168,6 +179,10 @@ class Router:
     def sequences(self) -> list[Sequence]:
         """The sequences of the workspace, those with the highest priority first."""
         return by_priority(self.workspace.sequences.values())
+
+    def topic(self, sequence: Sequence) -> str:
+        """What the sequence is about."""
+        return self.workspace.settings.consent.topic(sequence.topic)
 
     def is_alongside(self, name: str) -> bool:
         """True if the sequence of this name runs beside others."""
@@ -397,6 +412,17 @@ class _Batch:
         enrolments.begin(self.connection, [new for new, _ in entering], now)
         self.counts["enrolled"] += sum(1 for new, _ in entering if new.entry)
 
+    @cached_property
+    def _refused(self) -> frozenset[tuple[int, str]]:
+        """(lead, topic) of those who may not be written to about it."""
+        router = self.router
+        rules, topics = router.workspace.settings.consent, {router.topic(one) for one in router.sequences}
+        addresses = {lead: email for lead in self.stage if (email := self.standings[lead].email)}
+        wanted = {(email, topic) for email in addresses.values() for topic in topics}
+        held = consents.refusals(self.connection, router.workspace.secret_key, rules, wanted, router.now)
+        return frozenset((lead, topic) for lead, email in addresses.items() for topic in topics
+                         if (email, topic) in held)  # fmt: skip
+
     def _ending(self, past: Mapping[int, list[Enrolled]]) -> dict[int, str]:
         """Enrolment → why it ends now: an act, a stage or a condition need not wait for the next step."""
         running = {one.id: (lead_id, one) for lead_id, known in past.items() for one in known if one.runs}
@@ -424,8 +450,9 @@ class _Batch:
             version = router.version(self.connection, sequence)
             yield NewEnrolment(lead_id, sequence.name, 0, version, state=QUALIFIED_BEFORE), []
         held = None if self.standings[lead_id].email else NO_ADDRESS
-        chosen = choose(router.sequences, facts, known, router.now)
-        for sequence, entry in [*([chosen] if chosen else []), *beside(router.sequences, facts, known, router.now)]:
+        allowed = [one for one in router.sequences if (lead_id, router.topic(one)) not in self._refused]
+        chosen = choose(allowed, facts, known, router.now)
+        for sequence, entry in [*([chosen] if chosen else []), *beside(allowed, facts, known, router.now)]:
             exclusive = [one for one in known if one.runs and not router.is_alongside(one.sequence)]
             new = NewEnrolment(lead_id, sequence.name, entry, router.version(self.connection, sequence), held)
             yield new, [] if sequence.alongside else exclusive

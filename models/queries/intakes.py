@@ -15,6 +15,7 @@ from models.queries import accounts, activities, attributes, deals, identities, 
 from models.queries.activities import Touchpoints
 from models.queries.attributes import Change
 from models.queries.merges import Noted
+from models.rules import consent
 from models.rules.past import CREATED, EMAIL
 from models.rules.records import AccountFacts, ActivityFacts, Identity, Intake
 
@@ -225,6 +226,9 @@ def _store_activities(
             lead = resolution.lead_of[index]
             assert lead is not None
             chunk.touched.add(lead)
+    if any(touchpoint.type in consent.ACTS for touchpoint in {facts.touchpoint for _, facts in chunk.fresh.values()}):
+        spoke = {resolution.lead_of[n] for n, facts in chunk.fresh.values() if facts.touchpoint.type in consent.ACTS}
+        queue.enqueue(connection, "consent", sorted(lead for lead in spoke if lead is not None))
 
 
 def _store_deals(

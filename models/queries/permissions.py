@@ -6,17 +6,15 @@ enrolment is in, and with the lead as it is now. models.queries.clearance holds 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import lru_cache
 
 import orjson
 from sqlalchemy import Connection, bindparam, text
 
-from models.queries import consents, situations, standings, versions
+from models.queries import situations, standings, versions
 from models.queries.situations import Way
-from models.rules.consent import ConsentRules, standing
 from models.rules.sequences import Sequence
-from models.rules.tokens import suppression_digest
 
 _ENROLLED = text(
     """
@@ -49,32 +47,6 @@ def refusals(
     facts = situations.facts_of(connection, list(ways.values()), sequences, found, of, now)
     why = ((row[0], sequences[row[3]].why_exit(facts[row[1]])) for row in rows)
     return {message_id: reason for message_id, reason in why if reason}
-
-
-def unconsented(
-    connection: Connection, recipients: Mapping[int, str], secret: bytes, rules: ConsentRules, now: int
-) -> dict[int, str]:
-    """Message → why we may not write to its recipient about the topic of its sequence; `recipients`: of nurture mail."""
-    rows = connection.execute(_ENROLLED, {"ids": sorted(recipients)}).all() if recipients else []
-    contents = versions.contents(connection, {row[3] for row in rows})
-    topics = {row[0]: rules.topic(_sequence(contents[row[3]]).topic) for row in rows}
-    wanted = {(recipients[key], topics.get(key, rules.topic(None))) for key in recipients}
-    refused = consents.refusals(connection, secret, rules, wanted, now)
-    why = {key: refused.get((address, topics.get(key, rules.topic(None)))) for key, address in recipients.items()}
-    return {key: reason for key, reason in why.items() if reason}
-
-
-def unasked(
-    connection: Connection, recipients: Mapping[int, str], secret: bytes, rules: ConsentRules, now: int
-) -> dict[int, str]:
-    """Message → why nobody waits for it any more; `recipients`: of mails that ask to confirm a request."""
-    digests = {key: suppression_digest(secret, address) for key, address in recipients.items()}
-    said = consents.histories(connection, set(digests.values())) if digests else {}
-    return {
-        key: "no request waits to be confirmed"
-        for key, digest in digests.items()
-        if all(standing(said.get(digest, ()), topic, rules, now).stands != "requested" for topic in rules.topics)
-    }
 
 
 @lru_cache(maxsize=64)

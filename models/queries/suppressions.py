@@ -53,6 +53,12 @@ def suppress(connection: Connection, rows: Sequence[NewSuppression]) -> int:
     return connection.execute(_SUPPRESS, given).rowcount
 
 
+def reason(connection: Connection, digest: bytes) -> str | None:
+    """Why the address of this hash gets no nurture mail; None if it does."""
+    found = connection.execute(_FIND, {"digests": [digest]}).first()
+    return None if found is None else str(found[2])
+
+
 def lift(connection: Connection, digest: bytes) -> bool:
     """Take away a suppression that the person asked for (OWN_WISH), now that it asks for mail again; True if one went.
 

@@ -13,11 +13,16 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
+from models.rules.instants import SECOND
+
 MAC_BYTES = 10
 """80 bits (RFC 2104 section 5 allows half of the hash or 80 bits): a guess is right once in 1.2e24."""
 
 UNSUBSCRIBE = "unsubscribe"
+PREFERENCES = "preferences"
+CONFIRM = "confirm"
 RETURN_PATH = "return-path"
+ANSWER = "answer"
 
 
 @dataclass(frozen=True)
@@ -52,21 +57,68 @@ class Unsubscription:
     suppression: bytes
     message_id: str
 
-    def token(self, tokens: Tokens) -> str:
+    def token(self, tokens: Tokens, purpose: str = UNSUBSCRIBE) -> str:
+        """The token for the link to unsubscribe; with PREFERENCES that for the page where topics are chosen."""
         local = self.message_id.strip("<>").partition("@")[0]
-        return tokens.sign(UNSUBSCRIBE, self.suppression + local.encode())
+        return tokens.sign(purpose, self.suppression + local.encode())
 
     @classmethod
-    def read(cls, tokens: Tokens, token: str, domain: str) -> Unsubscription | None:
+    def read(cls, tokens: Tokens, token: str, domain: str, purpose: str = UNSUBSCRIBE) -> Unsubscription | None:
         """The wish behind `token`, or None. `domain`: of the sender, as in the Message-ID."""
-        content = tokens.read(UNSUBSCRIBE, token)
+        content = tokens.read(purpose, token)
         if content is None or len(content) <= SUPPRESSION_BYTES:
             return None
         local = content[SUPPRESSION_BYTES:].decode("ascii", "replace")
         return cls(content[:SUPPRESSION_BYTES], f"<{local}@{domain}>")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a link in a mail answers: which attribute of the lead gets which value, and in which mail it was asked."""
+
+    message_id: str
+    attribute: str
+    value: str
+
+    def token(self, tokens: Tokens) -> str:
+        local = self.message_id.strip("<>").partition("@")[0]
+        return tokens.sign(ANSWER, "\0".join((local, self.attribute, self.value)).encode())
+
+    @classmethod
+    def read(cls, tokens: Tokens, token: str, domain: str) -> Answer | None:
+        """The answer behind `token`, or None. `domain`: of the sender, as in the Message-ID."""
+        content = tokens.read(ANSWER, token)
+        parts = [] if content is None else content.decode("utf-8", "replace").split("\0")
+        return cls(f"<{parts[0]}@{domain}>", parts[1], parts[2]) if len(parts) == 3 else None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What the link of a confirmation mail says: whose sign-up, in which mail, and until when it can be used."""
+
+    suppression: bytes
+    message_id: str
+    expires_at: int
+    """Microseconds since 1970; kept to the second, rounded down."""
+
+    def token(self, tokens: Tokens) -> str:
+        local = self.message_id.strip("<>").partition("@")[0]
+        until = (self.expires_at // SECOND).to_bytes(EXPIRY_BYTES, "big")
+        return tokens.sign(CONFIRM, self.suppression + until + local.encode())
+
+    @classmethod
+    def read(cls, tokens: Tokens, token: str, domain: str) -> Confirmation | None:
+        """What `token` says, or None; whether its time is over is the reader's to ask."""
+        content = tokens.read(CONFIRM, token)
+        if content is None or len(content) <= SUPPRESSION_BYTES + EXPIRY_BYTES:
+            return None
+        digest, rest = content[:SUPPRESSION_BYTES], content[SUPPRESSION_BYTES:]
+        local = rest[EXPIRY_BYTES:].decode("ascii", "replace")
+        return cls(digest, f"<{local}@{domain}>", int.from_bytes(rest[:EXPIRY_BYTES], "big") * SECOND)
+
+
 SUPPRESSION_BYTES = 16
+EXPIRY_BYTES = 5
 
 
 def suppression_digest(secret: bytes, address: str) -> bytes:
