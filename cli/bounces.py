@@ -1,0 +1,107 @@
+"""`warmline bounces`: what mails that came back say, without changing anything; or taken in, with all that follows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from cli import session
+
+if TYPE_CHECKING:
+    from models.rules.returned_mail import Fate, ReturnedMail
+
+bounces = typer.Typer(
+    no_args_is_help=True, help="Mail that came back: bounces, complaints, replies, automatic answers."
+)
+
+Paths = Annotated[list[Path], typer.Argument(help="Mails as files, or folders of them (a Maildir too).")]
+
+
+@bounces.command()
+def classify(
+    paths: Paths, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per mail.")] = False
+) -> None:
+    """Say of each mail what it is, about whom, and what would be done. Needs no workspace and changes nothing."""
+    from models.rules.returned_mail import read
+
+    counts: Counter[str] = Counter()
+    for path in files(paths):
+        mail = read(path.read_bytes())
+        counts[mail.kind.value] += 1
+        if as_json:
+            typer.echo(orjson.dumps(_told(path, mail)).decode())
+        else:
+            _print(path, mail)
+    session.err.print(", ".join(f"{count} {kind}" for kind, count in counts.most_common()) or "no mail found")
+
+
+def files(paths: list[Path]) -> Iterator[Path]:
+    """The mails among `paths`: files as they are, folders with all that is in them (hidden files left out), sorted."""
+    from models.errors import InputError
+
+    for path in paths:
+        if path.is_dir():
+            found = (one for one in path.rglob("*") if one.is_file() and not one.name.startswith("."))
+            yield from sorted(found)
+        elif path.is_file():
+            yield path
+        else:
+            raise InputError(f"{path}: found nothing there; allowed: a mail as a file, or a folder of mails")
+
+
+def _told(path: Path, mail: ReturnedMail) -> dict[str, Any]:
+    first = next(iter(mail.fates), None)
+    return {
+        "file": str(path),
+        "kind": mail.kind.value,
+        "detail": mail.detail,
+        "severity": _severity(first),
+        "status": first.status if first else "",
+        "diagnostic": first.diagnostic if first else "",
+        "recipients": [_of(fate) for fate in mail.fates],
+        "from": mail.sender,
+        "subject": mail.subject,
+        "about": list(mail.refers_to),
+        "identity": mail.identity,
+        "effect": mail.effect,
+    }
+
+
+def _of(fate: Fate) -> dict[str, Any]:
+    return {
+        "recipient": fate.recipient,
+        "action": fate.action,
+        "severity": _severity(fate),
+        "strike": fate.is_strike,
+        "meaning": fate.meaning,
+        "status": fate.status,
+        "diagnostic": fate.diagnostic,
+        "effect": fate.effect,
+    }
+
+
+def _severity(fate: Fate | None) -> str | None:
+    """hard | soft | policy: a refusal that says nothing of the address is soft, and a strike."""
+    if fate is None or fate.severity is None:
+        return None
+    return "soft" if fate.is_strike else fate.severity.value
+
+
+def _print(path: Path, mail: ReturnedMail) -> None:
+    lines = [f"{path}: {mail.kind.value} ({mail.detail})" + (f" → {mail.effect}" if not mail.fates else "")]
+    for fate in mail.fates:
+        said = " ".join(part for part in (_severity(fate) or fate.action, fate.status, fate.recipient) if part)
+        lines.append(f"  {said}: {fate.meaning or fate.action} → {fate.effect}")
+        if fate.diagnostic:
+            lines.append(f"    {fate.diagnostic[:160]}")
+    session.out.print("\n".join(_printable(line) for line in lines), markup=False, soft_wrap=True)
+
+
+def _printable(words: str) -> str:
+    # What a stranger sent must not steer the terminal.
+    return "".join(c if c.isprintable() else "�" for c in words)
