@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, bindparam, text
 
-from models.queries import approvals, pacing, permissions, suppressions
+from models.queries import approvals, limits, pacing, permissions, suppressions
+from models.queries.limits import Claim
 from models.rules.consent import ConsentRules
-from models.rules.outbox import Hold, MessageKind, PutOff, SendFacts, Verdict, hold_reason, weightier
+from models.rules.limits import Limits
+from models.rules.outbox import Hold, MessageKind, PutOff, SendFacts, Verdict, hold_reason
 from models.rules.pacing import Pacing
 
 
@@ -29,6 +31,8 @@ class Terms:
     """When nurture mail goes to leads, and how much of it; None: at any time."""
     consent: ConsentRules = field(default_factory=ConsentRules)
     """What must have been said before nurture mail may go out."""
+    limits: Limits = field(default_factory=Limits)
+    """How much may leave per day, and per hour to a domain."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Candidate:
 
 
 Check = Callable[[Connection, Sequence[Candidate], Terms, int], Mapping[int, Verdict]]
-"""connection, the candidates that nothing holds yet, terms, programme time → message id → why it does not go."""
+"""connection, the candidates that nothing keeps yet, terms, programme time → message id → why it does not go."""
 
 
 def verdicts(
@@ -50,16 +54,20 @@ def verdicts(
 ) -> dict[int, Hold | PutOff]:
     """Message id → why it must not go at `now` (programme time); who may go is absent.
 
-    A Hold outweighs a PutOff; of several PutOffs the latest counts. CHECKS are asked in their order, and none about a
-    message that is held already.
+    CHECKS are asked in their order, and none about a message that an earlier one has kept: who waits for one thing
+    takes no place from others at the next. Caps come after them, limits last: whoever
+    finds room there does go.
     """
     found: dict[int, Hold | PutOff] = {}
     for check in CHECKS:
-        asked = [one for one in candidates if not isinstance(found.get(one.id), Hold)]
-        if asked:
-            for message, verdict in check(connection, asked, terms, now).items():
-                found[message] = weightier(found.get(message), verdict)
-    return found
+        if asked := [one for one in candidates if one.id not in found]:
+            found |= check(connection, asked, terms, now)
+    leased = [one.id for one in candidates]
+    if terms.pacing is not None:
+        asked = [one for one in candidates if one.id not in found and one.kind is MessageKind.NURTURE]
+        found |= pacing.put_offs(connection, [one.id for one in asked], leased, terms.pacing, now)
+    going = [Claim(one.id, one.kind, one.recipient) for one in candidates if one.id not in found]
+    return found | limits.put_offs(connection, going, leased, terms.limits, now)
 
 
 _FACTS = text(
@@ -100,13 +108,4 @@ def _unconsented(
     return {message: Hold(reason) for message, reason in found.items()}
 
 
-def _too_soon(connection: Connection, candidates: Sequence[Candidate], terms: Terms, now: int) -> Mapping[int, Verdict]:
-    """Outside the sending times on the lead's clock, or beyond a cap: nurture mail alone waits for these."""
-    if terms.pacing is None:
-        return {}
-    return pacing.put_offs(
-        connection, [one.id for one in candidates if one.kind is MessageKind.NURTURE], terms.pacing, now
-    )
-
-
-CHECKS: tuple[Check, ...] = (_held, _unconsented, _too_soon)
+CHECKS: tuple[Check, ...] = (_held, _unconsented)

@@ -70,24 +70,26 @@ class _Waiting(NamedTuple):
         return None if self.sequence is None else self.sequence.window
 
 
-def put_offs(connection: Connection, ids: Collection[int], pacing: Pacing, now: int) -> dict[int, PutOff]:
-    """Of leased nurture messages those that must wait at `now` (programme time); the others may go.
+def put_offs(
+    connection: Connection, ids: Collection[int], leased: Collection[int], pacing: Pacing, now: int
+) -> dict[int, PutOff]:
+    """Of nurture messages those that must wait at `now` (programme time); the others may go.
 
-    In the transaction that leased them. A message that is due, though not leased, and of higher priority keeps the
-    place in a cap that it will need.
+    In the transaction that leased them, perhaps with others that do not go (`leased` are all). A message that is due,
+    though not leased, and of higher priority keeps the place in a cap that it will need.
     """
     if not ids:
         return {}
     rivals: list[int] = []
     mailings = Mailings()
-    asked = set(ids)
+    asked, ours = set(ids), set(leased)
     if pacing.caps:
         if not staging.is_sqlite(connection):  # BEGIN IMMEDIATE is that lock already
             connection.exec_driver_sql(_LOCK)
         people = connection.execute(_WAITING, {"ids": sorted(asked)}).all()
         found = _found(connection, {row[1] for row in people}, {row[2] for row in people}, now, pacing)
         rivals = [one.id for one in found if one.state == "queued" and one.at <= now]
-        mailings = Mailings(one.mail(now) for one in found if one.state != "queued" and one.id not in asked)
+        mailings = Mailings(one.mail(now) for one in found if one.state != "queued" and one.id not in ours)
     late: dict[int, PutOff] = {}
     for one in sorted(_waiting(connection, {*asked, *rivals}), key=lambda waiting: waiting.rank):
         before = mailings.of(one.lead_id, one.recipient)

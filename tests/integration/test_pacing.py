@@ -64,8 +64,8 @@ class Outbox:
         with self.database.write() as connection:
             version = versions.activate(connection, "sequence", name, given.digest(), given.content(), 0)
             statement = text(
-                """INSERT INTO enrolments (lead_id, sequence, entry, version_id, state, step, due_at, entered_at)
-                VALUES (:lead, :name, 1, :version, 'active', 1, NULL, 0) RETURNING id"""
+                """INSERT INTO enrolments (lead_id, sequence, entry, version_id, state, step, rounds, entered_at)
+                VALUES (:lead, :name, 1, :version, 'active', 1, '{}', 0) RETURNING id"""
             )
             given_row = {"lead": lead_id, "name": name, "version": version}
             return int(connection.execute(statement, given_row).scalar_one())
@@ -194,6 +194,16 @@ def test_mail_that_was_refused_or_cancelled_does_not_count(outbox: Outbox) -> No
     outbox.settle(taken, NIGHT, state=MessageState.FAILED, sent_at=None)
     key = outbox.mail(1)
     assert keys(outbox.lease(pace, NIGHT + MINUTE)) == [key]
+
+
+def test_mail_that_is_cancelled_in_the_same_group_leaves_its_place(outbox: Outbox) -> None:
+    outbox.lead(1)
+    over = outbox.enrol(1, "over", priority=9)
+    outbox.write("UPDATE enrolments SET state = 'exited', reason = 'did email_reply'")
+    outbox.mail(1, over)
+    key = outbox.mail(1, outbox.enrol(1, "on"))
+    taken = outbox.lease(pacing(**DAILY), NIGHT)
+    assert (keys(taken), taken.cancelled, taken.put_off) == ([key], 1, 0)
 
 
 def test_address_counts_whatever_lead_it_was_of(outbox: Outbox) -> None:
