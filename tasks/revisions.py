@@ -38,8 +38,8 @@ def _follow(database: Database, sequence: Sequence, now: Micros) -> Counter[str]
             return Counter()
     with database.write() as connection:
         newest = versions.activate(connection, *given, sequence.content(), now)
-        older = enrolments.versions_running(connection, sequence.name, newest)
-        contents = versions.contents(connection, older)
+        running = enrolments.versions_running(connection, sequence.name, newest)
+        contents = versions.contents(connection, running)
     counts: Counter[str] = Counter()
     for version_id, content in sorted(contents.items()):
         older = Sequence.from_content(content)

@@ -47,12 +47,12 @@ def duration_text(duration: int) -> str:
 
 
 DURATION_PATTERN = r"^(\s*[0-9]+(\.[0-9]+)?\s*[wdhms])+\s*$"
-_SCHEMA = {"type": "string", "description": ALLOWED, "pattern": DURATION_PATTERN}
+DURATION_SCHEMA = {"type": "string", "description": ALLOWED, "pattern": DURATION_PATTERN}
 Duration = Annotated[
     int,
     PlainValidator(parse_duration),
     PlainSerializer(duration_text, return_type=str),
-    WithJsonSchema(_SCHEMA),
+    WithJsonSchema(DURATION_SCHEMA),
 ]
 """A pydantic field: written `30d`, held as microseconds."""
 
@@ -74,6 +74,6 @@ HalfLife = Annotated[
     int,
     PlainValidator(parse_half_life),
     PlainSerializer(lambda value: duration_text(value) if value else "none", return_type=str),
-    WithJsonSchema({"anyOf": [{"const": "none"}, _SCHEMA]}),
+    WithJsonSchema({"anyOf": [{"const": "none"}, DURATION_SCHEMA]}),
 ]
 """A pydantic field: `30d` or `none` (held as NO_DECAY)."""

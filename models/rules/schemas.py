@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from models.rules.assignment import Team
+from models.rules.durations import DURATION_SCHEMA
 from models.rules.lifecycle import Lifecycle
 from models.rules.mapping import Mapping
 from models.rules.predicates import MARK, OPERATORS, PARTS, RANGES
@@ -30,6 +31,16 @@ MODELS: dict[str, tuple[str, type[BaseModel]]] = {
 """Word of the command line → the files and their model."""
 
 _SHORT: dict[str, Schema] = {
+    "Did": {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+        "description": "An activity type, or several.",
+    },
+    "Notify": {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+        "description": "Who gets it: owner, somebody of the team, or an address; the first who is found.",
+    },
+    "Again": DURATION_SCHEMA | {"description": "How long after its end a lead may enter once more."},
+    "Goal": {"enum": ["clicked", "replied", "opened"], "description": "What counts as success, in one word."},
     "Range": {"type": "number", "description": "The least number of points: short for {from: …}."},
     "Value": {"type": "string", "description": "A column, or a dotted path into a JSON record."},
     "EmailValue": {"type": "string", "description": "A column, or a dotted path into a JSON record."},
@@ -38,7 +49,7 @@ _SHORT: dict[str, Schema] = {
 _ONE_OR_MORE: dict[str, Schema] = {
     "band": {"type": ["string", "integer"]},
     "grid": {"type": ["string", "integer"]},
-    **{name: {"type": "string"} for name in ("did", "format", "spread")},
+    **{name: {"type": "string"} for name in ("did", "format", "spread", "stages", "on", "days", "to")},
 }
 """Lists whose only element may stand alone."""
 _MEANING = {
@@ -69,6 +80,32 @@ _MEANING = {
     ("Dimension", "floor"): "Lower clamp of the sum of the groups.",
     ("Surge", "gain"): "Points gained in the last `within`.",
     ("Surge", "slow"): "Points gained in the `after_quiet` before that, at most; without it a quarter of the gain.",
+    ("Sequence", "alongside"): "It runs beside others: it neither waits for them nor ends them, nor they it.",
+    ("Sequence", "consent"): "Who may be written to: asked on entering, at each step, and when a mail is sent.",
+    ("Sequence", "again"): "Re-entry: `never`, or how long after the end.",
+    ("Sequence", "changed"): "Those on their way under an older file: they finish it, move over, or stop.",
+    ("Enrol", "existing"): "Whether leads are taken too who qualified already when the sequence was new.",
+    ("Enrol", "by_step"): "Nobody enters by itself, only by the step `enrol` of another sequence.",
+    ("Exit", "did"): "Acts since entering that end it; a reply, a bounce and an opt-out always do.",
+    ("Step", "id"): "Names the step for ever: jumps, messages and a file that changes go by it.",
+    ("Step", "send"): "A folder of emails/.",
+    ("Step", "invite"): "The mail carries the invitation to the appointment.",
+    ("Step", "wait"): "A duration, from the moment the step is reached.",
+    ("Step", "until"): "A time on the lead's own clock: weekdays, a time of day, or a date of the lead.",
+    ("Step", "branch"): "The first way whose condition holds is taken; the last may be `else`.",
+    ("Step", "experiment"): "One of several mails, by a stable share of the leads.",
+    ("Step", "adjust"): "An activity `score_adjusted` of this name; a rule of a scoring model gives it points.",
+    ("Step", "notify"): "A mail to our own people.",
+    ("Step", "enrol"): "Another sequence that the lead enters; this one ends, unless one of the two runs alongside.",
+    ("Step", "exit"): "The way ends here; the reason, in words.",
+    ("Arm", "when"): "What must hold: conditions on score, attributes, stage and acts.",
+    ("Arm", "go"): "The id of the step that comes next.",
+    ("Arm", "at_most"): "How often one lead may be sent this way; needed where it leads back.",
+    ("Arm", "else"): "What those do for whom no other way is open.",
+    ("Until", "date"): "An attribute with a date, or `appointment`.",
+    ("Until", "missing"): "What to do without such a date: skip the wait, or exit the sequence.",
+    ("Did", "since"): "Acts since the lead entered, or of its whole life.",
+    ("Did", "mail"): "Acts about this mail of the sequence (a folder of emails/), or about `any` of them.",
     ("Display", "blocks"): "100 for each must that is met.",
     ("Display", "classes"): "Number → predicate; 1000 × the first that holds.",
 }
