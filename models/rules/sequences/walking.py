@@ -102,6 +102,8 @@ class Advance:
     rounds: Mapping[str, int] = field(default_factory=dict)
     waits: str = ""
     """Why its next mail is not made yet, where the hour or a cap keeps it back until `due_at`."""
+    taken: tuple[tuple[int, int | None], ...] = ()
+    """Branches that it came through: (index of the step, number of the way; None: none was open)."""
 
     @property
     def sends(self) -> tuple[tuple[int, str], ...]:
@@ -112,36 +114,44 @@ class Advance:
 def walk(nodes: Sequence[Node], step: int, now: int, known: Situation) -> Advance:
     """What is to be done at `now` by a lead whose next step is `step` (an index into `nodes`), up to the next wait."""
     deeds: list[Deed] = []
+    ways: list[tuple[int, int | None]] = []
     rounds, sent = dict(known.rounds), set(known.sent)
+
+    def stop(step: int, due_at: int | None, left: str = "", waits: str = "") -> Advance:
+        return Advance(tuple(deeds), step, due_at, left, rounds, waits, tuple(ways))
+
     while step < len(nodes):
         node = nodes[step]
         one = node.step
         if one.wait is not None:
             # From now, not from when it was due: after a standstill two mails must not come at once.
-            return Advance(tuple(deeds), node.after, now + one.wait, "", rounds)
+            return stop(node.after, now + one.wait)
         if one.exit is not None:
-            return Advance(tuple(deeds), step, None, one.exit, rounds)
+            return stop(step, None, one.exit)
         if one.until is not None:
             at = one.until.moment(Micros(now), known.zone, known.facts.attributes, known.appointment_at)
             if at is None and one.until.missing == "exit":
-                return Advance(tuple(deeds), step, None, f"no {one.until.date}", rounds)
+                return stop(step, None, f"no {one.until.date}")
             if at is not None and at > now:
-                return Advance(tuple(deeds), *_waiting(one.until, step, node.after, at, now), "", rounds)
+                return stop(*_waiting(one.until, step, node.after, at, now))
         elif one.branch is not None:
-            step = _branched(node, known.facts, rounds)
+            number = _branched(node, known.facts, rounds)
+            ways.append((step, number))
+            step = node.after if number is None else node.ways[number].target
             continue
         elif one.enrol is not None:
             if (entry := known.enterable.get(one.enrol)) is not None:
                 deeds.append(Enter(node.key, one.enrol, entry))
                 if one.enrol not in known.beside:
-                    return Advance(tuple(deeds), step, None, f"went on to {one.enrol}", rounds)
+                    return stop(step, None, f"went on to {one.enrol}")
         elif sent.isdisjoint(one.folders):
-            if one.folders and (late := known.put_off(sum(isinstance(deed, Send) for deed in deeds))) is not None:
-                return Advance(tuple(deeds), step, late.until, "", rounds, late.reason)
+            made = sum(isinstance(deed, Send) for deed in deeds)
+            if one.folders and (late := known.put_off(made)) is not None:
+                return stop(step, late.until, waits=late.reason)
             deeds.append(_deed(node, step, known))
             sent.update(one.folders)
         step = node.after
-    return Advance(tuple(deeds), step, None, "", rounds)
+    return stop(step, None)
 
 
 def _waiting(until: Until, step: int, after: int, at: int, now: int) -> tuple[int, int]:
@@ -149,16 +159,16 @@ def _waiting(until: Until, step: int, after: int, at: int, now: int) -> tuple[in
     return (after, at) if until.date is None else (step, min(at, now + PATIENCE))
 
 
-def _branched(node: Node, facts: Facts, rounds: dict[str, int]) -> int:
-    """The index of the first way that is open to the lead; counts the ways that are limited."""
-    for way in node.ways:
+def _branched(node: Node, facts: Facts, rounds: dict[str, int]) -> int | None:
+    """The number of the first way that is open to the lead, None without one; counts the ways that are limited."""
+    for number, way in enumerate(node.ways):
         if way.at_most is not None and rounds.get(way.key, 0) >= way.at_most:
             continue
         if way.when is None or way.when.check(facts):
             if way.at_most is not None:
                 rounds[way.key] = rounds.get(way.key, 0) + 1
-            return way.target
-    return node.after
+            return number
+    return None
 
 
 def _deed(node: Node, index: int, known: Situation) -> Deed:
