@@ -28,6 +28,8 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from models.documents import ConfigurationError, Document, Location, Problem, shown
 from models.rules.consent import ConsentRules
+from models.rules.languages import language_tag
+from models.rules.limits import FARTHEST, Domain, DomainLimit, WarmUp
 from models.rules.machine import MachineRules
 from models.rules.mail import Refused, address
 from models.rules.pacing import Sending
@@ -52,6 +54,16 @@ def _zone(name: str) -> str:
 
 
 TimeZone = Annotated[str, AfterValidator(_zone)]
+
+
+def _language(text: str) -> str:
+    tag = language_tag(text)
+    if tag is None:
+        raise ValueError(f"found {shown(text)}; allowed: a language tag, such as en or pt-BR")
+    return tag
+
+
+Language = Annotated[str, AfterValidator(_language)]
 
 
 def _mailbox(text: str) -> str:
@@ -85,6 +97,11 @@ class Smtp(_Part):
     """For connecting (with TLS and AUTH), for each answer and for the body to leave."""
     reply_timeout_seconds: float = Field(default=600.0, gt=0, le=7200)
     """For the answer to the final dot: RFC 5321 4.5.3.2.6 asks for 10 minutes. Impatience makes doubt."""
+
+    per_day: int | None = Field(default=None, ge=1, le=FARTHEST)
+    """Messages to people outside that leave on one day at most; None: as many as there are."""
+    warm_up: WarmUp | None = None
+    domains: dict[Domain, DomainLimit] = {}
 
     @model_validator(mode="after")
     def _is_private(self) -> Smtp:
@@ -197,6 +214,7 @@ class Settings(BaseSettings):
     database_url: str = "sqlite:///warmline.db"
     database_password: SecretStr | None = None
     time_zone: TimeZone = "UTC"
+    language: Language = "en"
     inbox: str = "inbox"
     base_url: str | None = None
     secret_key: SecretStr | None = None
@@ -211,6 +229,14 @@ class Settings(BaseSettings):
     consent: ConsentRules = ConsentRules()
     sending: Sending = Sending()
     schedules: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _can_be_confirmed(self) -> Settings:
+        if self.consent.require == "double_opt_in" and not self.base_url:
+            raise ValueError(
+                "consent.require: found 'double_opt_in' without `base_url`, which the link to confirm needs"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

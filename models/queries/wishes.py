@@ -72,6 +72,12 @@ def confirm(connection: Connection, secret: bytes, rules: ConsentRules, wish: Wi
     return topics
 
 
+def was_confirmed(connection: Connection, wish: Wish) -> bool:
+    """True if the link of this very mail has granted something before: who clicks twice is thanked twice."""
+    said = (word for word in consents.words(connection, [wish.digest]) if word.state == "granted")
+    return any(word.evidence.get("message_id") == wish.message_id for word in said)
+
+
 def prefer(
     connection: Connection, secret: bytes, rules: ConsentRules, wish: Wish, wanted: Collection[str]
 ) -> list[tuple[str, str]]:

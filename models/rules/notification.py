@@ -119,6 +119,10 @@ COMMON_ATTRIBUTES = ("first_name", "last_name", "company", "country", "employees
 """Attributes that `lead` of a nurture mail always has, None where unknown: templates may ask for them without care."""
 
 
+PERSONAL = frozenset({"scores", "bought", "bought_together"})
+"""Facts that a nurture mail has if its template asks for them (tasks.personal reads them)."""
+
+
 class NurtureMail(TypedDict):
     """Payload of a nurture mail. The message's `template` is the step's folder in emails/."""
 
@@ -131,6 +135,12 @@ class NurtureMail(TypedDict):
     sequence: str
     step: int
     """Index of the send step in the sequence's list of steps, from 0."""
+    scores: NotRequired[dict[str, Any]]
+    """Model → `total` (0 where never scored), `band`, `cell`, `dimensions`."""
+    bought: NotRequired[list[str]]
+    """Products of won deals of the lead or its account, by name."""
+    bought_together: NotRequired[list[str]]
+    """Up to three products that others bought with these, most often first."""
     appointment: NotRequired[AppointmentTold]
     """Of a step with `invite: true`: the appointment in words."""
     invitation: NotRequired[Invitation]
@@ -147,4 +157,4 @@ def least_known(sender: Mapping[str, str]) -> dict[str, Any]:
         step=0,
         appointment=AppointmentTold(when="10:00", zone="UTC", minutes=30, rep="rep", where="here", asked=False),
     )
-    return {**mail, "unsubscribe_url": "https://example.com/"}
+    return {**mail, "unsubscribe_url": "https://example.com/", "preferences_url": "https://example.com/"}

@@ -51,7 +51,7 @@ async def test_one_click_suppresses_the_address(workspace: Workspace, client: ht
 async def test_looking_at_the_page_changes_nothing(workspace: Workspace, client: httpx.AsyncClient) -> None:
     answer = await client.get(link())
     assert answer.status_code == 200
-    assert '<form method="post">' in answer.text
+    assert '<form method="post" action="?by=page">' in answer.text
     assert suppressed(workspace) == []
 
 
