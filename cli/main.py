@@ -15,12 +15,14 @@ import typer
 
 from cli import (
     bounces,
+    consent,
     coverage,
     decay,
     demo,
     deploy,
     dkim_record,
     doctor,
+    experiments,
     explain,
     ingest,
     init,
@@ -77,6 +79,8 @@ app.command()(deploy.deploy)
 app.command()(messages.messages)
 app.command()(messages.suppress)
 app.command()(sink.sink)
+app.command()(consent.consent)
+app.command()(experiments.experiments)
 app.command("dkim-record")(dkim_record.dkim_record)
 app.add_typer(bounces.bounces, name="bounces")
 app.command("what-if")(what_if.what_if)

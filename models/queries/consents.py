@@ -107,6 +107,14 @@ def words(connection: Connection, digests: Collection[bytes]) -> list[Word]:
     return [Word(*(*given, orjson.loads(evidence))) for *given, evidence in rows.tuples()]
 
 
+_ADDRESSES = "SELECT value FROM identities WHERE kind = 'email' AND lead_id {among}"
+
+
+def addresses(connection: Connection, lead_ids: Sequence[int]) -> list[str]:
+    """The e-mail addresses of these leads, sorted."""
+    return sorted(row[0] for row in staging.select_among(connection, _ADDRESSES, list(lead_ids), "bigint"))
+
+
 @dataclass(frozen=True)
 class Act:
     """An activity that says something about consent, and the addresses of whoever did it."""

@@ -58,7 +58,7 @@ def unsubscribe(connection: Connection, secret: bytes, wish: Wish, how: str = "b
     new = suppressions.suppress(connection, [NewSuppression(wish.digest, reason, wish.at)])
     if again:
         return bool(new)
-    _write(connection, secret, wish, "unsubscribe", [(EVERYTHING, "withdrawn")])
+    _write(connection, wish, _addressee(connection, secret, wish), "unsubscribe", [(EVERYTHING, "withdrawn")])
     return True
 
 
@@ -68,8 +68,29 @@ def confirm(connection: Connection, secret: bytes, rules: ConsentRules, wish: Wi
     known = consents.histories(connection, [wish.digest]).get(wish.digest, [])
     topics = consent.open_requests(known, rules, wish.at)
     if topics:
-        _write(connection, secret, wish, "opt_in_confirmed", [(topic, "granted") for topic in topics])
+        granted = [(topic, "granted") for topic in topics]
+        _write(connection, wish, _addressee(connection, secret, wish), "opt_in_confirmed", granted)
     return topics
+
+
+def take_down(connection: Connection, secret: bytes, wish: Wish, address: str, said: Sequence[tuple[str, str]]) -> None:
+    """Write down what somebody told one of our people: (topic, state). A grant takes back the person's own opt-out.
+
+    `address`: in plain, because no mail of ours names it here.
+    """
+    _one_at_a_time(connection, wish.digest)
+    lead = connection.execute(_OWNER, {"address": address}).scalar()
+    addressee = None if lead is None else Addressee(int(lead), address)
+    granted = [pair for pair in said if pair[1] == "granted"]
+    withdrawn = [pair for pair in said if pair[1] == "withdrawn"]
+    if withdrawn:
+        everything = any(topic == EVERYTHING for topic, _ in withdrawn)
+        if everything:
+            suppressions.suppress(connection, [NewSuppression(wish.digest, f"{OWN_WISH} by word of mouth", wish.at)])
+        _write(connection, wish, addressee, "unsubscribe" if everything else "email_preference_change", withdrawn)
+    if granted:
+        suppressions.lift(connection, wish.digest)
+        _write(connection, wish, addressee, "newsletter_signup", granted)
 
 
 def was_confirmed(connection: Connection, wish: Wish) -> bool:
@@ -94,12 +115,13 @@ def prefer(
         return [(EVERYTHING, "withdrawn")]
     changed: list[tuple[str, str]] = [*consent.changes(known, chosen, rules, wish.at)]
     returned = suppressions.lift(connection, wish.digest)
+    addressee = _addressee(connection, secret, wish)
     granted = [(topic, state) for topic, state in changed if state == "granted"]
     if returned or (granted and len(granted) == len(chosen)):
-        _write(connection, secret, wish, "newsletter_signup", [(topic, "granted") for topic in chosen])
+        _write(connection, wish, addressee, "newsletter_signup", [(topic, "granted") for topic in chosen])
         changed = [(topic, state) for topic, state in changed if state == "withdrawn"]
     if changed:
-        _write(connection, secret, wish, "email_preference_change", changed)
+        _write(connection, wish, addressee, "email_preference_change", changed)
     return [*granted, *((topic, state) for topic, state in changed if state == "withdrawn")]
 
 
@@ -111,8 +133,9 @@ def standing_choices(connection: Connection, rules: ConsentRules, digest: bytes,
     return [one._replace(is_on=one.is_on and not barred) for one in found]
 
 
-def _write(connection: Connection, secret: bytes, wish: Wish, act: str, said: Sequence[tuple[str, str]]) -> None:
-    addressee = None if wish.message_id is None else _addressee(connection, secret, wish)
+def _write(
+    connection: Connection, wish: Wish, addressee: Addressee | None, act: str, said: Sequence[tuple[str, str]]
+) -> None:
     dedupe = message_key(SOURCE, f"{act}:{wish.digest.hex()}:{wish.at}")
     assert dedupe is not None
     rows = [
@@ -144,6 +167,7 @@ def _write(connection: Connection, secret: bytes, wish: Wish, act: str, said: Se
         queue.enqueue(connection, "route", [addressee.lead_id])
 
 
+_OWNER = text("SELECT lead_id FROM identities WHERE kind = 'email' AND value = :address")
 _SENT_TO = text(
     """
     SELECT i.value, i.lead_id FROM messages m JOIN identities i ON i.lead_id = m.lead_id
@@ -154,6 +178,8 @@ _SENT_TO = text(
 
 def _addressee(connection: Connection, secret: bytes, wish: Wish) -> Addressee | None:
     """The lead that the mail went to, if it is still there and the address still its own."""
+    if wish.message_id is None:
+        return None
     for value, lead_id in connection.execute(_SENT_TO, {"message_id": wish.message_id}):
         if suppression_digest(secret, value) == wish.digest:
             return Addressee(lead_id, value)

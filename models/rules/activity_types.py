@@ -8,7 +8,7 @@ from __future__ import annotations
 CANONICAL = frozenset(
     """page_view site_visit cta_click ad_click video_view content_download free_trial chat
     form_view form_submit contact_request quote_request demo_request newsletter_signup
-    email_open email_click email_reply email_forward email_bounce unsubscribe spam_complaint
+    email_open email_click email_reply email_auto_reply email_forward email_bounce unsubscribe spam_complaint
     email_preference_change opt_in_confirmed
     webinar_registered webinar_attended event_attended training
     social_share social_comment social_mention social_follow
