@@ -7,6 +7,7 @@ nothing to the folder but the secret key; `warmline init` makes the rest.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -61,6 +62,12 @@ class Workspace:
     def unsettled(cls, root: Path) -> Workspace:
         """The folder with the settings that stand when nothing is said: to look at its other files all the same."""
         return cls(root.resolve(), Settings.model_construct())
+
+    def on(self, database: Database) -> Workspace:
+        """The same programme on another database."""
+        other = copy.copy(self)
+        other.__dict__["database"] = database
+        return other
 
     @property
     def zone(self) -> ZoneInfo:

@@ -16,7 +16,7 @@ from models.rules.dkim import Signer
 from models.workspace import Workspace
 from tasks.composition import Composer
 from tasks.processes import owner_name, surely_dead
-from tasks.rendering import Templates
+from tasks.rendering import templates_of
 from tasks.sending import Delivery, deliver
 
 BATCH = 20_000
@@ -32,7 +32,7 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[st
     opened = Workspace.open(Path(workspace))
     settings = opened.settings
     signer = Signer(opened.dkim_keys)
-    composer = Composer(Templates(opened.emails), settings.sender, settings.base_url, opened.secret_key, signer)
+    composer = Composer(templates_of(opened), settings.sender, settings.base_url, opened.secret_key, signer)
     delivery = Delivery(
         database=opened.database,
         composer=composer,
@@ -43,7 +43,11 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[st
         random=random.random,
         limit=limit,
         terms=Terms(
-            opened.secret_key, opened.scoring.name if opened.model_files() else None, opened.pacing, settings.consent
+            opened.secret_key,
+            opened.scoring.name if opened.model_files() else None,
+            opened.pacing,
+            settings.consent,
+            opened.limits,
         ),
         dead=surely_dead,
     )

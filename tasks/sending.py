@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -19,12 +20,15 @@ from models.database import Database
 from models.errors import DeliveryError, WarmlineError
 from models.queries import messages
 from models.queries.clearance import Terms
+from models.queries.limits import Passage, record
 from models.queries.messages import Leased, Settlement, Taken
-from models.rules.instants import SECOND
+from models.rules.instants import MINUTE, SECOND
+from models.rules.limits import asks_to_slow_down, counts, domain_of, waits
 from models.rules.outbox import LONGEST_REPLY, Backoff, MessageState, is_about_us, is_policy
 from models.settings import Smtp
 from tasks.composition import Composer, Letter
 from tasks.ledger import SLACK_SECONDS, Ledger
+from tasks.line import Line
 from tasks.smtp import (
     Accepted,
     Broken,
@@ -44,6 +48,8 @@ RECYCLE = 100
 """Messages after which a connection is closed and opened anew: many relays limit them."""
 OPENINGS = 3
 """Failures to connect, one after the other, before a server counts as down."""
+PAUSE = MINUTE
+"""How long what is leased already waits when its domain asks for less; then its lease says how long (rules.limits)."""
 WAITING_SECONDS = 120
 """How long a leased message may wait for a free connection before it is given back."""
 
@@ -114,11 +120,21 @@ class _Run:
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
         self.tally = Tally()
-        self.ledger = Ledger(delivery.database, delivery.owner, delivery.clock, delivery.smtp.reply_timeout_seconds)
+        self.ledger = Ledger(
+            delivery.database,
+            delivery.owner,
+            delivery.clock,
+            delivery.smtp.reply_timeout_seconds,
+            enough=lambda: self._connected // 2,
+            record=partial(record, limits=delivery.terms.limits, fraction=delivery.random()),
+        )
         self.stopped: WarmlineError | None = None
         self._refused_by_policy: WarmlineError | None = None
         self._started = delivery.clock()
-        self._waiting: asyncio.Queue[Leased | None] = asyncio.Queue(GROUP + delivery.smtp.connections)
+        readers, limits = delivery.smtp.connections, delivery.terms.limits
+        self._waiting = Line(GROUP + readers, readers, limits.connections)
+        self._pauses: dict[str, int] = {}
+        """Domains that asked for less mail in this run → until when none of what is leased already goes there."""
         self._feeder: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
         self._connected = 0
@@ -161,16 +177,15 @@ class _Run:
             self.stopped = error
         if self._feeder is not None:
             self._feeder.cancel()
-        while not self._waiting.empty():
-            self._waiting.get_nowait()  # still leased: given back when the ledger closes
-        for _ in range(self.delivery.smtp.connections):
-            self._waiting.put_nowait(None)
+        self._waiting.stop()  # what waited is still leased: given back when the ledger closes
 
     async def _reap(self) -> None:
         def reap(connection: Connection) -> messages.Reaped:
             dead = self.delivery.dead(messages.owners(connection))
             clock, attempts = self.delivery.clock(), self.delivery.backoff.attempts
-            return messages.reap(connection, clock=clock, dead=dead, attempts=attempts)
+            reaped = messages.reap(connection, clock=clock, dead=dead, attempts=attempts)
+            self.ledger.record(connection, reaped.doubts)
+            return reaped
 
         reaped = await self.ledger.write(reap)
         self.tally.add("reaped_queued", reaped.queued)
@@ -197,8 +212,7 @@ class _Run:
         except WarmlineError as error:
             self._stop(error)
             return
-        for _ in range(self.delivery.smtp.connections):
-            await self._waiting.put(None)
+        self._waiting.close()
 
     async def _lease(self, count: int) -> Taken:
         delivery = self.delivery
@@ -220,13 +234,14 @@ class _Run:
         connection: SmtpConnection | None = None
         try:
             has_connection = True
-            while has_connection and (message := await self._waiting.get()) is not None:
+            while has_connection and (message := await self._waiting.next()) is not None:
                 try:
                     if letter := self._prepared(message):
                         connection, outcome = await self._send(message, letter, connection)
                         self._conclude(message, outcome)
                         has_connection = outcome is not None
                 finally:
+                    self._waiting.done(message)
                     self._busy -= 1
                     if not self._busy:
                         self._again.set()
@@ -239,6 +254,8 @@ class _Run:
         """The letter; None if the message was settled without one."""
         if message.lease_until - self.delivery.clock() < self.before_dot_seconds * SECOND:
             self._give_back(message)
+            return None
+        if self._waits_for_its_domain(message):
             return None
         letter = self.delivery.composer.compose(message, self.programme_time())
         if isinstance(letter, Letter):
@@ -291,13 +308,16 @@ class _Run:
 
     def _conclude(self, message: Leased, outcome: Outcome | None) -> None:
         if isinstance(outcome, Accepted):
-            sent_at = self.programme_time()
-            self._settle(Settlement(message.id, MessageState.SENT, reply=_cut(outcome.reply), sent_at=sent_at))
+            at = self.programme_time()
+            took = Passage(message.kind, message.recipient, at, took=True)
+            sent = Settlement(message.id, MessageState.SENT, reply=_cut(outcome.reply), sent_at=at, passage=took)
+            self._settle(sent)
         elif outcome is None or isinstance(outcome, Withdrawn):
             self._give_back(message)
         elif isinstance(outcome, InDoubt) and message.kind.is_sent_at_most_once:
             reason = f"after the final dot: {_cut(outcome.reason)}; it may have arrived"
-            self._settle(Settlement(message.id, MessageState.UNKNOWN, reason))
+            took = Passage(message.kind, message.recipient, self.programme_time(), took=True)
+            self._settle(Settlement(message.id, MessageState.UNKNOWN, reason, passage=took))
         elif isinstance(outcome, Refused) and _refuses_us(outcome):
             self._give_back(message)
             self._stop(refused_us(self.delivery.smtp, outcome))
@@ -324,13 +344,33 @@ class _Run:
         else:
             stage = outcome.stage.upper() if isinstance(outcome, Broken) else "the final dot"
             reason, reply = f"broken at {stage}: {_cut(outcome.reason)}", None
+        passage = self._slow_down(message, outcome)
         delay = self.delivery.backoff.delay(message.attempts, self.delivery.random())
         if delay is None:
             reason = f"given up after {message.attempts} attempts; {reason}"
-            self._settle(Settlement(message.id, MessageState.FAILED, reason, reply))
+            self._settle(Settlement(message.id, MessageState.FAILED, reason, reply, passage=passage))
             return
         at = self.programme_time() + delay
-        self._settle(Settlement(message.id, MessageState.QUEUED, reason, reply, next_attempt_at=at), "deferred")
+        again = Settlement(message.id, MessageState.QUEUED, reason, reply, next_attempt_at=at, passage=passage)
+        self._settle(again, "deferred")
+
+    def _slow_down(self, message: Leased, outcome: Refused | Broken | InDoubt) -> Passage | None:
+        """What the refusal says about its domain: what is leased for it waits, and so does what is leased later."""
+        if not isinstance(outcome, Refused) or not counts(message.kind):
+            return None
+        if not asks_to_slow_down(outcome.stage, outcome.code, outcome.reply):
+            return None
+        now = self.programme_time()
+        self._pauses[domain_of(message.recipient)] = now + PAUSE
+        return Passage(message.kind, message.recipient, now, took=False, slow=_cut(outcome.reply))
+
+    def _waits_for_its_domain(self, message: Leased) -> bool:
+        until = self._pauses.get(domain_of(message.recipient), 0) if self._pauses else 0
+        if until <= self.programme_time() or not waits(message.kind):
+            return False
+        reason = "its domain asked for less mail"
+        self._settle(Settlement(message.id, MessageState.QUEUED, reason, None, until, counted=False), "put_off")
+        return True
 
     def _give_back(self, message: Leased) -> None:
         self._settle(Settlement(message.id, MessageState.QUEUED, counted=False), "returned")

@@ -8,7 +8,7 @@ tasks.delivery does. All writes belong into `database.write(durable=True)`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, Text, TextClause, bindparam, text
 
 from models.queries import clearance, staging
 from models.queries.clearance import Candidate, Terms
+from models.queries.limits import Passage
 from models.rules.instants import SECOND
 from models.rules.mail import MessageIds
 from models.rules.outbox import Hold, MessageKind, MessageState, Verdict
@@ -120,15 +121,21 @@ class Settlement:
     next_attempt_at: int | None = None
     sent_at: int | None = None
     counted: bool = True
+    passage: Passage | None = None
+    """What its server's answer means for the limits: models.queries.limits counts it in the same transaction."""
 
 
 @dataclass(frozen=True)
 class Reaped:
-    """What became of messages whose sender died: back in the queue, in doubt, or given up."""
+    """What became of messages whose sender died: back in the queue, in doubt, or given up.
+
+    `doubts`: those in doubt, which may have arrived and count for the limits.
+    """
 
     queued: int = 0
     unknown: int = 0
     failed: int = 0
+    doubts: list[Passage] = field(default_factory=list, compare=False)
 
 
 # MATERIALIZED: the locked rows are chosen once; an inlined subquery with LIMIT may be run again for every row.
@@ -244,20 +251,26 @@ def reap(connection: Connection, *, clock: int, dead: Sequence[str] = (), attemp
     expired = f"(lease_until <= :clock OR lease_owner IN :dead) {lock}"
     given = {"clock": clock, "dead": list(dead), "attempts": attempts}
 
-    def moved(change: str, condition: str) -> int:
+    def moved(change: str, condition: str) -> Sequence[Row[Any]]:
         rows = f"SELECT id FROM messages WHERE {condition} AND {expired}"
-        statement = text(f"UPDATE messages SET {change} WHERE id IN ({rows})").bindparams(
+        returned = "kind, recipient, coalesce(attempted_at, created_at)"
+        statement = text(f"UPDATE messages SET {change} WHERE id IN ({rows}) RETURNING {returned}").bindparams(
             bindparam("dead", expanding=True, type_=Text)
         )
-        return connection.execute(statement, given).rowcount
+        return connection.execute(statement, given).all()
 
-    unknown = moved(f"state = 'unknown', reason = '{_SENDER_DIED}'", "state = 'sending' AND kind <> 'alert'")
+    doubts = [
+        Passage(MessageKind(kind), recipient, at, took=True)
+        for kind, recipient, at in moved(
+            f"state = 'unknown', reason = '{_SENDER_DIED}'", "state = 'sending' AND kind <> 'alert'"
+        )
+    ]
     failed = moved(
         f"state = 'failed', reason = '{_GIVEN_UP}', lease_owner = NULL, lease_until = NULL",
         "state IN ('leased', 'sending') AND attempts >= :attempts",
     )
     queued = moved("state = 'queued', lease_owner = NULL, lease_until = NULL", "state IN ('leased', 'sending')")
-    return Reaped(queued=queued, unknown=unknown, failed=failed)
+    return Reaped(queued=len(queued), unknown=len(doubts), failed=len(failed), doubts=doubts)
 
 
 _SENDER_DIED = "the sender ended after the final dot and before the server answered: it may have arrived"

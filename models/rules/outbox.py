@@ -106,13 +106,6 @@ class PutOff:
 Verdict = Hold | PutOff
 
 
-def weightier(one: Verdict | None, other: Verdict) -> Verdict:
-    """The one of two verdicts on a message that counts: never outweighs later, later outweighs sooner."""
-    if one is None or isinstance(other, Hold) or isinstance(one, Hold):
-        return one if isinstance(one, Hold) else other
-    return one if one.until >= other.until else other
-
-
 @dataclass(frozen=True)
 class SendFacts:
     """What is true at the moment of sending, besides the message: read in one query for a group."""

@@ -3,7 +3,17 @@
 from models.tables.behaviour import Activity, Deal, Import, MachineMark, RejectedRecord, Touchpoint
 from models.tables.consents import Consent
 from models.tables.people import Account, AttributeChange, Identity, Lead, Merge, MergeConflict
-from models.tables.programme import Assignment, Enrolment, ExperimentDecision, Message, StageChange, Suppression
+from models.tables.programme import (
+    Assignment,
+    Enrolment,
+    ExperimentDecision,
+    Message,
+    SentCount,
+    SlowedDomain,
+    StageChange,
+    Suppression,
+)
+from models.tables.returned_mail import Refusal, ReturnedMail
 from models.tables.scoring import Activation, Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
 
 __all__ = [
@@ -26,9 +36,13 @@ __all__ = [
     "Message",
     "ProgrammeVersion",
     "QueuedWork",
+    "Refusal",
     "RejectedRecord",
+    "ReturnedMail",
     "Score",
     "ScoreChange",
+    "SentCount",
+    "SlowedDomain",
     "StageChange",
     "Suppression",
     "Touchpoint",

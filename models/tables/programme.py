@@ -143,6 +143,30 @@ class Message(SQLModel, table=True):
     sent_at: int | None = columns.optional_at()
     reply: str | None = columns.optional_text()  # the server's last words
     reason: str | None = columns.optional_text()  # why it is held, failed, cancelled or unknown
+    bounced_at: int | None = columns.optional_at()  # when it came back undelivered; its state stays `sent`
+    bounce: str | None = columns.optional_text()  # what was said then: `hard 5.1.1: …`
+
+
+class SentCount(SQLModel, table=True):
+    """How many messages left in one period of a limit (models.rules.limits). Kept from the current period on."""
+
+    __tablename__ = "sent_counts"
+
+    scope: str = columns.text_part()  # day | hour:DOMAIN
+    starts_at: int = columns.id_part()  # an instant
+    sent: int = columns.number(0)
+    expected: int = columns.number(0)  # of a later period: messages that were put off into it
+
+
+class SlowedDomain(SQLModel, table=True):
+    """A domain that asked for less mail: no mail before `until`, then little, until it takes what it gets."""
+
+    __tablename__ = "slowed_domains"
+
+    domain: str = columns.text_part()
+    level: int = columns.number()
+    until: int = columns.at()
+    reason: str = columns.text()  # the server's words
 
 
 class ExperimentDecision(SQLModel, table=True):

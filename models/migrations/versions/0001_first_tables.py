@@ -143,6 +143,36 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('kind', 'name', 'digest')
     )
+    op.create_table('refusals',
+    sa.Column('digest', sa.LargeBinary(), nullable=False),
+    sa.Column('returned_mail_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('message_id', sa.Text(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('severity', sa.Text(), nullable=False),
+    sa.Column('status', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('digest', 'returned_mail_id'),
+    sqlite_with_rowid=False
+    )
+    op.create_table('returned_mails',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('digest', sa.LargeBinary(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('way', sa.Text(), nullable=False),
+    sa.Column('recipients', sa.Text(), nullable=False),
+    sa.Column('content', sa.LargeBinary(), nullable=False),
+    sa.Column('received_at', sa.BigInteger(), nullable=False),
+    sa.Column('done_at', sa.BigInteger(), nullable=True),
+    sa.Column('kind', sa.Text(), nullable=True),
+    sa.Column('message_id', sa.Text(), nullable=True),
+    sa.Column('outcome', sa.Text(), nullable=True),
+    sa.Column('reason', sa.Text(), nullable=True),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('digest')
+    )
+    with op.batch_alter_table('returned_mails', schema=None) as batch_op:
+        batch_op.create_index('ix_returned_mails_message', ['message_id'], unique=False)
+        batch_op.create_index('ix_returned_mails_waiting', ['id'], unique=False, sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"))
+
     op.create_table('score_changes',
     sa.Column('subject_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('version_id', sa.BigInteger(), autoincrement=False, nullable=False),
@@ -175,6 +205,20 @@ def upgrade() -> None:
     with op.batch_alter_table('scores', schema=None) as batch_op:
         batch_op.create_index('ix_scores_due', ['model', 'next_change_at'], unique=False, sqlite_where=sa.text('next_change_at IS NOT NULL'), postgresql_where=sa.text('next_change_at IS NOT NULL'))
 
+    op.create_table('sent_counts',
+    sa.Column('scope', sa.Text(), nullable=False),
+    sa.Column('starts_at', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('sent', sa.BigInteger(), nullable=False),
+    sa.Column('expected', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('scope', 'starts_at')
+    )
+    op.create_table('slowed_domains',
+    sa.Column('domain', sa.Text(), nullable=False),
+    sa.Column('level', sa.BigInteger(), nullable=False),
+    sa.Column('until', sa.BigInteger(), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('domain')
+    )
     op.create_table('suppressions',
     sa.Column('digest', sa.LargeBinary(), nullable=False),
     sa.Column('scope', sa.Text(), nullable=False),
@@ -379,6 +423,8 @@ def upgrade() -> None:
     sa.Column('sent_at', sa.BigInteger(), nullable=True),
     sa.Column('reply', sa.Text(), nullable=True),
     sa.Column('reason', sa.Text(), nullable=True),
+    sa.Column('bounced_at', sa.BigInteger(), nullable=True),
+    sa.Column('bounce', sa.Text(), nullable=True),
     sa.ForeignKeyConstraint(['assignment_id'], ['assignments.id'], ),
     sa.ForeignKeyConstraint(['enrolment_id'], ['enrolments.id'], ),
     sa.ForeignKeyConstraint(['lead_id'], ['leads.id'], ),
