@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters: C0 (TAB, CR, LF too), DEL, C1 (NEL, U+0085, too); and Unicode's line and paragraph separators."""
@@ -99,6 +100,11 @@ def address(value: str) -> Address | Refused:
 
 def idna_domain(domain: str) -> str | None:
     """The domain as DNS knows it: lower case, IDNA 2003; None if it is no domain name."""
+    return _idna_domain(domain) if len(domain) <= 4 * MAX_DOMAIN else None
+
+
+@lru_cache(maxsize=4_096)  # most leads share a few; nothing long is kept
+def _idna_domain(domain: str) -> str | None:
     encoded = domain.rstrip(".")
     try:
         if not encoded.isascii():  # the codec is slow, and changes nothing in ASCII
