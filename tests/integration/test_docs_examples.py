@@ -1,4 +1,4 @@
-"""The examples of docs/scoring.md and docs/lifecycle.md are one workspace without mistakes and doubts."""
+"""The examples of docs/scoring.md, lifecycle.md and nurture.md are one workspace without mistakes and doubts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def examples(page: str) -> list[str]:
 
 
 def test_the_examples_of_the_documentation_are_one_workspace_in_order(tmp_path: Path) -> None:
-    lifecycle, team, sequence = examples("lifecycle.md")[:3]
+    lifecycle, team = examples("lifecycle.md")[:2]
     files = {
         "warmline.yaml": "database_url: sqlite:///w.db\n",
         "scoring.yaml": examples("scoring.md")[0],
         "lifecycle.yaml": lifecycle,
         "team.yaml": team,
-        "sequences/evaluation.yaml": sequence,
+        "sequences/evaluation.yaml": examples("nurture.md")[0],
         "lists/competitors.txt": "rival.example\n",
     }
     for name, text in files.items():
