@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import yaml
 from sqlalchemy import text
 
 from models.database import Database
@@ -14,10 +16,13 @@ from models.queries.activities import Touchpoints
 from models.queries.intakes import Terms, store
 from models.queries.messages import NewMessage, intend
 from models.rules.experiments import Counts, Experiment, judge
-from models.rules.instants import DAY
+from models.rules.instants import DAY, Micros
 from models.rules.mail import MessageIds
 from models.rules.records import ActivityFacts, Intake, message_key
 from models.rules.touchpoints import Touchpoint
+from tasks.nurture import nurture
+from tasks.routing import route
+from tests.programme_world import NOW, World
 
 NAMES = MessageIds(b"secret", "warmline.example")
 TEST = Experiment.model_validate(
@@ -125,3 +130,46 @@ def test_a_decision_is_written_once_with_its_numbers(database: Database) -> None
     assert (decision.winner, decision.at) == ("long", 7)
     assert decision.numbers["variants"][1]["closed_reached"] == 90
     assert decision.numbers["differences"][0]["high"] < 0
+
+
+@pytest.fixture
+def world(tmp_path: Path, database: Database) -> World:
+    """The mails of `welcome` as an experiment of two variants that stops by itself."""
+    found = World(tmp_path / "workspace", database)
+    file = tmp_path / "workspace" / "sequences" / "welcome.yaml"
+    said = yaml.safe_load(file.read_text())
+    sends = [step["send"] for step in said["steps"] if "send" in step][:2]
+    variants = [{"name": name, "send": folder} for name, folder in zip(("short", "long"), sends, strict=True)]
+    goal = {"did": "demo_request", "within": "14d"}
+    said["steps"] = [{"experiment": {"name": "subject", "variants": variants, "goal": goal, "stop": {"at_least": 20}}}]
+    said["exit"] = {}
+    file.write_text(yaml.safe_dump(said))
+    return found
+
+
+@pytest.mark.feature("N5")
+def test_a_sequence_shares_its_leads_out_and_new_ones_get_the_winner(world: World) -> None:
+    world.leads(list(range(1, 81)), 20)
+    route(world.workspace, NOW)
+    nurture(world.workspace, NOW)
+    shared = dict(world.rows("SELECT variant, count(*) FROM messages GROUP BY variant"))
+    assert set(shared) == {"subject/short", "subject/long"}
+    assert min(shared.values()) >= 25
+    assert world.rows("SELECT count(DISTINCT template) FROM messages WHERE variant = 'subject/long'") == [(1,)]
+    world.write(f"UPDATE messages SET state = 'sent', sent_at = {NOW}")
+    reached = world.rows("SELECT lead_id FROM messages WHERE variant = 'subject/long' ORDER BY id")[:24]
+    for (lead,) in reached:
+        world.act(lead, "demo_request", NOW + DAY)
+    later = Micros(NOW + 15 * DAY)
+    assert nurture(world.workspace, later)["decided"] == 1
+    assert nurture(world.workspace, later)["decided"] == 0
+    world.leads(list(range(101, 121)), 20)
+    route(world.workspace, later)
+    nurture(world.workspace, later)
+    new = world.rows("SELECT DISTINCT variant FROM messages WHERE lead_id > 100")
+    assert new == [("subject/long",)]
+    with world.database.read() as connection:
+        decision = experiments.decision(connection, "subject")
+        after = experiments.results(connection, TEST, later, later - 1)
+    assert decision is not None
+    assert [one["assigned"] for one in decision.numbers["variants"]] == [one.assigned for one in after]
