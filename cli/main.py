@@ -28,6 +28,7 @@ from cli import (
     init,
     marks,
     messages,
+    preview,
     rejected,
     review,
     run,
@@ -35,6 +36,7 @@ from cli import (
     score,
     serve,
     session,
+    simulate,
     sink,
     what_if,
 )
@@ -65,6 +67,7 @@ app.command()(demo.demo)
 app.command()(init.init)
 app.command()(doctor.doctor)
 app.command()(ingest.ingest)
+app.command()(preview.preview)
 app.command()(rejected.rejected)
 app.command()(run.run)
 app.command()(explain.explain)
@@ -76,9 +79,10 @@ app.command()(schema.schema)
 app.command()(score.score)
 app.command()(serve.serve)
 app.command()(deploy.deploy)
-app.command()(messages.messages)
+app.add_typer(messages.messages, name="messages")
 app.command()(messages.suppress)
 app.command()(sink.sink)
+app.command()(simulate.simulate)
 app.command()(consent.consent)
 app.command()(experiments.experiments)
 app.command("dkim-record")(dkim_record.dkim_record)

@@ -24,7 +24,7 @@ from models.rules.instants import instant
 from models.rules.invitations import Guest, icalendar
 from models.rules.mail import Address, Refused, address, header_refusal
 from models.rules.outbox import MessageKind
-from models.rules.tokens import Answer, PREFERENCES, Tokens, Unsubscription, suppression_digest
+from models.rules.tokens import PREFERENCES, Answer, Tokens, Unsubscription, suppression_digest
 from models.settings import Sender
 from tasks.rendering import Rendered, Templates, Unrenderable
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -29,8 +29,9 @@ from models.rules.records import ActivityFacts
 from models.rules.sequences import OWNER, Adjust, Advance, Enter, Send, Tell
 from models.rules.touchpoints import Touchpoint
 from models.workspace import Workspace
-from tasks import handover
+from tasks import handover, personal
 from tasks.appointments import invitation
+from tasks.rendering import templates_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def do(
 
     `given`: of leads whose sequence invites, the assignment whose appointment is still to come.
     """
-    maker = Maker(workspace, now)
+    wanted = {one.due.lead_id: [folder for _, folder in one.advance.sends] for one in taken if one.advance.sends}
+    facts = personal.read(connection, workspace, templates_of(workspace), wanted, now) if wanted else {}
+    maker = Maker(workspace, now, facts)
     counts: Counter[str] = Counter()
     mail = [message for one in taken for message in maker.mails(one, given.get(one.due.lead_id))]
     counts["intended"] = messages.intend(connection, mail, message_ids=workspace.message_ids, now=now)
@@ -103,6 +106,8 @@ class Maker:
 
     workspace: Workspace
     now: Micros
+    personal: personal.Facts = field(default_factory=dict)
+    """What mails say of each lead beside its attributes."""
 
     def mails(self, taken: Taken, given: Given | None) -> Iterator[NewMessage]:
         """The mails to the lead."""
@@ -132,13 +137,15 @@ class Maker:
     def _payload(self, taken: Taken, deed: Send) -> NurtureMail:
         standing, sender = taken.standing, self.workspace.settings.sender
         common: dict[str, Any] = dict.fromkeys(COMMON_ATTRIBUTES)
-        return NurtureMail(
+        made = NurtureMail(
             lead={**common, **standing.attributes, "email": standing.email, "stage": standing.stage},
             account={"name": None, **(standing.account or {})},
             sender={"name": sender.name, "email": sender.email, "postal_address": sender.postal_address},
             sequence=taken.due.sequence,
             step=deed.index,
         )
+        made.update(self.personal.get(taken.due.lead_id, {}))  # type: ignore[typeddict-item]
+        return made
 
     def notices(self, taken: Taken) -> Iterator[NewMessage]:
         """The mails to our own people; without a recipient where nobody is found."""

@@ -35,6 +35,15 @@ def text_of(markup: str) -> str:
     return page.text()
 
 
+def preheader_of(markup: str) -> str:
+    """What a mail program shows beside the subject: the hidden words at the begin of the HTML; empty without them."""
+    document = etree.HTML(markup.strip() or "<p></p>")
+    for element in () if document is None else document.iter("div", "span"):
+        if _is_hidden(element):
+            return _SPACES.sub(" ", "".join(element.itertext())).strip()
+    return ""
+
+
 @dataclass
 class _Page:
     """Lines so far. A block asks for a new line, a paragraph for an empty one; they are made when text comes."""

@@ -7,20 +7,24 @@ Rendered text is never rendered again. Next: tasks.composition.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import jinja2
+import jinja2.meta
 from lxml.etree import LxmlError
 from markupsafe import Markup, escape
 
 import templates
 from models.documents import Problem
 from models.rules.languages import chain
+from models.workspace import Workspace
 from tasks.inlining import inlined
 from tasks.mjml import MjmlError, compiled
 from tasks.plaintext import text_of
@@ -86,6 +90,7 @@ class Templates:
         self._text = sandbox(loader, autoescape=False, filters={**filters, "paragraphs": str})
         self._texts: dict[str, str | None] = {}
         self._parts: dict[tuple[str, str | None], _Part | list[Problem]] = {}
+        self._asked: dict[str, frozenset[str]] = {}
         self._mails: dict[tuple[str, tuple[str | None, ...]], Mail | Problem] = {}
 
     def render(self, name: str, facts: Mapping[str, Any], language: object = None) -> Rendered | Unrenderable:
@@ -137,6 +142,26 @@ class Templates:
                 if isinstance(part, list):
                     found.update({str(problem): problem for problem in part})
         return list(found.values())
+
+    def asked(self, name: str) -> frozenset[str]:
+        """The facts that the e-mail asks for in any language; empty for what cannot be read."""
+        if name not in self._asked:
+            found = set[str]()
+            for file, language in self.files(name):
+                with contextlib.suppress(jinja2.TemplateError):
+                    text = Written.of(self.pieces(file, language)).text
+                    found |= jinja2.meta.find_undeclared_variables(self._text.parse(text))
+            self._asked[name] = frozenset(found)
+        return self._asked[name]
+
+    def files(self, name: str) -> list[tuple[str, str | None]]:
+        """The files that make the e-mail, each with the language of the mail that it is used in."""
+        found: dict[tuple[str, str | None], None] = {}
+        for language in self.languages(name):
+            mail = self._chosen(name, tuple(chain(language, self.language)))
+            if isinstance(mail, Mail):
+                found |= {(file, mail.language): None for file in (mail.subject, mail.html, mail.text) if file}
+        return list(found)
 
     def pieces(self, file: str, language: str | None) -> list[Piece]:
         """A file with all that it extends and includes. Raises jinja2.TemplateError."""
@@ -230,6 +255,16 @@ class Templates:
             return text_of(html)
         except (LxmlError, RecursionError) as error:
             return Unrenderable(f"{self.shown(file)}: no text can be made of this HTML: {error}")
+
+
+_MADE: WeakKeyDictionary[Workspace, Templates] = WeakKeyDictionary()
+
+
+def templates_of(workspace: Workspace) -> Templates:
+    """The templates of a workspace, compiled once as long as it is open."""
+    if workspace not in _MADE:
+        _MADE[workspace] = Templates(workspace.emails, workspace.settings.language)
+    return _MADE[workspace]
 
 
 def tagged(name: str, language: str | None) -> str:
