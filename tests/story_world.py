@@ -32,6 +32,8 @@ from models.rules.scoring import ScoringModel
 from models.rules.scoring.compilation import UNIT, CompiledModel
 from models.rules.scoring.kernel import Scores, score
 from models.rules.scoring.labels import Labels
+from models.rules.sequences import Advance, Situation
+from models.rules.sequences import Sequence as Programme
 from models.workspace import Workspace
 from tasks.inbox import pending_files
 from tasks.intake import ingest_file
@@ -43,6 +45,7 @@ from tests.mail_world import delivery
 
 START = Micros(20_514 * DAY + 9 * HOUR)
 """Day 0: Monday, 2 March 2026, 9:00 UTC."""
+NOBODY = Situation()
 Record = Mapping[str, Any]
 Chapter = tuple[float, Mapping[str, Sequence[Record]]]
 """(day, folder of the inbox such as `leads`, `activities`, `activities/segment`, `deals` → the records of its file)."""
@@ -139,13 +142,43 @@ async def playing_in(root: Path, database_url: str, story: Sequence[Chapter]) ->
         opened = Workspace.open(root, {"database_url": database_url, "smtp": {"port": sink.port}})
         try:
             played = Played(opened, mail=sink.received)
-            for number, (day, records) in enumerate(story):
-                _drop(opened, number, records)
-                await _chapter(played, day)
+            with _watching(played.taken):
+                for number, (day, records) in enumerate(story):
+                    _drop(opened, number, records)
+                    await _chapter(played, day)
             played.taken.update(_steps(played))
             yield played
         finally:
             opened.database.close()
+
+
+@contextlib.contextmanager
+def _watching(taken: set[str]) -> Iterator[None]:
+    """While it is open, the steps that leads come through, and the ways of branches that they go, are written down."""
+    advance = Programme.advance
+
+    def watched(self: Programme, step: int, now: int, known: Situation = NOBODY) -> Advance:
+        look = advance(self, step, now, known)
+        ways, at = iter(look.taken), step
+        while at < len(self.nodes) and (at != look.step or look.left):
+            taken.add(f"step {at} of {self.name}")
+            node, following = self.nodes[at], self.nodes[at].after
+            if node.ways and (number := next(ways)[1]) is not None:
+                way = node.ways[number]
+                following = way.target
+                key = ".".join(map(str, (*way.place, "when")))
+                leaves = _leaves(way.when) if way.when is not None else ()
+                taken.update(f"{key} of {self.name}: {leaf.described()}" for leaf in leaves if leaf.check(known.facts))
+            if at == look.step:
+                break
+            at = following
+        return look
+
+    Programme.advance = watched  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Programme.advance = advance  # type: ignore[method-assign]
 
 
 def _drop(workspace: Workspace, number: int, records: Mapping[str, Sequence[Record]]) -> None:
@@ -334,9 +367,8 @@ def _ways(played: Played, now: Micros, before: Mapping[int, Facts], after: Mappi
 
 
 def _steps(played: Played) -> Iterator[str]:
-    """Steps done, ways out, mails sent and reps chosen."""
-    for name, step, reason in played.rows("SELECT sequence, step, reason FROM enrolments"):
-        yield from (f"step {number} of {name}" for number in range(step))
+    """Ways out, mails sent and reps chosen."""
+    for name, reason in played.rows("SELECT sequence, reason FROM enrolments"):
         if reason:
             yield f"exit of {name}: {reason}"
     yield from (f"mail {row[0]}" for row in played.rows("SELECT DISTINCT template FROM messages WHERE state = 'sent'"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.story_world import Chapter, Played, act, at, playing
+from tests.story_world import Chapter, Played, act, at, moment, playing
 
 SITE = "https://www.lumina.example"
 
@@ -68,7 +68,7 @@ STORY: list[Chapter] = [
     *((0.3 + number / 10, {"activities": [act(ZITA, kind, 0.3 + number / 10) for kind in kinds]})
       for number, kinds in enumerate(LADDER.values())),
     (1.1, {"activities": HOT}),
-    (5.2, {"activities": [act(CID, "no_show", 5)]}),
+    (5.2, {"activities": [act(CID, "no_show", 5), act(FIL, "page_view", 4, url=f"{SITE}/prices")]}),
     (13, {"activities": [act(LIA, "unsubscribe", 12)]}),
     (20, {"deals": [{"id": "D1", "email": ALMA, "outcome": "won", "amount": 8200, "closed_at": at(19)}]}),
     (40, {}),
@@ -82,6 +82,7 @@ async def test_the_spring_of_lumina_meets_every_rule_step_and_mail(tmp_path: Pat
         assert played.unused() == []
         each_rung_of_the_ladder_gives_what_it_says(played)
         hot_homes_are_visited_and_a_hot_c_is_served_online(played)
+        who_reckons_already_is_called_instead_of_written_to(played)
         interest_cools(played)
         who_must_not_be_handed_over_is_not(played)
 
@@ -105,6 +106,20 @@ def hot_homes_are_visited_and_a_hot_c_is_served_online(played: Played) -> None:
     assert played.mails(DORA) == [f"shortlist-{name}" for name in ("compare-offers", "money-back", "offer-online")]
     assert played.mails(EDU)[:3] == [f"sunrise-{name}" for name in ("what-a-roof-yields", "cloudy-days", "neighbours")]
     assert played.stages(ALMA)[-1] == "customer"
+
+
+def who_reckons_already_is_called_instead_of_written_to(played: Played) -> None:
+    assert played.mails(FIL)[:3] == ["shortlist-compare-offers", "sequence_notice", "shortlist-offer-online"]
+    told = [one for one in played.mail if "office@lumina.example" in one.recipients]
+    assert [str(one.message["Subject"]) for one in told] == [
+        f"{FIL}: Back on our prices after the first mail of the shortlist"
+    ]
+    ((sent_at,),) = played.rows(
+        "SELECT due FROM (SELECT max(m.next_attempt_at) AS due FROM messages m JOIN leads l ON l.id = m.lead_id"
+        " WHERE l.email = :email AND m.template = 'shortlist-offer-online') AS last",
+        email=DORA,
+    )
+    assert sent_at >= moment(13.5)  # not before the evening of one of its days
 
 
 def interest_cools(played: Played) -> None:
