@@ -22,6 +22,7 @@ from cli import (
     deploy,
     dkim_record,
     doctor,
+    erase,
     experiments,
     explain,
     ingest,
@@ -85,6 +86,7 @@ app.command()(sink.sink)
 app.command()(simulate.simulate)
 app.command()(consent.consent)
 app.command()(experiments.experiments)
+app.command()(erase.erase)
 app.command("dkim-record")(dkim_record.dkim_record)
 app.add_typer(bounces.bounces, name="bounces")
 app.command("what-if")(what_if.what_if)

@@ -1,0 +1,81 @@
+"""A person leaves the database: every row that tells of a lead, and nothing else. Its addresses stay suppressed.
+
+Decides which rows are a lead's: those of every lead that was merged into it too. A deal loses the name of its contact
+and stays; an account is no person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, text
+
+from models.queries import consents, staging, suppressions
+from models.queries.suppressions import OWN_WISH, NewSuppression
+from models.rules.tokens import suppression_digest
+
+_OF_LEADS = """
+    (SELECT id FROM programme_versions WHERE kind = 'scoring'
+     AND content NOT LIKE '%"of":"account"%' AND content NOT LIKE '%"of":"deal"%')
+"""
+_ABOUT_MAILS = "(SELECT message_id FROM messages WHERE lead_id IN :ids)"
+_STATEMENTS = (
+    "DELETE FROM machine_marks WHERE activity_id IN (SELECT id FROM activities WHERE lead_id IN :ids)",
+    "DELETE FROM activities WHERE lead_id IN :ids",
+    f"DELETE FROM scores WHERE subject_id IN :ids AND version_id IN {_OF_LEADS}",
+    f"DELETE FROM score_changes WHERE subject_id IN :ids AND version_id IN {_OF_LEADS}",
+    "DELETE FROM work_queue WHERE subject_id IN :ids AND queue IN ('score', 'route', 'consent')",
+    f"DELETE FROM refusals WHERE message_id IN {_ABOUT_MAILS}",
+    f"DELETE FROM returned_mails WHERE message_id IN {_ABOUT_MAILS}",
+    "DELETE FROM messages WHERE lead_id IN :ids",
+    "DELETE FROM assignments WHERE lead_id IN :ids",
+    "DELETE FROM enrolments WHERE lead_id IN :ids",
+    "DELETE FROM stage_changes WHERE lead_id IN :ids",
+    "DELETE FROM attribute_changes WHERE subject = 'lead' AND subject_id IN :ids",
+    "DELETE FROM identities WHERE lead_id IN :ids",
+    "DELETE FROM consents WHERE lead_id IN :ids",
+    "UPDATE deals SET lead_id = NULL WHERE lead_id IN :ids",
+    "DELETE FROM merges WHERE survivor_id IN :ids OR loser_id IN :ids",
+    "DELETE FROM merge_conflicts WHERE one_id IN :ids OR other_id IN :ids",
+    "DELETE FROM leads WHERE id IN :ids",
+)
+_REJECTED = text("DELETE FROM rejected_records WHERE lower(record) LIKE :address ESCAPE '!'")
+_SAID = text("DELETE FROM consents WHERE digest IN :digests").bindparams(bindparam("digests", expanding=True))
+_MERGED = text("SELECT loser_id FROM merges WHERE survivor_id IN :ids").bindparams(bindparam("ids", expanding=True))
+
+
+def erase(connection: Connection, secret: bytes, lead_id: int, now: int) -> list[str]:
+    """Delete every row of the lead and suppress its addresses, so that it is not written to if it comes in again.
+
+    Returns these addresses; `secret` is the key of their hashes. Belongs into `database.write(durable=True)`.
+    """
+    staging.lock_people(connection)
+    ids = _all(connection, lead_id)
+    addresses = consents.addresses(connection, ids)
+    _forget(connection, secret, addresses, now)
+    for statement in _STATEMENTS:
+        connection.execute(text(statement).bindparams(bindparam("ids", expanding=True)), {"ids": ids})
+    return addresses
+
+
+def _forget(connection: Connection, secret: bytes, addresses: Sequence[str], now: int) -> None:
+    digests = [suppression_digest(secret, address) for address in addresses]
+    reason = f"{OWN_WISH}: the person was erased"
+    suppressions.suppress(connection, [NewSuppression(digest, reason, now) for digest in digests])
+    if digests:
+        connection.execute(_SAID, {"digests": digests})
+        connection.execute(_REJECTED, [{"address": f"%{_plain(address)}%"} for address in addresses])
+
+
+def _plain(address: str) -> str:
+    """Without the wildcards of LIKE."""
+    return "".join(f"!{character}" if character in "!%_" else character for character in address.lower())
+
+
+def _all(connection: Connection, lead_id: int) -> list[int]:
+    """The lead and all that became it."""
+    found, new = {lead_id}, {lead_id}
+    while new:
+        new = set(connection.execute(_MERGED, {"ids": sorted(new)}).scalars()) - found
+        found |= new
+    return sorted(found)
