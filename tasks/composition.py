@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 import orjson
 from markupsafe import escape
@@ -20,7 +20,7 @@ from markupsafe import escape
 from models.queries.messages import Leased
 from models.rules.dkim import Signer
 from models.rules.encodings import encoded_words, quoted_printable
-from models.rules.instants import instant
+from models.rules.instants import SECOND, instant
 from models.rules.invitations import Guest, icalendar
 from models.rules.mail import Address, Refused, address, header_refusal
 from models.rules.outbox import MessageKind
@@ -63,8 +63,11 @@ class Composer:
         assert isinstance(sender, Address) and isinstance(recipient, Address)
         unsubscribe = self._unsubscribe(message)
         facts = self._facts(message, unsubscribe)
-        language = facts.get("lead", {}).get("language") if message.kind is not MessageKind.ALERT else None
-        rendered = self.templates.render(message.template, {**facts, "ask": self._asker(message)}, language)
+        language = None
+        if message.kind is not MessageKind.ALERT:
+            language = facts.get("lead", {}).get("language")
+            facts = {"ask": self._asker(message), **facts}
+        rendered = self.templates.render(message.template, facts, language)
         if isinstance(rendered, Unrenderable):
             return rendered
         if message.kind is MessageKind.NURTURE and (missing := _without_way_out(rendered, unsubscribe)):
@@ -107,7 +110,7 @@ class Composer:
     def _unsubscribe(self, message: Leased) -> _WaysOut:
         wish = Unsubscription(suppression_digest(self.secret, message.recipient), message.message_id)
         token = wish.token(Tokens(self.secret))
-        mailto = f"mailto:{self.sender.reply_to or self.sender.email}?subject={quote(f'unsubscribe {token}')}"
+        mailto = f"mailto:{self.sender.reply_to or self.sender.email}?subject=unsubscribe%20{token}"
         if not self.base_url:
             return _WaysOut(mailto, None, None)
         base = self.base_url.rstrip("/")
@@ -121,7 +124,7 @@ class Composer:
             "From": sender.text,
             "To": recipient.text,
             "Subject": subject,
-            "Date": format_datetime(instant(now)),
+            "Date": _date(now // SECOND),
             "Message-ID": message.message_id,
         }
         if self.sender.reply_to:
@@ -136,6 +139,11 @@ class Composer:
             headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
         headers["List-Id"] = f"<nurture.{sender.domain}>"
         return headers
+
+
+@lru_cache(maxsize=64)
+def _date(seconds: int) -> str:
+    return format_datetime(instant(seconds * SECOND))
 
 
 @dataclass(frozen=True)
