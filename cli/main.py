@@ -27,6 +27,7 @@ from cli import (
     explain,
     ingest,
     init,
+    lint,
     marks,
     messages,
     preview,
@@ -75,6 +76,7 @@ app.command()(explain.explain)
 app.command()(review.review)
 app.command()(coverage.coverage)
 app.command()(decay.decay)
+app.command()(lint.lint)
 app.command()(marks.marks)
 app.command()(schema.schema)
 app.command()(score.score)

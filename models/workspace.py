@@ -86,6 +86,12 @@ class Workspace:
         opened.migrate()
         return opened
 
+    @property
+    def takes_mail_back(self) -> bool:
+        """Whether the settings name a way by which mail comes back."""
+        bounces, mailbox = self.settings.bounces, self.settings.mailbox
+        return any((bounces.address, bounces.lmtp_port is not None, mailbox.host))
+
     def document(self, relative: str) -> Document:
         """A YAML file of the workspace by its relative path; ConfigurationError if it cannot be read."""
         path = self.root / relative

@@ -7,6 +7,7 @@ writes messages and steps in one transaction per batch. Sends nothing: tasks.del
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +66,8 @@ class Nurture:
 
     workspace: Workspace
     now: Micros
+    watch: Callable[[Taken], None] = lambda taken: None
+    """Is shown every look at an enrolment."""
     _sequences: dict[int, Sequence] = field(default_factory=dict)
 
     def is_due(self) -> bool:
@@ -110,6 +113,8 @@ class Nurture:
                 ending[one.id] = NO_APPOINTMENT
             else:
                 taken.append(Taken(one, known.standings[one.lead_id], advance))
+        for look in taken:
+            self.watch(look)
         counts["exited"] = enrolments.end(connection, sorted(ending.items()), self.now)
         counts.update(deeds.do(connection, self.workspace, taken, known.appointments, self.now))
         enrolments.advance(connection, [_advanced(one) for one in taken], self.now)

@@ -49,6 +49,34 @@ def test_messages_tells_who_got_what_and_suppress_ends_it(tmp_path: Path) -> Non
     assert warmline(tmp_path, "messages", "--state", "unknown").stdout == "messages: none\n"
 
 
+@pytest.mark.feature("N8")
+def test_doubt_is_cleared_by_the_relays_log_or_by_a_person(tmp_path: Path) -> None:
+    from sqlalchemy import text
+
+    workspace = make_workspace(tmp_path, "sqlite:///w.db", 1)
+    fill(workspace, [nurture(n, NOW) for n in (1, 2, 3)], NOW)
+    with workspace.database.write() as connection:
+        connection.execute(
+            text("UPDATE messages SET state = 'unknown', attempted_at = :now WHERE id < 3"), {"now": NOW}
+        )
+        name = connection.execute(text("SELECT message_id FROM messages WHERE id = 1")).scalar()
+    workspace.database.close()
+    said = warmline(tmp_path, "messages", "retry", "1", "3", "99")
+    assert (said.returncode, said.stdout) == (2, "retry: 1 messages\n")
+    assert "1: not done, it is in doubt and may have arrived; resolve it first\n99: not done" in said.stderr
+    lines = (f"cleanup[1]: ABCDEF01: message-id={name}", "qmgr[2]: ABCDEF01: from=<b@c.d>, size=9 (queue active)")
+    (tmp_path / "mail.log").write_text("".join(f"Mar  3 12:13:20 mail postfix/{line}\n" for line in lines))
+    found = warmline(tmp_path, "messages", "reconcile", "--log", str(tmp_path / "mail.log"))
+    assert found.stdout == "2 in doubt: 1 found in the log and sent, 1 still in doubt\n"
+    words = ("--not-sent", "--because", "the relay's disk was lost", "--by", "Ann")
+    told = warmline(tmp_path, "messages", "resolve", "--state", "unknown", *words, "--json")
+    assert json.loads(told.stdout) == {"moved": 1, "refused": []}
+    trail = warmline(tmp_path, "messages", "trail", "1", "2")
+    assert "resolve sent (was unknown) by relay log: queued by the relay" in trail.stdout
+    assert "resolve not-sent (was unknown) by Ann: the relay's disk was lost" in trail.stdout
+    assert warmline(tmp_path, "messages").stdout.splitlines()[-1] == "messages: queued 1 · sent 1 · failed 1"
+
+
 def test_suppress_refuses_what_is_no_address(tmp_path: Path) -> None:
     make_workspace(tmp_path, "sqlite:///w.db", 1)
     said = warmline(tmp_path, "suppress", "ann", "--reason", "x")
@@ -94,3 +122,27 @@ def test_the_commands_that_only_read_start_without_prefect(tmp_path: Path) -> No
     )
     ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ran.stdout == "messages: none\nFalse\n"
+
+
+@pytest.mark.feature("N3")
+def test_simulate_prints_the_timetable_on_the_leads_clock(tmp_path: Path) -> None:
+    root = tmp_path / "programme"
+    made = warmline(tmp_path, "init", str(root), "--playbook", "mql-sql")
+    assert made.returncode == 0, made.stderr
+    leads = root / "leads.csv"
+    leads.write_text("email,country,time_zone\nann@northwind.example,DE,Mars/Olympus\n")
+    assert warmline(root, "ingest", "leads", str(leads)).returncode == 0
+    with (root / "warmline.yaml").open("a") as file:
+        file.write('\nsending:\n  quiet_hours: {from: "18:00", to: "08:00"}\n')
+    words = ("simulate", "welcome", "--lead", "ann@northwind.example", "--from", "2026-03-05T17:30")
+    shown = warmline(root, *words)
+    assert shown.returncode == 0, shown.stderr
+    assert "times in Europe/Berlin, told by its country" in shown.stdout
+    assert "time_zone: found 'Mars/Olympus'" in shown.stdout
+    assert "its stage is subscriber; enrolled are lead" in shown.stdout
+    doubts = warmline(root, "doctor").stderr
+    assert "1 lead has a time zone that does not exist (time_zone: found 'Mars/Olympus'" in doubts
+    told = json.loads(warmline(root, *words, "--json").stdout)
+    assert told["time_zone"]["name"] == "Europe/Berlin"
+    unknown = warmline(root, "simulate", "welcom", "--lead", "1")
+    assert (unknown.returncode, "did you mean 'welcome'?" in unknown.stderr) == (2, True)
