@@ -40,6 +40,77 @@ def classify(
     session.err.print(", ".join(f"{count} {kind}" for kind, count in counts.most_common()) or "no mail found")
 
 
+@bounces.command()
+def ingest(
+    paths: Paths, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: counts.")] = False
+) -> None:
+    """Take mails that came back into the workspace's database, and do what follows. Twice changes nothing."""
+    import time
+
+    from tasks.returned_mail import keep_mails, read_next
+
+    workspace = session.workspace()
+    now = time.time_ns() // 1000
+    counts: Counter[str] = Counter()
+    for path in files(paths):
+        counts["new"] += keep_mails(workspace, [(path.read_bytes(), ())], "file", now)
+        counts["mails"] += 1
+    while done := read_next(workspace, now):
+        counts.update(done)
+    _print_counts(counts, as_json)
+
+
+@bounces.command("list")
+def listed(
+    state: Annotated[str | None, typer.Option(help="waiting, done or kept (to be looked at).")] = None,
+    limit: Annotated[int, typer.Option(help="Show this many of the newest.", min=0)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Mails that came back, newest first: what each was, and what was done, or why nothing was."""
+    from models.errors import UsageError
+    from models.queries import returned_mail
+    from models.rules.instants import Micros, instant
+
+    if state not in {None, "waiting", "done", "kept"}:
+        raise UsageError(f"--state: found {state!r}; allowed: waiting, done, kept")
+    with session.workspace().database.read() as connection:
+        counts = returned_mail.counts(connection)
+        newest = returned_mail.newest(connection, state, limit)
+    if as_json:
+        rows = [{**vars(one), "received_at": instant(Micros(one.received_at)).isoformat()} for one in newest]
+        typer.echo(orjson.dumps({"counts": counts, "mails": rows}).decode())
+        return
+    session.out.print(", ".join(f"{count:,} {name}" for name, count in counts.items()) or "no mail came back")
+    for one in newest:
+        said = one.outcome or one.reason or "waits to be read"
+        at = f"{instant(Micros(one.received_at)):%Y-%m-%d %H:%M}"
+        line = f"{one.id:>6}  {at}  {one.state:<7} {one.kind or '?':<11} {said}  {one.message_id or ''}"
+        session.out.print(_printable(line), markup=False, soft_wrap=True)
+
+
+@bounces.command()
+def show(number: Annotated[int, typer.Argument(help="As `warmline bounces list` shows it.")]) -> None:
+    """Print one mail that came back, as it came."""
+    import sys
+
+    from models.errors import InputError
+    from models.queries import returned_mail
+
+    with session.workspace().database.read() as connection:
+        content = returned_mail.content(connection, number)
+    if content is None:
+        raise InputError(f"there is no returned mail {number}; see `warmline bounces list`")
+    sys.stdout.buffer.write(content)
+
+
+def _print_counts(counts: Counter[str], as_json: bool) -> None:
+    if as_json:
+        typer.echo(orjson.dumps(dict(counts)).decode())
+        return
+    words = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    session.out.print(words or "no mail found")
+
+
 def files(paths: list[Path]) -> Iterator[Path]:
     """The mails among `paths`: files as they are, folders with all that is in them (hidden files left out), sorted."""
     from models.errors import InputError

@@ -27,6 +27,10 @@ def run(
     """Ingest, score, route, nurture and deliver all that is due, once."""
     instant, flows = read_instant(now), read_flows(only)
     workspace = session.programme()
+    if only is None:
+        from flows.schedules import chain
+
+        flows = chain(workspace)
     outcomes = run_once(workspace, instant, flows)
     _print_json(outcomes) if as_json else _print_table(outcomes)
     raise_setback(outcomes)

@@ -22,6 +22,7 @@ def serve(
     from flows.server import server_to_stay
     from models.rules.instants import Micros
     from web.app import application
+    from web.lmtp import listening
     from web.service import serving
 
     workspace = session.programme()
@@ -30,6 +31,7 @@ def serve(
     session.err.print("starting Prefect …", style="dim")
     app = application(workspace, clock=lambda: Micros(time.time_ns() // 1000))
     with (
+        listening(workspace, clock=lambda: time.time_ns() // 1000) as returned,
         serving(app, workspace.settings.web.host, workspace.settings.web.port) as pages,
         server_to_stay(workspace.root, settings.host, port or settings.port) as server,
     ):
@@ -42,6 +44,8 @@ def serve(
                 )
             _print_table(table)
             session.out.print(f"web pages (unsubscribe): {pages}")
+            if returned is not None:
+                session.out.print(f"returned mail (LMTP): {returned}")
             session.out.print(f"UI: {server.api_url.removesuffix('/api')}   (Ctrl-C stops)")
 
         asyncio.run(serve_schedules(workspace, table, server, started))

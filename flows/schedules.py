@@ -67,6 +67,7 @@ class FlowSchedule:
 
 TABLE = (
     FlowSchedule("ingest_activities", "batch", every=timedelta(minutes=5)),
+    FlowSchedule("receive_mail", "mail", every=timedelta(minutes=5), offset=timedelta(seconds=10)),
     FlowSchedule("score_leads", "batch", every=timedelta(minutes=5), offset=timedelta(seconds=20)),
     FlowSchedule("decay_scores", "batch", every=timedelta(hours=1), offset=timedelta(seconds=150)),
     FlowSchedule("route_leads", "batch", every=timedelta(minutes=5), offset=timedelta(seconds=40)),
@@ -78,19 +79,29 @@ TABLE = (
 
 POOLS = tuple(dict.fromkeys(row.pool for row in TABLE))
 NAMES = tuple(row.flow for row in TABLE)
-CHAIN = tuple(name for name in NAMES if name != "review_scoring")
-"""What `warmline run` does, in this order; the review looks back over a month and changes nothing."""
+CHAIN = tuple(name for name in NAMES if name not in {"receive_mail", "review_scoring"})
+"""What `warmline run` does, in this order; the review looks back over a month and changes nothing.
+
+Mail that comes back is received too where the settings name a way for it: `chain`.
+"""
+
+
+def chain(workspace: Workspace) -> tuple[str, ...]:
+    """The flows of one run of the chain in this workspace."""
+    return tuple(name for name in NAMES if name in CHAIN or (name == "receive_mail" and workspace.takes_mail_back))
 
 
 def schedules(workspace: Workspace) -> tuple[FlowSchedule, ...]:
     """TABLE with `schedules:` of warmline.yaml put over it. ConfigurationError with every mistake and its line."""
     given = workspace.settings.schedules
     mistakes, found = [], {}
+    if not workspace.takes_mail_back:
+        found["receive_mail"] = replace(_row("receive_mail"), every=None)
     for flow, words in given.items():
         if flow not in NAMES:
             mistakes.append((flow, f"no such flow{did_you_mean(flow, NAMES)}; allowed: {', '.join(NAMES)}"))
             continue
-        row = _overridden(next(row for row in TABLE if row.flow == flow), words.strip())
+        row = _overridden(_row(flow), words.strip())
         if row is None:
             mistakes.append((flow, f"found {shown(words)}; allowed: {ALLOWED}"))
         else:
@@ -98,6 +109,10 @@ def schedules(workspace: Workspace) -> tuple[FlowSchedule, ...]:
     if mistakes:
         raise ConfigurationError(_placed(workspace, mistakes))
     return tuple(found.get(row.flow, row) for row in TABLE)
+
+
+def _row(flow: str) -> FlowSchedule:
+    return next(row for row in TABLE if row.flow == flow)
 
 
 def _overridden(row: FlowSchedule, words: str) -> FlowSchedule | None:

@@ -50,6 +50,13 @@ def read_verp(mailbox: str, address: str, secret: bytes) -> str | None:
     return found[1]
 
 
+def is_verp(mailbox: str, address: str) -> bool:
+    """Whether `address` has the shape of an envelope sender of ours, true or made up."""
+    local, _, domain = mailbox.lower().rpartition("@")
+    given, _, at = address.strip().strip("<>").lower().rpartition("@")
+    return at == domain and given.startswith(f"{local}+")
+
+
 def _mac(name: str, secret: bytes) -> str:
     digest = hmac.digest(secret, f"token\0{RETURN_PATH}\0{name}".encode(), hashlib.sha256)[:MAC_BYTES]
     return base64.b32encode(digest).decode("ascii").lower()

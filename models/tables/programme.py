@@ -147,6 +147,20 @@ class Message(SQLModel, table=True):
     bounce: str | None = columns.optional_text()  # what was said then: `hard 5.1.1: …`
 
 
+class MessageIntervention(SQLModel, table=True):
+    """Append-only: what was done to a message from outside its sender, by whom, when and why."""
+
+    __tablename__ = "message_interventions"
+
+    id: int | None = columns.key()
+    message_id: int = columns.reference("messages.id", index=True)
+    at: int = columns.at()
+    actor: str = columns.text()  # a person's name, or `relay log`
+    deed: str = columns.text()  # retry | resolve sent | resolve not-sent | cancel
+    from_state: str = columns.text()
+    because: str = columns.text()
+
+
 class SentCount(SQLModel, table=True):
     """How many messages left in one period of a limit (models.rules.limits). Kept from the current period on."""
 

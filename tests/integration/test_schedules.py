@@ -1,5 +1,6 @@
 """One table says when flows run, and warmline.yaml changes it by flow name."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def test_the_chain_changes_things_in_the_order_of_the_data() -> None:
 
 
 def test_nothing_said_means_the_table(tmp_path: Path) -> None:
-    assert schedules(opened(tmp_path, "")) == TABLE
+    assert schedules(opened(tmp_path, "")) == tuple(
+        replace(row, every=None) if row.flow == "receive_mail" else row for row in TABLE
+    )
 
 
 def test_the_file_overrides_by_flow_name(tmp_path: Path) -> None:

@@ -439,4 +439,18 @@ def upgrade() -> None:
         batch_op.create_index('ix_messages_recipient', ['recipient'], unique=False)
         batch_op.create_index('ix_messages_variant', ['variant'], unique=False, sqlite_where=sa.text('variant IS NOT NULL'), postgresql_where=sa.text('variant IS NOT NULL'))
 
+    op.create_table('message_interventions',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('message_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('actor', sa.Text(), nullable=False),
+    sa.Column('deed', sa.Text(), nullable=False),
+    sa.Column('from_state', sa.Text(), nullable=False),
+    sa.Column('because', sa.Text(), nullable=False),
+    sa.ForeignKeyConstraint(['message_id'], ['messages.id'], ),
+    sa.PrimaryKeyConstraint('id')
+    )
+    with op.batch_alter_table('message_interventions', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_message_interventions_message_id'), ['message_id'], unique=False)
+
     # ### end Alembic commands ###

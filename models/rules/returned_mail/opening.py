@@ -58,11 +58,15 @@ def every(fields: Fields, name: str) -> list[str]:
     return [value for key, value in fields if key == name]
 
 
+def canonical(raw: bytes) -> bytes:
+    """The mail with LF for every kind of line end, without the `From ` line of an mbox before it."""
+    content = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").lstrip(b"\n")
+    return content.partition(b"\n")[2] if content.startswith(b"From ") else content
+
+
 def opened(raw: bytes) -> Opened:
     """Take a mail apart. Line ends may be CRLF, LF or CR; a leading mbox `From ` line is skipped."""
-    content = raw[:MAX_BYTES].replace(b"\r\n", b"\n").replace(b"\r", b"\n").lstrip(b"\n")
-    if content.startswith(b"From "):
-        content = content.partition(b"\n")[2]
+    content = canonical(raw)[:MAX_BYTES]
     try:
         message = email.parser.BytesParser().parsebytes(content)
         parts = list(_parts(message))

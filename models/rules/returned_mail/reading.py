@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from models.rules.returned_mail import answers, narratives
-from models.rules.returned_mail.opening import Fields, Opened, every, first, opened
+from models.rules.returned_mail.opening import Fields, Opened, canonical, every, first, opened
 from models.rules.returned_mail.phrases import phrases
 from models.rules.returned_mail.severity import Said, Severity, code_in, is_after_data, is_generic, severity, status_in
 from models.rules.returned_mail.wordings import Meaning, meaning_of
@@ -76,7 +76,7 @@ class ReturnedMail:
     subject: str
     fates: tuple[Fate, ...]
     addressed_to: tuple[str, ...]
-    """Addresses that it came to: one of them may be an envelope sender of ours."""
+    """Addresses that it came to, and that the mail it returns came from: one may be an envelope sender of ours."""
     refers_to: tuple[str, ...]
     """Message-IDs, `<a@b>`, that it answers or returns."""
     token: str
@@ -205,6 +205,8 @@ def _understood(mail: Opened, raw: bytes) -> ReturnedMail:
 def _returned(mail: Opened, kind: Kind, detail: str, fates: tuple[Fate, ...] = ()) -> ReturnedMail:
     refers = [*_references(mail), *every(mail.returned, "message-id")]
     addressed = [one for name in _ADDRESSED for value in every(mail.headers, name) for one in _addresses(value)]
+    returned = [first(mail.returned, "return-path"), first(mail.feedback or (), "original-mail-from")]
+    addressed += [one for value in returned for one in _addresses(value)]
     return ReturnedMail(
         "",
         kind,
@@ -223,11 +225,12 @@ def _references(mail: Opened) -> list[str]:
 
 
 def _identity(mail: Opened, raw: bytes) -> str:
-    """Its Message-ID together with a digest: ids of other people's mails are not always unique."""
-    found = _MESSAGE_ID.search(mail.header("message-id"))
-    name = found[0].lower() if found else ""
-    body = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").partition(b"\n\n")[2]
-    return hashlib.sha256(name.encode("utf-8", "replace") + b"\0" + body.strip()).hexdigest()[:32]
+    """A digest of what no server changes on the way: its Message-ID alone is not always there, nor always unique."""
+    named = [mail.header(name) for name in ("message-id", "date", "from", "to", "subject")]
+    head, blank, rest = canonical(raw).partition(b"\n\n")
+    body = rest if blank else head
+    said = "\0".join(named).encode("utf-8", "replace")
+    return hashlib.sha256(said + b"\0" + body.strip()).hexdigest()[:32]
 
 
 def _addresses(value: str) -> list[str]:
