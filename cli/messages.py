@@ -1,4 +1,7 @@
-"""`warmline messages` and `warmline suppress`: who got what, who did not and why; and who shall get nothing more."""
+"""`warmline messages` and `warmline suppress`: who got what, who did not and why; and who shall get nothing more.
+
+What a person may do to a message is in cli.interventions.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import session
+from cli import interventions, session
 from models.errors import UsageError
 from models.rules.outbox import MessageKind, MessageState
 
@@ -21,17 +24,34 @@ _COLOURS = {
 }
 
 
-def messages(
+messages = typer.Typer(
+    invoke_without_command=True,
+    help="Who got what, who did not and why, what is in doubt; and what a person may do about it.",
+)
+messages.command("retry")(interventions.retry)
+messages.command("resolve")(interventions.resolve)
+messages.command("cancel")(interventions.cancel)
+messages.command("reconcile")(interventions.reconcile)
+messages.command("trail")(interventions.trail)
+
+
+@messages.callback()
+def show(
+    context: typer.Context,
     lead: Annotated[str | None, typer.Option(help="Of this lead alone: its id or an e-mail address.")] = None,
     state: Annotated[MessageState | None, typer.Option(help="In this state alone; `unknown` is in doubt.")] = None,
     kind: Annotated[MessageKind | None, typer.Option(help="Of this kind alone.")] = None,
+    template: Annotated[str | None, typer.Option(help="Of this e-mail alone, such as welcome.")] = None,
+    why: Annotated[str | None, typer.Option(help="With this in the reason or in the server's words.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show this many, the newest.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Who got what, who did not and why, and what is in doubt. Exit code 2 if nobody is called LEAD."""
+    if context.invoked_subcommand is not None:
+        return
     from models.queries import correspondence, explanations
 
-    wanted = correspondence.Wanted(lead, state.value if state else None, kind.value if kind else None)
+    wanted = correspondence.Wanted(lead, state.value if state else None, kind.value if kind else None, template, why)
     with session.workspace().database.read() as connection:
         rows = correspondence.newest(connection, wanted, limit)
         counts = correspondence.counts(connection, wanted)
@@ -84,7 +104,7 @@ def _print_table(rows: list[Sent], counts: dict[str, int]) -> None:
         table.add_column(name, overflow="fold", no_wrap=name in {"id", "state", "when"})
     for row, why in zip(rows, told, strict=True):
         cells = (str(row.id), row.state.value, _when(row), row.recipient, row.template, *([why] if any(told) else []))
-        texts = [Text(_printable(cell)) for cell in cells]
+        texts = [Text(session.printable(cell)) for cell in cells]
         texts[1].stylize(_COLOURS.get(row.state, ""))
         table.add_row(*texts)
     if rows:
@@ -100,10 +120,6 @@ def _when(row: Sent) -> str:
 
     at = row.sent_at if row.sent_at is not None else row.next_attempt_at
     return instant(at).strftime("%Y-%m-%d %H:%M")
-
-
-def _printable(value: str) -> str:
-    return "".join(character if character.isprintable() else "�" for character in value)
 
 
 def _print_json(rows: list[Sent], counts: dict[str, int]) -> None:

@@ -54,6 +54,11 @@ def print_hanging(words: str, style: str = "", by: int = 6) -> None:
     out.print(Text("\n".join(lines), style), soft_wrap=True)
 
 
+def printable(words: str) -> str:
+    """Words of strangers, with nothing in them that moves the cursor or hides."""
+    return "".join(character if character.isprintable() else "�" for character in words)
+
+
 def workspace() -> Workspace:
     """The workspace of this command, opened. UsageError where the folder is none."""
     from models.workspace import Workspace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -16,6 +17,9 @@ class Wanted:
     lead: str | None = None
     state: str | None = None
     kind: str | None = None
+    template: str | None = None
+    reason: str | None = None
+    """A part of the reason or of the server's reply, in any case."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,16 @@ class Sent:
     reply: str | None
 
 
+_LITERAL = re.compile("[!%_]")
 _COLUMNS = (
     "id, kind, state, lead_id, recipient, template, message_id, created_at, next_attempt_at, sent_at, attempts, "
     "reason, reply"
 )
 _CONDITION = """
     (CAST(:state AS TEXT) IS NULL OR state = :state) AND (CAST(:kind AS TEXT) IS NULL OR kind = :kind)
+    AND (CAST(:template AS TEXT) IS NULL OR template = :template)
+    AND (CAST(:said AS TEXT) IS NULL
+         OR lower(coalesce(reason, '') || ' ' || coalesce(reply, '')) LIKE :said ESCAPE '!')
 """
 _OF_LEAD = """
     AND (lead_id = :lead_id OR lead_id IN (SELECT i.lead_id FROM identities i WHERE lower(i.value) = lower(:lead))
@@ -52,7 +60,7 @@ _OF_LEAD = """
 
 def newest(connection: Connection, wanted: Wanted, limit: int) -> list[Sent]:
     """The newest messages that are wanted, newest first."""
-    condition, given = _where(wanted)
+    condition, given = where(wanted)
     statement = text(f"SELECT {_COLUMNS} FROM messages WHERE {condition} ORDER BY id DESC LIMIT :limit")
     rows = connection.execute(statement, {**given, "limit": limit})
     return [Sent(**{**row, "state": MessageState(row["state"])}) for row in rows.mappings()]
@@ -60,14 +68,21 @@ def newest(connection: Connection, wanted: Wanted, limit: int) -> list[Sent]:
 
 def counts(connection: Connection, wanted: Wanted) -> dict[str, int]:
     """How many of the wanted messages are in each state, in the order of MessageState; states without any left out."""
-    condition, given = _where(wanted)
+    condition, given = where(wanted)
     rows = connection.execute(text(f"SELECT state, count(*) FROM messages WHERE {condition} GROUP BY state"), given)
     found = {str(state): int(count) for state, count in rows}
     return {state.value: found[state.value] for state in MessageState if state.value in found}
 
 
-def _where(wanted: Wanted) -> tuple[str, dict[str, object]]:
-    given: dict[str, object] = {"state": wanted.state, "kind": wanted.kind}
+def where(wanted: Wanted) -> tuple[str, dict[str, object]]:
+    """The condition on `messages` that holds for the wanted ones, and its parameters."""
+    said = None if wanted.reason is None else "%" + _LITERAL.sub(r"!\g<0>", wanted.reason.lower()) + "%"
+    given: dict[str, object] = {
+        "state": wanted.state,
+        "kind": wanted.kind,
+        "template": wanted.template,
+        "said": said,
+    }
     if wanted.lead is None:
         return _CONDITION, given
     lead = wanted.lead.strip()
