@@ -100,17 +100,6 @@ def test_a_branch_asks_who_clicked_in_a_mail_of_this_sequence(world: Steps) -> N
     assert keys == ["nurture:1:path:1:first", "nurture:1:path:1:2.0.0", "nurture:1:path:1:3"]
 
 
-@pytest.mark.feature("N1")
-def test_a_wait_until_a_time_is_reckoned_where_the_lead_lives(world: Steps) -> None:
-    world.write_sequence("  - until: {days: [mon, tue, wed, thu, fri], at: '09:00'}\n  - send: a\n")
-    world.lead(ALICE, 20, attributes={"time_zone": "Asia/Tokyo"})
-    world.lead(BOB, 20, attributes={"time_zone": "America/New_York"})
-    world.route()
-    world.nurture(0)  # NOW is Friday, 4 October 2024, 12:00 UTC
-    due = dict(world.rows("SELECT lead_id, due_at FROM enrolments"))
-    assert due == {ALICE: at(60), BOB: at(1)}  # 00:00 UTC on Monday; 13:00 UTC on Friday
-
-
 ADJUST = """
   - send: a
   - {adjust: warmer, id: warm}
@@ -141,51 +130,18 @@ def test_points_come_by_an_activity_that_the_scoring_model_scores_and_explains(w
     assert (nurtured.points, len(nurtured.acts)) == (7.0, 1)
 
 
-def test_points_that_no_rule_gives_are_a_mistake_of_the_file(world: Steps) -> None:
-    (world.workspace.root / "sequences" / "path.yaml").write_text(f"name: path\n{HEAD}steps:\n{ADJUST}")
-    (problem,) = Workspace.open(world.workspace.root).check()
-    assert str(problem).startswith("sequences/path.yaml:7: steps.1.adjust: no rule gives points to it")
-
-
-def test_notify_tells_the_owner_else_the_address_and_renders(world: Steps) -> None:
-    world.write_sequence("  - notify: {to: [owner, desk@example.com], because: Read everything twice}\n  - send: a\n")
-    rep = world.workspace.team.reps[0]
-    world.lead(ALICE, 20, owner=rep.name, attributes={"first_name": "Zoë <b>", "phone": "1"})
-    world.lead(BOB, 20)
-    world.route()
-    assert world.nurture(0)["told"] == 2
-    told = world.rows(
-        "SELECT recipient, idempotency_key, template, payload FROM messages WHERE kind = 'alert' ORDER BY id"
-    )
-    assert [row[:2] for row in told] == [(rep.email, "notify:1:path:1:0"), ("desk@example.com", "notify:2:path:1:0")]
-    for _, _, template, payload in told:
-        facts = {**orjson.loads(payload), "sender": {"name": "S", "email": "s@x.example", "postal_address": ""}}
-        done = Templates(world.workspace.emails).render(template, facts)
-        assert isinstance(done, Rendered), done
-        assert "Read everything twice" in done.subject + done.text and "<b>" not in done.html.replace("<b>Read", "")
-
-
-def test_one_sequence_sends_a_lead_on_into_another(world: Steps) -> None:
+def test_a_lead_goes_on_in_the_first_other_sequence_that_it_may_enter(world: Steps) -> None:
+    world.write_sequence("  - send: d\n", "closed", "enrol: {stages: [customer], by_step: true}\n")
     world.write_sequence("  - send: b\n", "other", "enrol: {stages: [lead], by_step: true}\n")
-    world.write_sequence("  - send: a\n  - enrol: other\n  - send: c\n")
+    world.write_sequence("  - enrol: closed\n  - send: a\n  - enrol: other\n  - send: c\n")
     world.leads([ALICE, BOB], 20)
     world.route()
     assert world.nurture(0)["sent_on"] == 2
     world.nurture(1)
     world.route(1)
-    assert [row[1:] for row in world.states()] == [("path", "exited", "went on to other")] * 2 + [
-        ("other", "finished", None)
-    ] * 2
+    ways = [("path", "exited", "went on to other"), ("other", "finished", None)]
+    assert sorted(row[1:] for row in world.states()) == sorted(ways * 2)
     assert sorted(world.sent()) == [(ALICE, "a"), (ALICE, "b"), (BOB, "a"), (BOB, "b")]
-
-
-def test_who_may_not_enter_the_other_one_goes_on_in_this(world: Steps) -> None:
-    world.write_sequence("  - send: b\n", "other", "enrol: {stages: [customer], by_step: true}\n")
-    world.write_sequence("  - send: a\n  - enrol: other\n  - send: c\n")
-    world.lead(ALICE, 20)
-    world.route()
-    assert world.nurture(0)["finished"] == 1
-    assert world.sent() == [(ALICE, "a"), (ALICE, "c")]
 
 
 @pytest.mark.feature("N2")
@@ -199,55 +155,71 @@ def test_a_sequence_that_runs_alongside_neither_waits_nor_ends_another(world: St
     assert world.states() == [(ALICE, "path", "finished", None), (ALICE, "beside", "finished", None)]
 
 
-TEST = """
+MANY = """
+  - notify: {to: [owner, desk@example.com], because: Read everything twice}
   - experiment: {name: subject, goal: clicked, variants: [{name: short, send: a}, {name: long, send: b}]}
-  - wait: 1d
+  - until: {days: [mon, tue, wed, thu, fri], at: '09:00'}
   - send: c
 """
 
 
-def test_an_experiment_keeps_the_variant_on_the_message(world: Steps) -> None:
-    world.write_sequence(TEST)
-    world.leads(list(range(1, 41)), 20)
+@pytest.mark.feature("N1")
+def test_one_look_tells_our_people_tests_a_mail_and_waits_for_the_leads_own_clock(world: Steps) -> None:
+    world.write_sequence(MANY)
+    rep = world.workspace.team.reps[0]
+    world.lead(ALICE, 20, owner=rep.name, attributes={"first_name": "Zoë <i>", "phone": "1", "time_zone": "Asia/Tokyo"})
+    world.leads(list(range(2, 41)), 20, attributes={"time_zone": "America/New_York"})
     world.route()
-    assert world.nurture(0)["intended"] == 40
-    variants = {row[0]: row[1] for row in world.rows("SELECT DISTINCT template, variant FROM messages")}
-    assert variants == {"a": "subject/short", "b": "subject/long"}
+    done = world.nurture(0)  # NOW is Friday, 4 October 2024, 12:00 UTC
+    assert (done["told"], done["intended"]) == (40, 40)
+    due = dict(world.rows("SELECT lead_id, due_at FROM enrolments WHERE lead_id < 3"))
+    assert due == {ALICE: at(60), BOB: at(1)}  # 00:00 UTC on Monday; 13:00 UTC on Friday
+    variants = world.rows("SELECT DISTINCT template, variant FROM messages WHERE kind = 'nurture' ORDER BY template")
+    assert variants == [("a", "subject/short"), ("b", "subject/long")]
+    sql = "SELECT recipient, idempotency_key, template, payload FROM messages WHERE kind = 'alert' AND lead_id < 3"
+    told = world.rows(f"{sql} ORDER BY id")
+    assert [row[:2] for row in told] == [(rep.email, "notify:1:path:1:0"), ("desk@example.com", "notify:2:path:1:0")]
+    for _, _, template, payload in told:
+        facts = {**orjson.loads(payload), "sender": {"name": "S", "email": "s@x.example", "postal_address": ""}}
+        made = Templates(world.workspace.emails).render(template, facts)
+        assert isinstance(made, Rendered), made
+        assert "Read everything twice" in made.subject + made.text and "<i>" not in made.html
 
 
 # -- a file that changes
 
 
-def started(world: Steps) -> None:
-    """Alice waits for the second mail of an older file."""
-    world.write_sequence("  - send: a\n  - wait: 2d\n  - {send: b, id: second}\n  - send: c\n")
-    world.lead(ALICE, 20)
+OLD = "  - send: a\n  - wait: 2d\n  - {send: b, id: second}\n  - send: c\n"
+
+
+def test_a_changed_file_says_what_becomes_of_those_on_their_way(world: Steps) -> None:
+    names = ("finish", "move", "stop")
+    heads = {name: f"changed: {name}\nenrol: {{stages: [lead], if: {{group: {name}}}}}\n" for name in names}
+    for lead_id, name in enumerate(names, 1):
+        world.write_sequence(OLD, name, heads[name])
+        world.lead(lead_id, 20, attributes={"group": name})
     world.route()
     world.nurture(0)
-
-
-@pytest.mark.parametrize(
-    ("changed", "counted", "sent"),
-    [("finish", {}, ["a", "b", "c"]), ("move", {"moved": 1}, ["a", "b", "d"]), ("stop", {"stopped": 1}, ["a"])],
-)
-def test_a_changed_file_says_what_becomes_of_those_on_their_way(
-    world: Steps, changed: str, counted: dict[str, int], sent: list[str]
-) -> None:
-    started(world)
-    steps = "  - send: a\n  - wait: 9d\n  - send: d\n  - {send: b, id: second}\n  - wait: 1h\n"
-    world.write_sequence(steps.replace("  - send: d\n", "") + "  - send: d\n", head=f"changed: {changed}\n{HEAD}")
+    for name in names:
+        world.write_sequence("  - send: a\n  - wait: 9d\n  - {send: b, id: second}\n  - send: d\n", name, heads[name])
     done = world.nurture(1)
-    assert {key: count for key, count in done.items() if key in ("moved", "stopped") and count} == counted
+    assert (done["moved"], done["stopped"]) == (1, 1)
     assert "moved" not in world.nurture(2) and "stopped" not in world.nurture(2)
-    for hours in (48, 50):
-        world.nurture(hours)
-    assert [template for _, template in world.sent()] == sent
-    if changed == "stop":
-        assert world.states() == [(ALICE, "path", "exited", "the sequence was changed")]
+    world.nurture(48)
+    sent = {name: [template for lead, template in world.sent() if lead == key] for key, name in enumerate(names, 1)}
+    assert sent == {"finish": ["a", "b", "c"], "move": ["a", "b", "d"], "stop": ["a"]}
+    assert [row[1:] for row in world.states()] == [
+        ("finish", "finished", None),
+        ("move", "finished", None),
+        ("stop", "exited", "the sequence was changed"),
+    ]
 
 
 def test_a_mail_that_a_moved_lead_has_had_is_not_sent_again_from_another_place(world: Steps) -> None:
-    started(world)
+    world.write_sequence(OLD)
+    world.lead(ALICE, 20)
+    world.route()
+    world.nurture(0)
     world.write_sequence("  - wait: 1d\n  - send: d\n  - wait: 1d\n  - send: a\n", head=f"changed: move\n{HEAD}")
     for hours in (1, 48, 96):
         world.nurture(hours)
@@ -278,23 +250,24 @@ def held(world: Steps, hours: float) -> list[str | None]:
 
 
 @pytest.mark.feature("N1")
-@pytest.mark.parametrize(
-    ("exit_", "said"),
-    [
-        ("did: {on: page_view, where: {type: page_view}}", "did page_view"),
-        ("if: {industry: education}", "industry is education"),
-        ("total: {above: 50}", "total 60.0 > 50"),
-    ],
-)
-def test_what_ends_it_is_asked_again_when_the_last_mail_is_sent(world: Steps, exit_: str, said: str) -> None:
-    world.write_sequence("  - send: a\n", head=f"exit: {{{exit_}}}\n{HEAD}")
-    world.leads([ALICE, BOB], 20)
+def test_what_ends_it_is_asked_again_when_the_last_mail_is_sent(world: Steps) -> None:
+    exits = {
+        "acts": "did: {on: page_view, where: {type: page_view}}",
+        "attributes": "if: {industry: education}",
+        "score": "total: {above: 50}",
+        "nothing": "did: never_done",
+    }
+    for lead_id, (name, exit_) in enumerate(exits.items(), 1):
+        head = f"exit: {{{exit_}}}\nenrol: {{stages: [lead], if: {{group: {name}}}}}\n"
+        world.write_sequence("  - send: a\n", name, head)
+        world.lead(lead_id, 20, attributes={"group": name})
     world.route()
     world.nurture(0)
-    world.act(ALICE, "page_view", at(0) + 1)
-    world.write('UPDATE leads SET attributes = \'{"industry": "education"}\' WHERE id = 1')
-    world.score([ALICE], 60)
-    assert held(world, 1) == [said, None]
+    for lead_id in range(1, 5):
+        world.act(lead_id, "page_view", at(0) + 1)
+    world.write('UPDATE leads SET attributes = \'{"industry": "education"}\'')
+    world.score([1, 2, 3, 4], 60)
+    assert held(world, 1) == ["did page_view", "industry is education", "total 60.0 > 50", None]
 
 
 # -- who enters

@@ -13,8 +13,11 @@ from hypothesis import assume, given, settings
 from pydantic import ValidationError
 
 from models.documents import ConfigurationError, Document
+from models.rules.agreement import step_mistakes
+from models.rules.assignment import Team
 from models.rules.conditions import Facts
 from models.rules.instants import DAY, HOUR, Micros, micros
+from models.rules.scoring import ScoringModel
 from models.rules.sequences import Act, Adjust, Advance, Enter, Send, Sequence, Situation, Tell, Until
 from tests.reference import worlds
 
@@ -273,6 +276,22 @@ def test_all_mistakes_are_told_at_once_whatever_their_kind() -> None:
     assert "path.yaml:6: steps.2.branch.0.go: no step has the id 'two'" in found
     found = refused("  - {send: a, id: one}\n  - wiat: 3d\n  - send: a\n", HEAD.replace("path", "a path"))
     assert "path.yaml:1: name" in found and "steps.1.wiat" in found and "'a' is sent twice" in found
+
+
+def test_steps_name_sequences_people_and_rules_that_there_are() -> None:
+    path = load("  - adjust: warmer\n  - enrol: othr\n  - notify: [owner, Ann, a@b.example]\n")
+    team = Team.model_validate({"reps": [{"name": "Anna", "email": "anna@b.example"}]})
+    rules = [{"name": "w", "on": "score_adjusted", "where": {"name": "warm"}, "points": 3}]
+
+    def told(rules: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        model = {"name": "m", "dimensions": {"d": {"groups": {"g": {"rules": rules}}}}}
+        return list(step_mistakes(path, ["other"], team, [ScoringModel.model_validate(model)]))
+
+    points, sequence, person = told(rules)
+    assert points[0] == ("steps", 0, "adjust") and points[1].startswith("no rule gives points to it")
+    assert sequence[0] == ("steps", 1, "enrol") and "'othr' — did you mean 'other'?" in sequence[1]
+    assert person[0] == ("steps", 2, "notify", "to") and "'Ann' — did you mean 'Anna'?" in person[1]
+    assert len(told([{**rules[0], "where": {"campaign": "path"}}])) == 2
 
 
 def test_the_same_mail_may_stand_on_ways_of_which_one_is_gone() -> None:
