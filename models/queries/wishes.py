@@ -126,11 +126,11 @@ def prefer(
 
 
 def standing_choices(connection: Connection, rules: ConsentRules, digest: bytes, now: int) -> list[consent.Choice]:
-    """The topics as the preference page shows them; all off where the address is suppressed."""
+    """The topics as the preference page shows them; all off where the person asked for no more mail."""
     known = consents.histories(connection, [digest]).get(digest, [])
     found = consent.choices(known, rules, now)
-    barred = suppressions.reason(connection, digest) is not None
-    return [one._replace(is_on=one.is_on and not barred) for one in found]
+    left = (suppressions.reason(connection, digest) or "").startswith(OWN_WISH)
+    return [one._replace(is_on=one.is_on and not left) for one in found]
 
 
 def _write(

@@ -23,7 +23,9 @@ EVERYTHING = "*"
 """The topic of a word about all topics: who unsubscribes by one click says it."""
 SIGN_UPS = frozenset({"newsletter_signup"})
 OPT_OUTS = frozenset({"unsubscribe", "spam_complaint"})
-ACTS = SIGN_UPS | OPT_OUTS
+PREFERENCE = "email_preference_change"
+"""Says something where its properties name topics and a `state`: it leaves one topic without leaving all."""
+ACTS = SIGN_UPS | OPT_OUTS | {PREFERENCE}
 """Activities that say something about consent."""
 EVIDENCE = (
     "source", "wording", "version", "ip", "user_agent", "url", "form", "message_id", "by", "because", "legal_basis",
@@ -155,12 +157,13 @@ def statements(dedupe: bytes, act: str, properties: Mapping[str, Any], rules: Co
 
     A sign-up grants the topics of its properties (`topic`, `topics`; else the first of the settings), or only asks for
     them where double opt-in is required and the properties do not say `confirmed: true`. An opt-out withdraws those
-    that it names, else everything.
+    that it names, else everything. A change of preferences withdraws (`state: withdrawn`) or grants what it names.
     """
-    if act not in ACTS:
-        return
     named = _topics(properties)
-    state: State = "withdrawn"
+    told = as_text(properties.get("state"))
+    if act not in ACTS or (act == PREFERENCE and (not named or told not in ("granted", "withdrawn"))):
+        return
+    state: State = "granted" if act == PREFERENCE and told == "granted" else "withdrawn"
     if act in SIGN_UPS:
         named = named or [rules.topic(None)]
         asks = rules.require == "double_opt_in" and as_text(properties.get("confirmed")) not in ("true", "yes", "1")

@@ -12,6 +12,7 @@ from models.queries.messages import NewMessage, intend
 from models.queries.suppressions import NewSuppression, reasons, suppress
 from models.rules.instants import HOUR, Micros
 from models.rules.tokens import PREFERENCES, Tokens, Unsubscription
+from tasks.intake import ingest_file
 from tasks.nurture import nurture
 from tasks.routing import route
 from tests.consent_world import ADA, ConsentWorld
@@ -229,3 +230,17 @@ def test_mail_without_consent_is_held_when_it_is_made_and_when_it_is_sent(lax: C
     lax.later(4)
     nurture(lax.workspace, lax.now)
     assert lax.rows("SELECT state, reason FROM enrolments") == [("exited", "consent withdrawn: news")]
+
+
+def test_an_export_of_subscriptions_becomes_the_record(world: ConsentWorld) -> None:
+    file = Path(__file__).parent.parent / "fixtures" / "hubspot-subscriptions.csv"
+    now = 1_780_000_000_000_000
+    counts = ingest_file(world.workspace, "activities", file, "hubspot-subscriptions", now).counts
+    assert (counts.accepted, counts.rejected) == (3, 0)
+    world.now = Micros(now)
+    assert world.collect() == {"words": 2, "asked": 0, "silent": 0}
+    ana = "ana@acme.example"
+    assert world.said(ana) == [("news", "granted"), ("offers", "withdrawn")]
+    evidence = world.words(ana)[0].evidence
+    assert evidence["wording"] == "I want the monthly news"
+    assert evidence["legal_basis"] == "Freely given consent from contact"
