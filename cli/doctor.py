@@ -16,6 +16,8 @@ from models.documents import ConfigurationError, Problem
 if TYPE_CHECKING:
     from models.workspace import Workspace
 
+_ZONES_SHOWN = 5
+
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """Check all files of the workspace and its database; every mistake with file and line. Exit code 3 if any."""
@@ -25,7 +27,13 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
             _print_json({"problems": [{"file": p.file, "line": p.line, "message": str(p)} for p in problems]})
         raise ConfigurationError(problems)
     doubts = [str(doubt) for doubt in workspace.doubts()]
-    warnings = [*doubts, *_choosy(workspace), *_never_read(workspace), *_weakly_signed(workspace)]
+    warnings = [
+        *doubts,
+        *_choosy(workspace),
+        *_never_read(workspace),
+        *_weakly_signed(workspace),
+        *_placeless(workspace),
+    ]
     database = workspace.database.shown_url
     if as_json:
         _print_json({"problems": [], "warnings": warnings, "database": database})
@@ -58,30 +66,27 @@ def _opened() -> tuple[Workspace, list[Problem]]:
 
 
 def _mails(workspace: Workspace) -> list[Problem]:
-    """The mistakes of all e-mails in emails/ that can be seen without a lead."""
-    from tasks.rendering import Templates
+    """The mistakes of all e-mails, as `warmline lint` tells them."""
+    from tasks.linting import lint, problems
 
-    made = Templates(workspace.emails)
-    folders = sorted(path.name for path in workspace.emails.glob("*/") if path.is_dir())
-    return [mistake for folder in folders for mistake in made.mistakes(folder)]
+    told = {str(problem) for problem in _of_sequences(workspace)}
+    return [one for one in problems(lint(workspace), mistakes=True) if str(one) not in told]
+
+
+def _of_sequences(workspace: Workspace) -> list[Problem]:
+    """What the check of the whole programme tells already."""
+    try:
+        _ = workspace.sequences
+    except ConfigurationError as error:
+        return error.problems
+    return []
 
 
 def _choosy(workspace: Workspace) -> list[str]:
-    """The mails of the sequences that cannot be written to every lead: they ask for what not every lead has."""
-    from models.rules.notification import least_known
-    from tasks.rendering import Templates, Unrenderable
+    """What is doubtful about the e-mails."""
+    from tasks.linting import lint, problems
 
-    sender = workspace.settings.sender
-    facts = least_known({"name": sender.name, "email": sender.email, "postal_address": sender.postal_address})
-    made = Templates(workspace.emails)
-    uninvited = {name: fact for name, fact in facts.items() if name != "appointment"}
-    steps = [node.step for one in workspace.sequences.values() for node in one.nodes]
-    sent = sorted({(folder, step.invite) for step in steps for folder in step.folders})
-    rendered = [made.render(folder, facts if invites else uninvited) for folder, invites in sent]
-    failed = [done for done in rendered if isinstance(done, Unrenderable)]
-    return [
-        f"{done.reason}: leads without it do not get this mail; ask first, {{% if … is defined %}}" for done in failed
-    ]
+    return [str(doubt) for doubt in problems(lint(workspace), mistakes=False)]
 
 
 def _weakly_signed(workspace: Workspace) -> list[str]:
@@ -95,6 +100,19 @@ def _never_read(workspace: Workspace) -> list[str]:
     from tasks.inbox import never_read
 
     return never_read(workspace)
+
+
+def _placeless(workspace: Workspace) -> list[str]:
+    """Leads with a time zone that does not exist: their hours are reckoned by country, or where we are."""
+    from models.queries import zones
+    from models.rules.zones import zone_doubt
+
+    with workspace.database.read() as connection:
+        found = zones.unknown(connection)
+    return [
+        f"{count:,} lead{' has' if count == 1 else 's have'} a time zone that does not exist ({zone_doubt(zone)})"
+        for zone, count in found[:_ZONES_SHOWN]
+    ]
 
 
 def _print_json(data: object) -> None:

@@ -106,12 +106,17 @@ def _parted(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Piece]]:
     return [piece for piece in pieces[:first] if piece.kind != "data"], list(pieces[first:])
 
 
+def marked_text(pieces: Sequence[Piece]) -> str:
+    """The text with a placeholder for each expression and statement; `Offsets` finds the places of its offsets."""
+    return "".join(_mark(number, piece) for number, piece in enumerate(pieces))
+
+
 def _mark(number: int, piece: Piece) -> str:
     return piece.text if piece.kind == "data" else f"JINJA{number}X"
 
 
 def _read(pieces: Sequence[Piece]) -> tuple[str, Reading]:
-    marked = "".join(_mark(number, piece) for number, piece in enumerate(pieces))
+    marked = marked_text(pieces)
     return marked, read(marked)
 
 

@@ -77,8 +77,8 @@ def read_back(name: str, recipient: str, content: bytes) -> Preview:
         name=name,
         recipient=recipient,
         subject=str(message["Subject"]),
-        html="" if html is None else str(html.get_content()),
-        text="" if plain is None else str(plain.get_content()),
+        html="" if html is None else str(html.get_content()).replace("\r\n", "\n"),
+        text="" if plain is None else str(plain.get_content()).replace("\r\n", "\n"),
         content=content,
     )
 

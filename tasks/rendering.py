@@ -165,8 +165,12 @@ class Templates:
 
     def pieces(self, file: str, language: str | None) -> list[Piece]:
         """A file with all that it extends and includes. Raises jinja2.TemplateError."""
-        environment = self._html if _is_html(file) else self._text
+        environment = self.environment(file)
         return Files(self._read, environment).flat(file, language or self.language)
+
+    def environment(self, file: str) -> Sandbox:
+        """The environment that a file is compiled in."""
+        return self._html if _is_html(file) else self._text
 
     def exists(self, file: str) -> bool:
         return self._read(file) is not None
@@ -208,7 +212,7 @@ class Templates:
         return self._parts[file, language]
 
     def _compiled(self, file: str, language: str | None) -> _Part | list[Problem]:
-        environment = self._html if _is_html(file) else self._text
+        environment = self.environment(file)
         written: Written | None = None
         try:
             pieces = self.pieces(file, language) or [Piece("data", "", file, 1)]
