@@ -172,7 +172,7 @@ def _markup(templates: Templates, pieces: Sequence[Piece]) -> Iterator[Finding]:
         elif scheme not in LINK_SCHEMES:
             yield finding(at, f"found a link with scheme {scheme!r}; allowed: {_schemes()}")
     for match in _IMAGE.finditer(text):
-        if not _ALT.search(match[0]):
+        if re.search(r"\ssrc\s*=", match[0]) and not _ALT.search(match[0]):
             message = (
                 f'<{match[1].lower()}> without alt: who sees no images reads nothing; alt="" for what only decorates'
             )
