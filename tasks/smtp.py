@@ -298,7 +298,7 @@ class SmtpConnection:
     async def _envelope(self, attempt: _Attempt, sender: Address, recipient: Address, size: int) -> Refused | None:
         options = f" SIZE={size}" if self._takes_size else ""
         if not (sender.is_ascii and recipient.is_ascii):
-            options += " SMTPUTF8"
+            options += " SMTPUTF8 BODY=8BITMIME"  # the header To is UTF-8 then; who has one has both (RFC 6531 3.1)
         commands: list[tuple[Stage, bytes]] = [
             ("mail", f"MAIL FROM:<{sender.text}>{options}\r\n".encode()),
             ("rcpt", f"RCPT TO:<{recipient.text}>\r\n".encode()),

@@ -22,6 +22,7 @@ _ENCODED_WORD = "=?"
 _ATOM = r"[^\s<>()\[\]\\.,;:@\"]+"
 _LOCAL = re.compile(rf"{_ATOM}(\.{_ATOM})*")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_ALLOWED = "allowed: one address such as ann@example.com"
 MAX_ADDRESS, MAX_LOCAL, MAX_DOMAIN = 254, 64, 253  # RFC 5321 4.5.3.1, counted in octets
 
 
@@ -84,9 +85,11 @@ def address(value: str) -> Address | Refused:
     text = value.strip(" ")
     local, at, domain = text.rpartition("@")
     if not at:
-        return Refused(f"address {_shown(text)}: found no `@`; allowed: one address such as ann@example.com")
-    if _REFUSED.search(text) or not _LOCAL.fullmatch(local):
-        return Refused(f"address {_shown(text)}: found a character before the `@` that no single plain address has")
+        return Refused(f"address {_shown(text)}: found no `@`; {_ALLOWED}")
+    if found := _REFUSED.search(text):
+        return Refused(f"address {_shown(text)}: found the control character U+{ord(found.group()):04X}; {_ALLOWED}")
+    if _LOCAL.fullmatch(local) is None:
+        return Refused(f"address {_shown(text)}: {_mistake(local)}; {_ALLOWED}")
     encoded = idna_domain(domain)
     if encoded is None:
         return Refused(f"address {_shown(text)}: found {_shown(domain)} after the `@`, which is no domain name")
@@ -100,8 +103,19 @@ def address(value: str) -> Address | Refused:
     return Address(f"{local}@{encoded}")
 
 
+def _mistake(local: str) -> str:
+    """What is wrong with a local part that is no plain one."""
+    if '"' in local:
+        return "found quotation marks before the `@`: quoted local parts are not written to, hardly any server has them"
+    if "@" in local or "," in local or ";" in local:
+        return "found two addresses, or what looks like two"
+    if local.startswith(".") or local.endswith(".") or ".." in local:
+        return "found a dot at an end of what is before the `@`, or two in a row"
+    return "found a character before the `@` that no plain address has" if local else "found nothing before the `@`"
+
+
 def idna_domain(domain: str) -> str | None:
-    """The domain as DNS knows it: lower case, IDNA 2003; None if it is no domain name."""
+    """The domain as DNS knows it: lower case, IDNA 2008 by UTS 46 (`straße.de` is not `strasse.de`); None if none."""
     return _idna_domain(domain) if len(domain) <= 4 * MAX_DOMAIN else None
 
 
@@ -109,9 +123,11 @@ def idna_domain(domain: str) -> str | None:
 def _idna_domain(domain: str) -> str | None:
     encoded = domain.rstrip(".")
     try:
-        if not encoded.isascii():  # the codec is slow, and changes nothing in ASCII
-            encoded = encoded.encode("idna").decode("ascii")
-    except UnicodeError:
+        if not encoded.isascii():  # slow, and changes nothing in ASCII
+            import idna
+
+            encoded = idna.encode(encoded, uts46=True).decode("ascii")
+    except UnicodeError:  # IDNAError is one
         return None
     encoded = encoded.lower()
     if not encoded or len(encoded) > MAX_DOMAIN or not all(_LABEL.fullmatch(label) for label in encoded.split(".")):

@@ -56,6 +56,7 @@ def test_foreign_text_made_harmless_is_never_refused(value: str) -> None:
 def test_an_address_has_its_domain_in_idna_and_keeps_its_local_part() -> None:
     assert address(" Ann.Example+x@München.DE ") == Address("Ann.Example+x@xn--mnchen-3ya.de")
     assert address("ann@example.com.") == Address("ann@example.com")
+    assert address("ann@faß.de") == Address("ann@xn--fa-hia.de")  # IDNA 2003 would write to fass.de, which is another's
 
 
 def test_an_address_with_a_local_part_beyond_ascii_says_that_it_needs_smtputf8() -> None:
@@ -94,6 +95,27 @@ def test_an_address_with_a_local_part_beyond_ascii_says_that_it_needs_smtputf8()
 )
 def test_what_is_not_one_plain_address_is_refused(value: str) -> None:
     assert isinstance(address(value), Refused)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('"ann b"@example.com', "quoted local parts are not written to"),
+        ("ann@example.com, bob@example.com", "found two addresses"),
+        ("ann@example.com;bob@example.com", "found two addresses"),
+        ("a..b@example.com", "two in a row"),
+        ("@example.com", "nothing before"),
+        ("ann\r\n@example.com", "U+000D"),
+        ("ann@exa_mple.com", "which is no domain name"),
+        ("ann@i❤.ws", "which is no domain name"),
+        ("a" * 255 + "@" + "b" * 63 + ".de", "longer than RFC 5321 allows"),
+    ],
+)
+def test_the_mistake_of_an_address_is_named(value: str, said: str) -> None:
+    refused = address(value)
+    assert isinstance(refused, Refused)
+    assert said in refused.reason
+    assert len(refused.reason) < 300
 
 
 @given(st.text(max_size=400))
