@@ -64,8 +64,9 @@ def do(
     alerts = [notice for notice in notices if notice.recipient]
     counts["told"] = messages.intend(connection, alerts, message_ids=workspace.message_ids, now=now)
     counts["unheard"] = len(notices) - len(alerts)
-    counts["adjusted"] = _adjust(connection, taken, now)
+    # Enrolments before queues, as routing locks them: the two never wait for each other in a circle.
     counts["sent_on"] = _enter(connection, workspace, taken, now)
+    counts["adjusted"] = _adjust(connection, taken, now)
     return counts
 
 

@@ -136,6 +136,8 @@ class Router:
         batch.move()
         batch.assign()
         batch.enrol()
+        if "stage" in self.wanted:  # then the move itself changes the score
+            queue.enqueue(connection, "score", sorted(batch.changes))
         messages.intend(connection, batch.mail, message_ids=self.workspace.message_ids, now=self.now)
         queue.done(connection, "route", [row for row in rows if row[0] not in batch.overtaken])
         batch.counts["seen"] = len(rows) - len(batch.overtaken)
@@ -253,8 +255,6 @@ class _Batch:
                 continue
             self.stage[one.lead_id], self.causes[one.lead_id] = one.to_stage, one.cause
             self.counts.update(("moved", f"to_{one.to_stage}"))
-        if "stage" in self.router.wanted:  # then the move itself changes the score
-            queue.enqueue(self.connection, "score", sorted(self.changes))
 
     def _known(self, lead_id: int) -> Facts:
         return self.standings[lead_id].facts(self.facts[lead_id], self.rated.get(lead_id))

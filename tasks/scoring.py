@@ -347,7 +347,7 @@ def thresholds(workspace: Workspace, model: ScoringModel) -> tuple[Mapping[str, 
         return {}, []
     sequences = workspace.sequences.values()
     conditions: list[Condition] = [condition for _, condition in workspace.lifecycle.conditions()]
-    conditions += [sequence.enrol for sequence in sequences]
+    conditions += [condition for sequence in sequences for condition in (sequence.enrol, sequence.exit)]
     named = edges(conditions, model.name)
     if model is not workspace.scoring:
         return named, []
