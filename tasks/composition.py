@@ -25,6 +25,7 @@ from models.rules.invitations import Guest, icalendar
 from models.rules.mail import Address, Refused, address, header_refusal
 from models.rules.outbox import MessageKind
 from models.rules.tokens import PREFERENCES, Answer, Tokens, Unsubscription, suppression_digest
+from models.rules.verp import verp_address
 from models.settings import Sender
 from tasks.rendering import Rendered, Templates, Unrenderable
 
@@ -53,6 +54,8 @@ class Composer:
     base_url: str | None
     secret: bytes
     signer: Signer = field(default_factory=lambda: Signer(()))
+    mailbox: str | None = None
+    """Where returned mail arrives: with it each letter has an envelope sender of its own (models.rules.verp)."""
 
     def compose(self, message: Leased, now: int) -> Letter | Unrenderable:
         """`now`: programme time, for the Date header."""
@@ -82,7 +85,12 @@ class Composer:
             return Unrenderable("the appointment that it invites to has begun")
         calendar = None if invited is None else icalendar(invited, Guest(name=self.sender.name, email=sender.text))
         content = write(headers, self.sender.name, rendered, boundary, calendar)
-        return Letter(sender, recipient, self.signer.sign(content) + content)
+        return Letter(self._envelope_sender(message, sender), recipient, self.signer.sign(content) + content)
+
+    def _envelope_sender(self, message: Leased, sender: Address) -> Address:
+        if self.mailbox is None:
+            return sender
+        return Address(verp_address(self.mailbox, message.message_id, self.secret))
 
     def _facts(self, message: Leased, unsubscribe: _WaysOut) -> Mapping[str, Any]:
         sender = {
@@ -110,7 +118,7 @@ class Composer:
     def _unsubscribe(self, message: Leased) -> _WaysOut:
         wish = Unsubscription(suppression_digest(self.secret, message.recipient), message.message_id)
         token = wish.token(Tokens(self.secret))
-        mailto = f"mailto:{self.sender.reply_to or self.sender.email}?subject=unsubscribe%20{token}"
+        mailto = f"mailto:{self.mailbox or self.sender.reply_to or self.sender.email}?subject=unsubscribe%20{token}"
         if not self.base_url:
             return _WaysOut(mailto, None, None)
         base = self.base_url.rstrip("/")

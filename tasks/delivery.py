@@ -32,7 +32,9 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[st
     opened = Workspace.open(Path(workspace))
     settings = opened.settings
     signer = Signer(opened.dkim_keys)
-    composer = Composer(templates_of(opened), settings.sender, settings.base_url, opened.secret_key, signer)
+    composer = Composer(
+        templates_of(opened), settings.sender, settings.base_url, opened.secret_key, signer, settings.bounces.address
+    )
     delivery = Delivery(
         database=opened.database,
         composer=composer,
