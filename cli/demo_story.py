@@ -108,6 +108,7 @@ def _where_next(workspace: Workspace, handed: Sequence[Handed], at: datetime) ->
         (f"warmline -w {folder} explain {lead} --as-of {at:%Y-%m-%d}", "every point of a score"),
         (f"warmline -w {folder} messages", "who got what, who did not and why"),
         (f"warmline -w {folder} review --days 90 --now {at:%Y-%m-%d}", "what the scores were worth"),
+        (f"warmline sink --store {folder}/sink --web-port 8025", "every mail, in the browser"),
         (f"warmline -w {folder} serve", "the same on a schedule, with Prefect's UI"),
         ("warmline init my-programme --playbook mql-sql", "a workspace of your own"),
     ):

@@ -28,6 +28,8 @@ from models.errors import UsageError
 LARGEST = 10_000_000
 """Octets of a message; announced to the sender (RFC 1870)."""
 
+EARLIER = 1_000
+
 
 @dataclass(frozen=True)
 class Received:
@@ -43,10 +45,21 @@ class Received:
         """Parsed, for reading."""
         return message_from_bytes(self.content, policy=default)
 
+    def header(self, name: str) -> str:
+        """A header as people read it; empty without it, as it stands where it cannot be parsed."""
+        try:
+            return str(_headers(self.content).get(name, ""))
+        except (ValueError, LookupError, AttributeError, TypeError):  # Python's parser stumbles over some
+            lines = self.content.partition(b"\r\n\r\n")[0].decode("utf-8", "replace").split("\r\n")
+            found = (line.partition(":")[2] for line in lines if line.lower().startswith(f"{name.lower()}:"))
+            return next(found, "").strip()
+
+    def subject(self) -> str:
+        return self.header("Subject") or "(no subject)"
+
     def line(self) -> str:
         """`recipient  subject`, safe for a terminal."""
-        subject = str(_headers(self.content).get("Subject", "(no subject)"))
-        return "".join(c if c.isprintable() else "�" for c in f"{', '.join(self.recipients)}  {subject}")
+        return "".join(c if c.isprintable() else "�" for c in f"{', '.join(self.recipients)}  {self.subject()}")
 
 
 def _headers(content: bytes) -> Message:
@@ -61,6 +74,8 @@ class Sink:
     host: str
     port: int
     received: list[Received] = field(default_factory=list)
+    earlier: list[Received] = field(default_factory=list)
+    """What earlier runs kept in the folder, the oldest first."""
 
 
 class _Handler:
@@ -87,6 +102,18 @@ class _Handler:
 def _already_in(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     return max((int(path.stem) for path in folder.glob("*.eml") if path.stem.isdigit()), default=0)
+
+
+def kept_in(folder: Path) -> list[Received]:
+    """The newest EARLIER messages of a folder, the oldest first; what cannot be read is left out."""
+    found: list[Received] = []
+    index = folder / "index.jsonl"
+    for line in index.read_bytes().splitlines()[-EARLIER:] if index.is_file() else []:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            entry = orjson.loads(line)
+            file = folder / Path(entry["file"]).name
+            found.append(Received(str(entry["from"]), tuple(map(str, entry["to"])), file.read_bytes(), file))
+    return found
 
 
 def _kept(folder: Path, number: int, sender: str, recipients: list[str], content: bytes) -> Path:
@@ -179,12 +206,23 @@ class _Server:
 def sink(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Listen here on loopback; 0 takes a free port.")] = 1025,
     store: Annotated[Path | None, typer.Option(help="Keep every message in this folder as .eml.")] = None,
+    web_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Show the mail in the browser at this port of loopback.")
+    ] = None,
 ) -> None:
     """A real SMTP server for trials: accepts every mail, delivers none, prints a line for each. Ctrl-C ends it."""
+    from cli import sink_pages
+
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with start_sink(port, store, told=lambda received: print(received.line(), flush=True)) as running:
+    with contextlib.ExitStack() as stack:
+        told = start_sink(port, store, told=lambda received: print(received.line(), flush=True))
+        running = stack.enter_context(told)
+        if web_port is not None:
+            running.earlier = kept_in(store) if store is not None else []
+            shown = stack.enter_context(sink_pages.serving(running, web_port))
+            print(f"Look at the mail: {shown}", flush=True)
         kept = f", kept in {store}" if store else ""
         print(f"Mail sink on {running.host}:{running.port}{kept}. Nothing is delivered. Ctrl-C ends it.", flush=True)
         ended.wait()

@@ -27,7 +27,7 @@ DEEPEST = 200
 
 def text_of(markup: str) -> str:
     """The text part of `markup`. Ends in one newline; has no trailing spaces and no two empty lines in a row."""
-    document = etree.HTML(markup.strip() or "<p></p>")
+    document = etree.HTML(markup.strip() or "<p></p>", etree.HTMLParser(huge_tree=True))
     page = _Page()
     body = None if document is None else document.find("body")
     if body is not None:
@@ -37,7 +37,7 @@ def text_of(markup: str) -> str:
 
 def preheader_of(markup: str) -> str:
     """What a mail program shows beside the subject: the hidden words at the begin of the HTML; empty without them."""
-    document = etree.HTML(markup.strip() or "<p></p>")
+    document = etree.HTML(markup.strip() or "<p></p>", etree.HTMLParser(huge_tree=True))
     for element in () if document is None else document.iter("div", "span"):
         if _is_hidden(element):
             return _SPACES.sub(" ", "".join(element.itertext())).strip()
@@ -72,7 +72,9 @@ class _Page:
             self.lines[-1] += line
 
     def new_line(self, count: int = 1) -> None:
-        self.wanted = max(self.wanted, count)
+        self.wanted = max(
+            self.wanted, min(count, 1) if self.mark else count
+        )  # no empty line before an item's own words
 
     def broken(self) -> None:
         """A `<br>`: two of them leave a line empty."""
