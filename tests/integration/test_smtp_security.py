@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import datetime
 import gc
-import ipaddress
 import socket
 import ssl
 import warnings
@@ -16,14 +15,13 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from pydantic import ValidationError
 
+from models.errors import DeliveryError
 from models.rules.mail import Address
 from models.settings import Smtp
 from tasks.smtp import Accepted, RelayMisconfiguredError, SmtpConnection
+from tests.certificates import self_signed
 
 CONTENT = b"Subject: hi\r\n\r\nbody\r\n"
 
@@ -31,21 +29,7 @@ CONTENT = b"Subject: hi\r\n\r\nbody\r\n"
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for 127.0.0.1 and its key, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
-    return file
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 class Handler:
@@ -124,6 +108,53 @@ async def test_a_wrong_password_is_told_and_stands_in_no_error(
 async def test_a_certificate_that_nobody_vouches_for_is_refused(implicit: bool, certificate: Path) -> None:
     with server(certificate, implicit) as (_, port), pytest.raises(RelayMisconfiguredError, match="certificate"):
         await SmtpConnection.open(settings(port, implicit))
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["starttls", "implicit"])
+@pytest.mark.parametrize(
+    ("given", "said"), [({"host": "127.0.0.2"}, "mismatch"), ({"since": -3, "until": -1}, "expired")]
+)
+async def test_a_certificate_of_another_or_of_the_past_is_refused_in_words(
+    implicit: bool, given: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = self_signed(tmp_path, **given)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with server(file, implicit) as (_, port), pytest.raises(RelayMisconfiguredError, match=said) as caught:
+        await SmtpConnection.open(settings(port, implicit))
+    assert "`smtp:`" in str(caught.value)
+
+
+@pytest.mark.parametrize("offers", [("AUTH PLAIN LOGIN",), ("STARTTLS", "AUTH PLAIN LOGIN")], ids=["without", "lying"])
+async def test_a_server_that_offers_no_tls_never_hears_the_password(offers: tuple[str, ...]) -> None:
+    """As somebody on the way would have it, who strips STARTTLS or refuses it: no AUTH follows in plain text."""
+    heard: list[bytes] = []
+    gone = asyncio.Event()
+    greeting = "\r\n".join(["250-relay.example", *(f"250-{offer}" for offer in offers), "250 SIZE 1000000"])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            writer.write(b"220 relay.example ESMTP\r\n")
+            while line := await reader.readline():
+                heard.append(line)
+                told = {b"EHLO": greeting, b"STARTTLS": "454 TLS not available"}.get(line.split()[0].upper(), "250 ok")
+                writer.write(f"{told}\r\n".encode())
+            writer.close()
+            await writer.wait_closed()
+        gone.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as relay, asyncio.timeout(20):
+        with pytest.raises(DeliveryError, match="TLS") as caught:
+            await SmtpConnection.open(settings(relay.sockets[0].getsockname()[1], False))
+        await gone.wait()
+    assert not any(line.upper().startswith((b"AUTH", b"MAIL")) for line in heard)
+    assert b"correct horse" not in b"".join(heard)
+    assert "what was queued stays queued" in str(caught.value)
+
+
+def test_no_relay_off_loopback_is_spoken_to_without_tls() -> None:
+    for host in ("smtp.example.com", "192.0.2.1", "127.0.0.1.example.com", "0.0.0.0", "::2"):
+        with pytest.raises(ValidationError, match="allowed off loopback: starttls, implicit"):
+            Smtp(host=host, tls="none")
 
 
 async def test_a_user_name_without_a_password_is_told_before_connecting() -> None:
