@@ -28,6 +28,8 @@ from tasks.pace import Pace
 NO_APPOINTMENT = "no appointment to invite to any more"
 BATCH = 300
 """Enrolments per transaction: about 70 ms on SQLite, which has one writer for everybody."""
+LOOKED = "held"
+"""The watermark: when all who are held were last looked through."""
 
 
 @task(name="run-nurture")

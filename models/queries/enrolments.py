@@ -220,20 +220,32 @@ def move(connection: Connection, running: Sequence[Due], newest: int, steps: Map
     return moved
 
 
-_RELEASABLE = text(
-    """
+_ADDRESSED = "UPDATE enrolments SET due_at = {now} WHERE state = 'held' AND {among}"
+_RELEASABLE = """
     SELECT e.id FROM enrolments e JOIN leads l ON l.id = e.lead_id
-    WHERE e.state = 'held' AND e.reason = :reason AND l.email IS NOT NULL ORDER BY e.id LIMIT :limit
-    """
-)
+    WHERE e.state = 'held' AND e.reason = :reason AND l.email IS NOT NULL {marked} ORDER BY e.id LIMIT :limit
+"""
+_IS_MARKED = "AND e.due_at IS NOT NULL"
 _RELEASE = text(
     "UPDATE enrolments SET state = 'active', due_at = :now, reason = NULL WHERE state = 'held' AND id IN :ids"
 ).bindparams(bindparam("ids", expanding=True))
 
 
-def releasable(connection: Connection, limit: int) -> list[int]:
-    """Enrolments held for want of an address whose lead has one now. Looks at every held one: call it in a `read`."""
-    return list(connection.execute(_RELEASABLE, {"reason": NO_ADDRESS, "limit": limit}).scalars())
+def addressed(connection: Connection, lead_ids: Sequence[int], now: int) -> None:
+    """Note that these leads can be written to by now: who is held for that need not be looked for among all."""
+    if lead_ids:
+        among, ids = staging.among(connection, "lead_id", lead_ids)
+        connection.exec_driver_sql(_ADDRESSED.format(now=int(now), among=among), ids)
+
+
+def releasable(connection: Connection, limit: int, *, everyone: bool) -> list[int]:
+    """Enrolments held for want of an address whose lead has one now: those that `addressed` noted, or any.
+
+    `everyone` costs in proportion to the held ones: call it in a `read`. It finds those, too, whose address came at the
+    very instant at which another process held them.
+    """
+    statement = _RELEASABLE.format(marked="" if everyone else _IS_MARKED)
+    return list(connection.execute(text(statement), {"reason": NO_ADDRESS, "limit": limit}).scalars())
 
 
 def release(connection: Connection, ids: Sequence[int], now: int) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from models.queries import attributes, staging
+from models.queries import attributes, enrolments, staging
 from models.queries.accounts import Company
 from models.queries.attributes import ACCOUNT, OWNER, Change, Subject
 from models.rules.records import LeadFacts
@@ -35,6 +35,8 @@ class Person:
     """Of a new lead: the time of the record that made it. It stays when an earlier one is told: sequences go by it."""
     is_new: bool = False
     is_changed: bool = False
+    is_addressed: bool = False
+    """It had no address before."""
 
 
 @dataclass
@@ -112,6 +114,7 @@ def address(people: People, key: int, email: str, *, is_stated: bool) -> bool:
     person = people.by_id[key]
     if person.email is not None and not is_stated:
         return False
+    person.is_addressed = person.email is None
     person.email, person.is_changed = email, True
     return True
 
@@ -142,6 +145,8 @@ def save(connection: Connection, people: People) -> None:
     ]
     stated = ("email", "account_id", "owner", "attributes", "created_at", "recorded_at")
     staging.update(connection, Lead, stated, moved)
+    reached = [p for p in everyone if p.is_addressed and not p.is_new]
+    enrolments.addressed(connection, [p.id for p in reached], max((p.recorded_at for p in reached), default=0))
 
 
 def knew_since(connection: Connection, times: Mapping[int, tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
-from models.queries import attributes, leads, stages, staging, suppressions, versions
+from models.queries import attributes, enrolments, leads, stages, staging, suppressions, versions
 from models.queries.attributes import ACCOUNT, OWNER
 from models.queries.leads import People
 from models.queries.stages import StageMove
@@ -196,6 +196,7 @@ def _merge_enrolments(
     )
     execute(connection, "DELETE FROM enrolments WHERE id = :id", dropped)
     execute(connection, "UPDATE enrolments SET lead_id = :lead, entry = :entry WHERE id = :id", moved)
+    enrolments.addressed(connection, sorted({one["lead"] for one in moved}), now)  # if it has an address
 
 
 def _by_lead(connection: Connection, statement: str, going: Sequence[Succession]) -> dict[int, list[Any]]:

@@ -42,6 +42,12 @@ class Enrolment(SQLModel, table=True):
             sqlite_where=text("state = 'held'"),
             postgresql_where=text("state = 'held'"),
         ),
+        Index(
+            "ix_enrolments_addressed",
+            "id",
+            sqlite_where=text("state = 'held' AND due_at IS NOT NULL"),
+            postgresql_where=text("state = 'held' AND due_at IS NOT NULL"),
+        ),
         Index("ix_enrolments_ended", "sequence", "ended_at"),
     )
 
@@ -53,7 +59,7 @@ class Enrolment(SQLModel, table=True):
     state: str = columns.text(default="active")
     step: int = columns.number(0)  # index of the next step to do, in the line of its version
     rounds: str = columns.text(default="{}")  # JSON object: how often it went each way that `at_most` limits
-    due_at: int | None = columns.optional_at()
+    due_at: int | None = columns.optional_at()  # of a held one: when the address came that it was held for
     entered_at: int = columns.at()
     ended_at: int | None = columns.optional_at()
     reason: str | None = columns.optional_text()

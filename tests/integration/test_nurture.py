@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from models.database import Database
-from models.queries import messages
+from models.queries import leads, messages
 from models.queries.clearance import Terms
 from models.queries.suppressions import NewSuppression, suppress
 from models.rules.instants import DAY, HOUR, Micros
@@ -89,6 +89,15 @@ def test_a_reply_an_unsubscription_or_the_goal_ends_it(enrolled: World, act: str
     counts = nurture(enrolled.workspace, at(1))
     assert (counts["exited"], counts["intended"]) == (1, 0)
     assert enrolled.rows("SELECT state, reason FROM enrolments") == [("exited", f"did {act}")]
+
+
+@pytest.mark.parametrize(("said", "state"), [(None, "exited"), ("hard", "exited"), ("soft", "active")])
+def test_a_bounce_ends_it_unless_it_may_pass(enrolled: World, said: str | None, state: str) -> None:
+    enrolled.act(ALICE, "email_bounce", at(1) - 1)
+    if said:
+        enrolled.write("UPDATE activities SET properties = :said", {"said": f'{{"severity":"{said}"}}'})
+    nurture(enrolled.workspace, at(1))
+    assert enrolled.rows("SELECT state FROM enrolments") == [(state,)]
 
 
 def test_what_was_done_before_entering_ends_nothing(enrolled: World) -> None:
@@ -176,9 +185,21 @@ def test_an_address_that_comes_later_lets_a_held_lead_go_on(world: World) -> Non
     world.lead(ALICE, 20, email=False)
     route(world.workspace, NOW)
     assert not any(nurture(world.workspace, at(1)).values())
-    world.write("UPDATE leads SET email = 'alice@northwind.example'")
+    with world.database.write() as connection:
+        people = leads.load(connection, [ALICE], set())
+        leads.address(people, ALICE, "alice@northwind.example", is_stated=False)
+        leads.save(connection, people)
     assert nurture(world.workspace, at(2))["released"] == 1
     assert nurture(world.workspace, at(3))["intended"] == 1
+
+
+def test_an_address_that_nobody_noted_is_found_within_a_day(world: World) -> None:
+    world.lead(ALICE, 20, email=False)
+    route(world.workspace, NOW)
+    nurture(world.workspace, at(1))
+    world.write("UPDATE leads SET email = 'alice@northwind.example'")
+    assert nurture(world.workspace, at(24))["released"] == 0
+    assert nurture(world.workspace, at(25))["released"] == 1
 
 
 def test_an_address_that_is_taken_away_holds_it(enrolled: World) -> None:

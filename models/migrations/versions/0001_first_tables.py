@@ -385,6 +385,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('lead_id', 'sequence', 'entry')
     )
     with op.batch_alter_table('enrolments', schema=None) as batch_op:
+        batch_op.create_index('ix_enrolments_addressed', ['id'], unique=False, sqlite_where=sa.text("state = 'held' AND due_at IS NOT NULL"), postgresql_where=sa.text("state = 'held' AND due_at IS NOT NULL"))
         batch_op.create_index('ix_enrolments_due', ['due_at'], unique=False, sqlite_where=sa.text("state = 'active'"), postgresql_where=sa.text("state = 'active'"))
         batch_op.create_index('ix_enrolments_ended', ['sequence', 'ended_at'], unique=False)
         batch_op.create_index('ix_enrolments_held', ['lead_id'], unique=False, sqlite_where=sa.text("state = 'held'"), postgresql_where=sa.text("state = 'held'"))
