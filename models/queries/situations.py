@@ -67,8 +67,12 @@ _NEWEST = """
     SELECT a.lead_id, max(a.occurred_at), t.type, {fields} FROM activities a
     JOIN touchpoints t ON t.id = a.touchpoint_id
     WHERE a.machine = 0 AND a.occurred_at > {mark} AND a.occurred_at <= {mark} AND {types} AND {among}
+      AND NOT (t.type = 'email_bounce' AND coalesce(a.properties, '') LIKE {mark}
+               AND coalesce(a.properties, '') NOT LIKE {mark})
     GROUP BY a.lead_id, t.id
 """
+PASSING_BOUNCE = ('%"severity":"%', '%"severity":"hard"%')
+"""A bounce of which it is known that it may pass, or says nothing of the address, ends no sequence (patterns)."""
 _ABOUT_MAILS = """
     SELECT a.lead_id, a.occurred_at, a.properties, t.type, {fields} FROM activities a
     JOIN touchpoints t ON t.id = a.touchpoint_id
@@ -80,13 +84,13 @@ _ABOUT_MAILS = """
 def _acts(
     connection: Connection, ways: Sequence[Way], sequences: Mapping[int, Programme], now: int
 ) -> dict[int, list[Act]]:
-    """Enrolment → the acts of its lead that its sequence asks for: the newest at each touchpoint, and about each mail."""
+    """Enrolment → the acts that its sequence asks for: the newest at each touchpoint, and those about its mails."""
     questions = {key: (*sequence.exits, *sequence.questions) for key, sequence in sequences.items()}
     asked = [did for way in ways for did in questions[way.version_id]]
     oldest = -1 if any(did.since == "ever" for did in asked) else min(way.entered_at for way in ways)
     leads = sorted({way.lead_id for way in ways})
     by_lead: dict[int, list[Act]] = defaultdict(list)
-    for row in _rows(connection, _NEWEST, asked, leads, (oldest, now)):
+    for row in _rows(connection, _NEWEST, asked, leads, (oldest, now), PASSING_BOUNCE):
         by_lead[row[0]].append(Act(row[2], row[1], _touchpoint(row[2], row[3:])))
     about = [way for way in ways if any(did.mail for did in questions[way.version_id])]
     found = {way.id: by_lead[way.lead_id] for way in ways if way.lead_id in by_lead}
@@ -98,14 +102,19 @@ def _acts(
 
 
 def _rows(
-    connection: Connection, statement: str, asked: Collection[Did], leads: Sequence[int], times: tuple[int, int]
+    connection: Connection,
+    statement: str,
+    asked: Collection[Did],
+    leads: Sequence[int],
+    times: tuple[int, int],
+    patterns: tuple[str, ...] = (),
 ) -> list[staging.Row]:
     types = sorted({kind for did in asked for kind in did.on})
     mark = staging.mark(connection)
     among, ids = staging.among(connection, "a.lead_id", leads)
     said = f"t.type IN ({', '.join([mark] * len(types))})"
     worded = statement.format(fields=_TOUCHED, mark=mark, types=said, among=among)
-    return staging.rows(connection, worded, (*times, *types, *ids))
+    return staging.rows(connection, worded, (*times, *types, *ids, *patterns))
 
 
 def _about_mails(

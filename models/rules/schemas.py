@@ -49,6 +49,7 @@ _SHORT: dict[str, Schema] = {
 _ONE_OR_MORE: dict[str, Schema] = {
     "band": {"type": ["string", "integer"]},
     "grid": {"type": ["string", "integer"]},
+    **{name: {"$ref": "#/$defs/Window"} for name in ("window", "windows")},
     **{name: {"type": "string"} for name in ("did", "format", "spread", "stages", "on", "days", "to")},
 }
 """Lists whose only element may stand alone."""

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from cli.schema import schema_named
 from models.documents import Document
 from models.errors import UsageError
+from models.rules.sequences import Sequence
 from tests.reference import worlds
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,34 @@ def test_short_and_long_forms_are_accepted() -> None:
         "stages": {"sales_qualified": {"enter": {"total": 65, "band": "hot", "any": [{"total": {"from": 5}}]}}}
     }
     assert refused("lifecycle", lifecycle) == []
+
+
+def sequence(*steps: Any, **more: Any) -> dict[str, Any]:
+    return {"name": "s", "enrol": {"stages": "lead"}, "steps": [{"send": "a"}, *steps], **more}
+
+
+def test_every_kind_of_step_is_accepted() -> None:
+    page = (ROOT / "docs" / "nurture.md").read_text(encoding="utf-8")
+    example = Document.parse(page.split("```yaml\n")[1].split("```")[0], "evaluation.yaml").data
+    assert refused("sequence", example) == []
+    variants = [{"name": "x", "send": "b"}, {"name": "y", "send": "c", "weight": 2}]
+    for step in (
+        {"until": {"days": "mon", "at": "9:30"}},
+        {"until": {"date": "renewal", "before": "30d", "missing": "exit"}},
+        {"branch": [{"when": {"did": ["a", "b"], "any": [{"total": 3}]}, "go": "x", "at_most": 2}, {"else": []}]},
+        {"branch": [{"when": {"not": {"stages": "lead"}}, "steps": [{"exit": "enough"}]}, {"go": "x"}]},
+        {"experiment": {"name": "e", "goal": {"did": "purchase", "within": "7d"}, "variants": variants, "stop": {}}},
+        {"notify": {"to": "owner", "because": "why"}},
+        {"adjust": "warmer"},
+        {"enrol": "other"},
+    ):
+        assert refused("sequence", sequence(step)) == [], step
+        assert Sequence.model_validate(sequence({"send": "z"}, step, {"wait": "1d", "id": "x"})).nodes
+    for head in ({"again": {"after": "3d", "if": "finished"}}, {"exit": {"did": [{"on": "x", "since": "ever"}, "y"]}}):
+        assert refused("sequence", sequence(**head)) == []
+    for wrong in ({"wait": 3}, {"until": {"days": "monday"}}, {"branch": []}, {"notify": {"too": "x"}}, {"adjust": 3}):
+        assert refused("sequence", sequence(wrong)) != [], wrong
+    assert refused("sequence", sequence(changed="keep")) != []
 
 
 @pytest.mark.parametrize(
