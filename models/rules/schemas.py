@@ -17,6 +17,7 @@ from models.rules.lifecycle import Lifecycle
 from models.rules.mapping import Mapping
 from models.rules.predicates import MARK, OPERATORS, PARTS, RANGES
 from models.rules.scoring.model import ScoringModel
+from models.rules.sending_times import DAYS
 from models.rules.sequences import Sequence
 
 Schema = dict[str, Any]
@@ -50,7 +51,8 @@ _ONE_OR_MORE: dict[str, Schema] = {
     "band": {"type": ["string", "integer"]},
     "grid": {"type": ["string", "integer"]},
     **{name: {"$ref": "#/$defs/Window"} for name in ("window", "windows")},
-    **{name: {"type": "string"} for name in ("did", "format", "spread", "stages", "on", "days", "to")},
+    **{name: {"type": "string"} for name in ("did", "format", "spread", "stages", "on", "to")},
+    "days": {"enum": list(DAYS)},
 }
 """Lists whose only element may stand alone."""
 _MEANING = {
