@@ -23,6 +23,7 @@ from models.rules.instants import instant
 from models.rules.notification import COMMON_ATTRIBUTES
 from models.rules.outbox import MessageKind
 from models.rules.tokens import Confirmation, Tokens, suppression_digest
+from models.rules.values import as_text
 from models.workspace import Workspace
 
 QUEUE = "consent"
@@ -65,7 +66,8 @@ class _Round:
         acts = consents.acts(self.connection, [lead for lead, _ in waiting], consent.ACTS)
         known = [act for act in acts if act.email is not None and act.occurred_at <= self.now]
         counts = Counter(words=consents.record(self.connection, [row for act in known for row in self._rows(act)]))
-        counts.update(self._ask({act.email: act.lead_id for act in known if act.email is not None}))
+        newest = {act.email: act for act in known if act.email is not None and act.type in consent.SIGN_UPS}
+        counts.update(self._ask(newest))
         # Who may be written to now may enter a sequence; who opted out leaves it.
         queue.enqueue(self.connection, "route", sorted({act.lead_id for act in known}))
         queue.done(self.connection, QUEUE, waiting)
@@ -80,10 +82,10 @@ class _Round:
                 said.key, digest, said.topic, said.state, act.occurred_at, act.recorded_at, act.lead_id, evidence
             )
 
-    def _ask(self, leads: Mapping[str, int]) -> Counter[str]:
-        """Confirmation mails for those of the addresses (→ lead) whose sign-up waits for one."""
+    def _ask(self, sign_ups: Mapping[str, Act]) -> Counter[str]:
+        """Confirmation mails for those of the addresses (→ newest sign-up) that one waits for."""
         rules, secret = self.workspace.settings.consent, self.workspace.secret_key
-        digests = {address: suppression_digest(secret, address) for address in leads}
+        digests = {address: suppression_digest(secret, address) for address in sign_ups}
         said = consents.histories(self.connection, set(digests.values()))
         topics = {
             address: consent.open_requests(said.get(key, []), rules, self.now) for address, key in digests.items()
@@ -95,11 +97,9 @@ class _Round:
             self.connection, secret, {(address, MessageKind.TRANSACTIONAL.value) for address in asking}
         )
         barred_addresses = {address for address, _ in barred} | self._asked_lately(asking)
-        found = standings.read(self.connection, sorted({leads[address] for address in asking}), "", self.now)
+        found = standings.read(self.connection, sorted({sign_ups[address].lead_id for address in asking}), "", self.now)
         mail = [
-            self._confirmation(
-                address, leads[address], digests[address], topics[address], said[digests[address]], found
-            )
+            self._confirmation(sign_ups[address], digests[address], topics[address], said[digests[address]], found)
             for address in asking
             if address not in barred_addresses
         ]
@@ -113,22 +113,25 @@ class _Round:
 
     def _confirmation(
         self,
-        address: str,
-        lead_id: int,
+        sign_up: Act,
         digest: bytes,
         topics: Sequence[str],
         said: Sequence[Said],
         found: Mapping[int, standings.Standing],
     ) -> NewMessage:
+        assert sign_up.email is not None
         rules, secret = self.workspace.settings.consent, self.workspace.secret_key
         requested_at = max(one.at for one in said if one.state == "requested" and one.topic in topics)
         expires_at = requested_at + rules.confirm_within
         key = f"{TEMPLATE}:{digest.hex()}:{requested_at}"
         token = Confirmation(digest, self.workspace.message_ids.of(key), expires_at).token(Tokens(secret))
         base = (self.workspace.settings.base_url or "").rstrip("/")
-        standing = found.get(lead_id)
+        standing = found.get(sign_up.lead_id)
+        lead = {**dict.fromkeys(COMMON_ATTRIBUTES), **(standing.attributes if standing else {}), "email": sign_up.email}
+        if language := as_text(sign_up.properties.get("language")):
+            lead["language"] = language  # of the form that was filled in
         payload = {
-            "lead": {**dict.fromkeys(COMMON_ATTRIBUTES), **(standing.attributes if standing else {}), "email": address},
+            "lead": lead,
             "topics": [rules.topics.get(topic, topic) for topic in topics],
             "confirm_url": f"{base}/confirm/{token}",
             "confirm_until": instant(expires_at).astimezone(self.workspace.zone).date().isoformat(),
@@ -136,11 +139,11 @@ class _Round:
         return NewMessage(
             idempotency_key=key,
             kind=MessageKind.TRANSACTIONAL,
-            recipient=address,
+            recipient=sign_up.email,
             template=TEMPLATE,
             payload=payload,
             next_attempt_at=self.now,
-            lead_id=lead_id,
+            lead_id=sign_up.lead_id,
         )
 
 

@@ -28,7 +28,7 @@ def unconsented(
 
     The topic is that of the sequence as the enrolment has it; without a sequence, the first of the settings.
     """
-    if not recipients:
+    if not recipients or consents.is_silent(connection, rules):
         return {}
     enrolled = dict(connection.execute(_VERSIONS, {"ids": sorted(recipients)}).tuples().all())
     contents = versions.contents(connection, set(enrolled.values())) if enrolled else {}

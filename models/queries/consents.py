@@ -67,13 +67,20 @@ def histories(connection: Connection, digests: Collection[bytes]) -> dict[bytes,
     return dict(found)
 
 
+def is_silent(connection: Connection, rules: ConsentRules) -> bool:
+    """True if nobody can be refused: nothing is required, and nobody ever said anything."""
+    if rules.require != "none":
+        return False
+    return connection.execute(text("SELECT 1 FROM consents LIMIT 1")).first() is None
+
+
 def refusals(
     connection: Connection, secret: bytes, rules: ConsentRules, wanted: Collection[tuple[str, str]], now: int
 ) -> dict[tuple[str, str], str]:
     """Of the pairs (address, topic) those about which we may not write at `now`, with the reason."""
-    digests = {address: suppression_digest(secret, address) for address, _ in wanted}
-    if not digests:
+    if not wanted or is_silent(connection, rules):
         return {}
+    digests = {address: suppression_digest(secret, address) for address, _ in wanted}
     said = histories(connection, set(digests.values()))
     held = {
         (address, topic): refusal(standing(said.get(digests[address], ()), topic, rules, now), topic, rules)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from cli.sink import start_sink
 from models.database import Database
 from models.queries import queue
+from models.queries.clearance import Terms
 from models.queries.messages import NewMessage, intend
 from models.queries.suppressions import NewSuppression, reasons, suppress
 from models.rules.instants import HOUR, Micros
 from models.rules.tokens import PREFERENCES, Tokens, Unsubscription
+from models.settings import Smtp
 from tasks.intake import ingest_file
 from tasks.nurture import nurture
 from tasks.routing import route
 from tests.consent_world import ADA, ConsentWorld
+from tests.mail_world import send_all
 from tests.programme_world import NOW
 
 
@@ -244,3 +249,25 @@ def test_an_export_of_subscriptions_becomes_the_record(world: ConsentWorld) -> N
     evidence = world.words(ana)[0].evidence
     assert evidence["wording"] == "I want the monthly news"
     assert evidence["legal_basis"] == "Freely given consent from contact"
+
+
+@pytest.mark.feature("N6")
+async def test_the_link_in_the_mail_that_arrived_confirms(world: ConsentWorld) -> None:
+    world.did("newsletter_signup", language="de-AT")
+    world.collect()
+    with start_sink() as sink:
+        smtp = Smtp(port=sink.port, connections=1)
+        world.workspace.settings = world.workspace.settings.model_copy(update={"smtp": smtp})
+        terms = Terms(world.workspace.secret_key, consent=world.workspace.settings.consent)
+        assert (await send_all(world.workspace, world.now, terms=terms))["sent"] == 1
+        [arrived] = sink.received
+    assert arrived.recipients == (ADA,)
+    assert arrived.header("Subject") == "Bitte bestätigen Sie Ihre Anmeldung bei Harbourline"
+    assert (arrived.header("List-Unsubscribe"), arrived.header("List-Id")) == ("", "")
+    text = arrived.message.get_body(("plain",))
+    assert text is not None
+    [path] = re.findall(r"https://go\.example(/confirm/\S+?)\)", text.get_content())
+    async with world.browser() as browser:
+        assert (await browser.post(path)).status_code == 200
+    assert world.said() == [("news", "requested"), ("news", "granted")]
+    assert world.words()[1].evidence["message_id"] == arrived.header("Message-ID")
