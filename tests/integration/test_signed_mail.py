@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import dkim
@@ -12,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from cli.sink import start_sink
 from models.documents import ConfigurationError
-from models.rules.dkim import record
+from models.rules.dkim import Signer, record
 from models.workspace import Workspace
 from tasks.delivery import deliver_batch
 from tests.mail_world import alert, fill, make_workspace, nurture, wall
+from tests.real_programs import found, needed
 
 
 @pytest.fixture
@@ -103,3 +105,21 @@ def test_the_record_to_publish_is_printed(keys: None, tmp_path: Path, capsys: py
     dkim_record(as_json=True)
     told = orjson.loads(capsys.readouterr().out)["records"]
     assert [one["value"] for one in told] == [record(key).value for key in workspace.dkim_keys]
+
+
+def test_opendkim_accepts_both_signatures(keys: None, tmp_path: Path) -> None:
+    needed("opendkim")
+    workspace = signing(tmp_path, 25)
+    mail = (
+        b"From: a@warmline.example\r\nTo: b@example.net\r\nSubject: hi  you\r\nDate: x\r\n\r\n.a  \t line \r\n\r\n\r\n"
+    )
+    (tmp_path / "mail.eml").write_bytes(Signer(workspace.dkim_keys).sign(mail) + mail)
+    records = "".join(f"{one.name} {one.value}\n" for one in map(record, workspace.dkim_keys))
+    (tmp_path / "dns.txt").write_text(records)
+    lines = ("Mode v", f"TestDNSData file:{tmp_path}/dns.txt", "Syslog no", "AlwaysAddARHeader yes", "AuthservID us")
+    (tmp_path / "opendkim.conf").write_text("\n".join(lines) + "\n")
+    command = [str(found("opendkim")), "-x", "opendkim.conf", "-t", "mail.eml", "-vvv"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    verdicts = [line.strip() for line in (said.stdout + said.stderr).splitlines() if "dkim=" in line]
+    assert [verdict.split()[0] for verdict in verdicts] == ["dkim=pass", "dkim=pass"]
+    assert ["a=rsa-sha256" in verdicts[0], "a=ed25519-sha256" in verdicts[1]] == [True, True]
