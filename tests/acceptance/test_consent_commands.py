@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from models.errors import UsageError
 
 WARMLINE = Path(sys.executable).parent / "warmline"
 ADA = "ada@northwind.example"
@@ -36,17 +40,29 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def here(folder: Path, *words: str) -> str:
+    """What the command prints, run in this process: for all that needs no process of its own."""
+    result = CliRunner().invoke(app, ["-w", str(folder), *words])
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
 @pytest.mark.feature("N6")
 def test_consent_shows_where_an_address_stands_and_takes_words_down(folder: Path) -> None:
-    said = warmline(folder, "consent", ADA)
+    with pytest.raises(UsageError, match="--because: missing"):
+        here(folder, "consent", ADA, "--grant", "news")
+    with pytest.raises(UsageError, match="did you mean 'news'"):
+        here(folder, "consent", ADA, "--grant", "nwes", "--because", "by phone")
+    [found] = json.loads(here(folder, "consent", ADA, "--json"))["addresses"]
+    assert found["topics"]["news"] == {"stands": "nothing", "since": None}
+    said = warmline(folder, "consent", ADA, "--grant", "news", "--because", "by phone")
     assert (said.returncode, said.stderr) == (0, "")
-    assert "news: nothing was said; we may not write: no consent: nobody ever asked for news" in said.stdout
-    assert warmline(folder, "consent", ADA, "--grant", "news").stderr.startswith("error: --because: missing")
-    told = warmline(folder, "consent", ADA, "--grant", "nwes", "--because", "by phone")
-    assert (told.returncode, "did you mean 'news'" in told.stderr) == (2, True)
-    assert "we may write" in warmline(folder, "consent", ADA, "--grant", "news", "--because", "by phone").stdout
-    answer = warmline(folder, "consent", ADA, "--withdraw", "*", "--because", "a letter", "--json")
-    [found] = json.loads(answer.stdout)["addresses"]
+    assert "; we may write" in said.stdout
+    assert "because: by phone" in said.stdout
+    [found] = json.loads(here(folder, "consent", ADA, "--withdraw", "*", "--because", "a letter", "--json"))[
+        "addresses"
+    ]
     assert found["topics"]["news"]["stands"] == "withdrawn"
     assert found["suppressed"] == "unsubscribed by word of mouth"
     assert [word["state"] for word in found["history"]] == ["granted", "withdrawn"]
@@ -55,7 +71,7 @@ def test_consent_shows_where_an_address_stands_and_takes_words_down(folder: Path
 
 @pytest.mark.feature("N5")
 def test_experiments_prints_what_is_known_and_what_it_means(folder: Path) -> None:
-    assert warmline(folder, "experiments").stdout.startswith("no experiments")
+    assert here(folder, "experiments").startswith("no experiments")
     for name in ("short", "long"):
         mail = folder / "emails" / name
         mail.mkdir(parents=True)
@@ -68,7 +84,19 @@ def test_experiments_prints_what_is_known_and_what_it_means(folder: Path) -> Non
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "subject · goal: email_click within 14d" in shown.stdout
     assert "do not stop yet" in shown.stdout
-    [found] = json.loads(warmline(folder, "experiments", "--json").stdout)["experiments"]
+    [found] = json.loads(here(folder, "experiments", "--json"))["experiments"]
     assert [one["name"] for one in found["variants"]] == ["short", "long"]
     assert (found["winner"], found["decision"]) == (None, None)
-    assert warmline(folder, "experiments", "subjekt").returncode == 2
+    with pytest.raises(UsageError, match="did you mean 'subject'"):
+        here(folder, "experiments", "subjekt")
+
+
+@pytest.mark.feature("N6")
+def test_erase_tells_what_it_would_do_and_does_it_when_told(folder: Path) -> None:
+    people = folder / "people.csv"
+    people.write_text("email\nada@northwind.example\n")
+    here(folder, "ingest", "leads", str(people))
+    assert "say --yes to do it" in here(folder, "erase", ADA)
+    assert "is erased" in here(folder, "erase", ADA, "--yes")
+    with pytest.raises(UsageError, match="nobody is called"):
+        here(folder, "erase", ADA)

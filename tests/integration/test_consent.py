@@ -23,6 +23,9 @@ from tests.consent_world import ADA, ConsentWorld
 from tests.mail_world import send_all
 from tests.programme_world import NOW
 
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what does not depend on the database."""
+
 
 @pytest.fixture
 def world(tmp_path: Path, database: Database) -> ConsentWorld:
@@ -89,6 +92,7 @@ async def test_only_who_confirmed_is_nurtured(world: ConsentWorld) -> None:
     assert world.rows("SELECT sequence, state FROM enrolments") == [("welcome", "active")]
 
 
+@ON_SQLITE
 async def test_a_request_ends_when_its_time_is_over(world: ConsentWorld) -> None:
     world.did("newsletter_signup")
     world.collect()
@@ -117,6 +121,7 @@ def test_nobody_is_asked_twice_within_a_week_nor_where_a_suppression_stands(worl
     assert world.collect() == {"words": 1, "asked": 0, "silent": 1}
 
 
+@ON_SQLITE
 def test_a_confirmation_is_held_when_the_address_is_suppressed_before_it_leaves(world: ConsentWorld) -> None:
     world.did("newsletter_signup")
     world.collect()
@@ -126,6 +131,7 @@ def test_a_confirmation_is_held_when_the_address_is_suppressed_before_it_leaves(
     assert world.rows("SELECT reason FROM messages") == [("suppressed: hard bounce",)]
 
 
+@ON_SQLITE
 def test_collecting_twice_changes_nothing_and_a_confirmed_sign_up_needs_no_mail(world: ConsentWorld) -> None:
     world.did("newsletter_signup", confirmed="yes", topics="news, offers", source="old system")
     assert world.collect() == {"words": 2, "asked": 0, "silent": 0}
@@ -161,6 +167,7 @@ async def test_one_click_withdraws_consent_and_tells_scoring_and_sequences(lax: 
     assert lax.rows("SELECT state, reason FROM enrolments") == [("exited", "did unsubscribe")]
 
 
+@ON_SQLITE
 async def test_a_wish_counts_even_if_the_person_is_gone(world: ConsentWorld) -> None:
     said = Unsubscription(world.digest(), "<gone@harbourline.example>")
     async with world.browser() as browser:
@@ -197,6 +204,7 @@ async def test_the_preference_page_shows_topics_and_keeps_the_choice(lax: Consen
     assert lax.collect() == {"words": 0, "asked": 0, "silent": 0}
 
 
+@ON_SQLITE
 async def test_a_forged_or_misused_token_opens_nothing(world: ConsentWorld) -> None:
     said = Unsubscription(world.digest(), "<x@harbourline.example>")
     token = said.token(Tokens(world.workspace.secret_key))
@@ -207,6 +215,7 @@ async def test_a_forged_or_misused_token_opens_nothing(world: ConsentWorld) -> N
     assert world.said() == []
 
 
+@ON_SQLITE
 async def test_a_bounced_address_stays_suppressed_whatever_is_chosen(lax: ConsentWorld) -> None:
     lax.did("page_view")
     path = link(lax, mailed(lax), PREFERENCES)
@@ -237,6 +246,7 @@ def test_mail_without_consent_is_held_when_it_is_made_and_when_it_is_sent(lax: C
     assert lax.rows("SELECT state, reason FROM enrolments") == [("exited", "consent withdrawn: news")]
 
 
+@ON_SQLITE
 def test_an_export_of_subscriptions_becomes_the_record(world: ConsentWorld) -> None:
     file = Path(__file__).parent.parent / "fixtures" / "hubspot-subscriptions.csv"
     now = 1_780_000_000_000_000
@@ -252,6 +262,7 @@ def test_an_export_of_subscriptions_becomes_the_record(world: ConsentWorld) -> N
 
 
 @pytest.mark.feature("N6")
+@ON_SQLITE
 async def test_the_link_in_the_mail_that_arrived_confirms(world: ConsentWorld) -> None:
     world.did("newsletter_signup", language="de-AT")
     world.collect()

@@ -59,6 +59,7 @@ def test_every_row_of_the_lead_is_gone_and_the_suppression_stands(world: Consent
     assert held == {(ADA, "nurture"): "unsubscribed: the person was erased"}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.feature("N6")
 def test_the_address_stays_suppressed_when_it_comes_in_again(world: ConsentWorld) -> None:
     world.did("newsletter_signup")
