@@ -28,6 +28,8 @@ def _one_or_more(value: Any) -> Any:
 
 Windows = Annotated[list[Window], BeforeValidator(_one_or_more)]
 """A pydantic field: one window, or a list of them."""
+Silences = Annotated[list[QuietHours], BeforeValidator(_one_or_more)]
+"""A pydantic field: one span of quiet hours, or a list of them."""
 LIST_SUFFIX = ".txt"
 
 
@@ -37,7 +39,7 @@ class Sending(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     windows: Windows = []
-    quiet_hours: Annotated[list[QuietHours], BeforeValidator(_one_or_more)] = []
+    quiet_hours: Silences = []
     holidays: list[str] = []
     """Days (`2026-12-25`, `12-25`, `DE 10-03`) and lists of them, by their path in the workspace."""
     caps: list[Cap] = []
@@ -96,6 +98,8 @@ class Pacing:
         """
         earliest, cap = next_within(self.caps, at, sent)
         times = self.times if windows is None else self.times.within(windows)
+        if cap is None and not times.holds:
+            return None
         zone, country = zone_of(attributes, self.zone), country_of(attributes)
         until = times.next(earliest, zone, country)
         if until == at:

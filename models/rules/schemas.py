@@ -51,6 +51,7 @@ _ONE_OR_MORE: dict[str, Schema] = {
     "band": {"type": ["string", "integer"]},
     "grid": {"type": ["string", "integer"]},
     **{name: {"$ref": "#/$defs/Window"} for name in ("window", "windows")},
+    "quiet_hours": {"$ref": "#/$defs/QuietHours"},
     **{name: {"type": "string"} for name in ("did", "format", "spread", "stages", "on", "to")},
     "days": {"enum": list(DAYS)},
 }

@@ -14,7 +14,16 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from models.documents import shown
 from models.rules.holidays import Holidays
@@ -65,6 +74,11 @@ class Window(_Part):
     days: list[Weekday] = Field(default=list(DAYS), min_length=1)
     from_: ClockTime = Field(default=0, alias="from")
     to: ClockTime = MINUTES
+
+    @field_validator("days", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _has_room(self) -> Self:

@@ -124,6 +124,10 @@ def test_window_that_cannot_be_is_refused(given: dict[str, Any], message: str) -
         Window.model_validate(given)
 
 
+def test_one_day_may_stand_alone() -> None:
+    assert Window.model_validate({"days": "sat"}).days == ["sat"]
+
+
 def test_quiet_hours_that_end_as_they_begin_are_refused() -> None:
     with pytest.raises(ValidationError, match="is always, or never"):
         quiet("08:00", "08:00")
