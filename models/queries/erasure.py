@@ -27,6 +27,7 @@ _STATEMENTS = (
     "DELETE FROM work_queue WHERE subject_id IN :ids AND queue IN ('score', 'route', 'consent')",
     f"DELETE FROM refusals WHERE message_id IN {_ABOUT_MAILS}",
     f"DELETE FROM returned_mails WHERE message_id IN {_ABOUT_MAILS}",
+    "DELETE FROM message_interventions WHERE message_id IN (SELECT id FROM messages WHERE lead_id IN :ids)",
     "DELETE FROM messages WHERE lead_id IN :ids",
     "DELETE FROM assignments WHERE lead_id IN :ids",
     "DELETE FROM enrolments WHERE lead_id IN :ids",
