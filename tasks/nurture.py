@@ -143,6 +143,6 @@ class Nurture:
 
 def _advanced(taken: Taken) -> Advanced:
     advance = taken.advance
-    rounds = orjson.dumps(advance.rounds, option=orjson.OPT_SORT_KEYS).decode()
+    rounds = orjson.dumps(advance.rounds, option=orjson.OPT_SORT_KEYS).decode() if advance.rounds else None
     reason = advance.left or advance.waits or None
     return Advanced(taken.due.id, taken.due.step, advance.step, advance.due_at, rounds, reason)

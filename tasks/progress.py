@@ -128,7 +128,7 @@ def _situations(
             facts=facts[one.id],
             zone=zone_of(found[one.lead_id].attributes, workspace.zone),
             lead_key=one.lead_id,
-            rounds=orjson.loads(one.rounds),
+            rounds=orjson.loads(one.rounds or "{}"),
             appointment_at=None if appointment is None else appointment.starts_at,
             enterable=enterable,
             beside=frozenset(name for name in enterable if sequence.alongside or workspace.sequences[name].alongside),

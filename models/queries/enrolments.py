@@ -41,7 +41,7 @@ class Due:
     version_id: int
     step: int
     entered_at: int
-    rounds: str = "{}"
+    rounds: str | None = None
     """JSON object: how often it went each way that is limited."""
 
 
@@ -56,7 +56,7 @@ class Advanced:
     step: int
     next_step: int
     due_at: int | None
-    rounds: str = "{}"
+    rounds: str | None = None
     left: str | None = None
 
 
@@ -71,7 +71,7 @@ def of_leads(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[
     return found
 
 
-_COLUMNS = ("lead_id", "sequence", "entry", "version_id", "state", "step", "rounds", "due_at", "entered_at", "reason")
+_COLUMNS = ("lead_id", "sequence", "entry", "version_id", "state", "step", "due_at", "entered_at", "reason")
 
 
 def begin(connection: Connection, rows: Sequence[NewEnrolment], now: int) -> None:
@@ -84,7 +84,6 @@ def begin(connection: Connection, rows: Sequence[NewEnrolment], now: int) -> Non
             row.version_id,
             row.state or ("held" if row.held else "active"),
             0,
-            "{}",
             None if row.held or row.state else now,
             now,
             row.held,

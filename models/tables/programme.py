@@ -58,7 +58,7 @@ class Enrolment(SQLModel, table=True):
     version_id: int = columns.reference("programme_versions.id")
     state: str = columns.text(default="active")
     step: int = columns.number(0)  # index of the next step to do, in the line of its version
-    rounds: str = columns.text(default="{}")  # JSON object: how often it went each way that `at_most` limits
+    rounds: str | None = columns.optional_text()  # JSON object: how often it went each way that `at_most` limits
     due_at: int | None = columns.optional_at()  # of a held one: when the address came that it was held for
     entered_at: int = columns.at()
     ended_at: int | None = columns.optional_at()

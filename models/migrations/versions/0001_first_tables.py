@@ -374,7 +374,7 @@ def upgrade() -> None:
     sa.Column('version_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('state', sa.Text(), nullable=False),
     sa.Column('step', sa.BigInteger(), nullable=False),
-    sa.Column('rounds', sa.Text(), nullable=False),
+    sa.Column('rounds', sa.Text(), nullable=True),
     sa.Column('due_at', sa.BigInteger(), nullable=True),
     sa.Column('entered_at', sa.BigInteger(), nullable=False),
     sa.Column('ended_at', sa.BigInteger(), nullable=True),
