@@ -28,6 +28,7 @@ WORDS = {
     "page_view": "Looked at",
     "phone_call": "Talked to us on the phone",
     "quote_request": "Asked for a quote",
+    "score_adjusted": "Moved on in our mails",
     "site_visit": "Visited the site",
     "webinar_attended": "Attended a webinar",
     "webinar_registered": "Registered for a webinar",
