@@ -184,9 +184,13 @@ class _Replies(asyncio.Protocol):
             self._set_timer()
 
 
+_REPLY = re.compile(rb"([2-5][0-5][0-9])(-[^\n]*\n\1)*( [^\n]*)?\r?\n")
+"""RFC 5321 4.2.1: the same code on every line, a hyphen after all but the last."""
+
+
 def _parsed(reply: bytes) -> tuple[int, str] | Exception:
     text = reply.decode("utf-8", "replace").strip()
-    if not re.match(rb"[2-5][0-5][0-9]([ -]|\r?\n)", reply):
+    if len(reply) > LONGEST_REPLY or not _REPLY.fullmatch(reply):
         return _NonsenseError(f"found {text[:60]!a} where an SMTP reply is expected")
     return int(reply[:3]), text
 

@@ -1,8 +1,9 @@
 """A real SMTP server on loopback that misbehaves on request, and keeps a ledger of what it truly accepted.
 
-A fault is a stage and an action. Stages: connect, ehlo, mail, rcpt, data, body, before_accept (after the final dot,
-not taken), after_accept (taken, then the reply goes wrong), idle (after a good reply). Actions: cut (FIN), reset (RST),
-stall (no answer), slow (a late one), garbage, and reply codes such as 421, 451, 554.
+A fault is a stage and an action. Stages: connect, ehlo, starttls, handshake, ehlo_again (after TLS), auth, mail, rcpt,
+data, body, before_accept (after the final dot, not taken), after_accept (taken, then the reply goes wrong), idle (after
+a good reply). Actions: cut (FIN), reset (RST), stall (no answer), slow (a late one), garbage, empty (a line without a
+reply), babble (a reply without end), and reply codes, sensible such as 421, 451, 554 and not such as 199, 354, 999.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import asyncio
 import contextlib
 import re
 import socket
+import ssl
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 Fault = tuple[str, str]
 Plan = Callable[[int, str], Fault | None]
@@ -23,21 +27,38 @@ Plan = Callable[[int, str], Fault | None]
 EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 10000000")
 SLOW_SECONDS = 2.5
 
+_LOST = ("cut", "reset", "stall")
+_NONSENSE = ("garbage", "empty", "babble", "199", "354", "999")
+_REFUSALS = ("421", "450", "451", "550", "554")
+
+
+def _each(stage: str, *actions: str) -> tuple[Fault, ...]:
+    return tuple((stage, action) for action in actions)
+
+
 ALL_FAULTS: tuple[Fault, ...] = (
-    *((stage, action) for stage in ("mail", "rcpt", "data") for action in ("cut", "reset", "421", "451", "garbage")),
-    *((stage, "554") for stage in ("mail", "rcpt", "data")),
-    *(("body", action) for action in ("cut", "reset", "552")),
-    *(("before_accept", action) for action in ("cut", "reset", "421", "451", "554", "garbage", "354")),
-    *(("after_accept", action) for action in ("cut", "reset", "garbage", "cut", "reset")),
-    *(("idle", action) for action in ("cut", "reset", "421")),
-    ("mail", "stall"),
-    ("before_accept", "stall"),
-    ("after_accept", "slow"),
+    *_each("mail", *_LOST, *_NONSENSE, *_REFUSALS),
+    *_each("rcpt", *_LOST, *_NONSENSE, *_REFUSALS),
+    *_each("data", *_LOST, *_NONSENSE[:-2], "999", "250", *_REFUSALS),
+    *_each("body", *_LOST, "garbage", "421", "452", "552"),
+    *_each("before_accept", *_LOST, *_NONSENSE, *_REFUSALS),
+    *_each("after_accept", *_LOST, *_NONSENSE, "slow"),
+    *_each("idle", "cut", "reset", "421", "garbage"),
 )
+"""What may befall a message."""
 CONNECTION_FAULTS: tuple[Fault, ...] = (
-    *(("connect", action) for action in ("cut", "reset", "421", "554")),
-    *(("ehlo", action) for action in ("cut", "reset", "421", "554", "garbage")),
+    *_each("connect", *_LOST, "garbage", "999", "421", "554"),
+    *_each("ehlo", *_LOST, "garbage", "999", "421", "554"),
+    *_each("starttls", *_LOST, "garbage", "999", "421", "454", "501"),
+    *_each("handshake", "cut", "reset", "garbage"),
+    *_each("ehlo_again", *_LOST, "garbage", "421", "554"),
+    *_each("auth", *_LOST, "garbage", "999", "421", "454", "535"),
 )
+"""What may befall a connection; those of starttls and after need a server with a certificate."""
+PLAIN_FAULTS = tuple(fault for fault in CONNECTION_FAULTS if fault[0] in {"connect", "ehlo"})
+
+
+_WORDS = {"garbage": "\xff\xfe what is this", "empty": "", "babble": "250-and more\r\n" * 6_000}
 
 
 class _GoneError(Exception):
@@ -50,6 +71,9 @@ class FaultyServer:
 
     plan: Plan = lambda number, what: None
     extensions: tuple[str, ...] = EXTENSIONS
+    certificate: Path | None = None
+    """With one, mail is taken only after STARTTLS and AUTH."""
+    injected: Counter[Fault] = field(default_factory=Counter)
     accepted: list[str] = field(default_factory=list)
     """Message-IDs, in order, as often as they were taken."""
     recipients: list[str] = field(default_factory=list)
@@ -93,8 +117,8 @@ class FaultyServer:
         self.most_connections = max(self.most_connections, self.open_connections)
         try:
             await _Session(self, reader, writer).run(self.plan(self.connections, "connection"))
-        except (_GoneError, OSError, asyncio.IncompleteReadError):
-            pass
+        except (_GoneError, OSError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # over; cancelled: the server ends
         finally:
             self.open_connections -= 1
             writer.close()
@@ -104,6 +128,9 @@ class _Session:
     def __init__(self, server: FaultyServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.server, self.reader, self.writer = server, reader, writer
         self.fault: Fault | None = None
+        self.sender: str | None = None
+        self.recipient: str | None = None
+        self.is_secure = self.is_known = False
 
     async def answer(self, stage: str, good: str) -> bool:
         """The good reply, or the fault planned for this stage; True if the reply was good."""
@@ -111,6 +138,7 @@ class _Session:
             await self.say(good)
             return True
         action = self.fault[1]
+        self.server.injected[self.fault] += 1
         if action in {"cut", "reset"}:
             self.end(reset=action == "reset")
         if action == "stall":
@@ -119,7 +147,7 @@ class _Session:
             await asyncio.sleep(SLOW_SECONDS)
             await self.say(good)
             return True
-        await self.say("\xff\xfe what is this" if action == "garbage" else f"{action} injected fault")
+        await self.say(_WORDS.get(action, f"{action} injected fault"))
         if action == "421":
             self.end(reset=False)
         return False
@@ -140,32 +168,52 @@ class _Session:
         self.fault = fault
         if not await self.answer("connect", "220 faulty ESMTP"):
             self.end(reset=False)
-        recipient = sender = None
         while line := (await self.reader.readline()).decode("utf-8", "replace").strip():
             self.server.commands.append(line)
             verb = line.split(" ")[0].split(":")[0].upper()
-            if verb == "EHLO":
-                lines = ("faulty", *self.server.extensions)
-                for extension in lines[:-1]:
-                    if self.fault is None or self.fault[0] != "ehlo":
-                        await self.say(f"250-{extension}")
-                await self.answer("ehlo", f"250 {lines[-1]}")
-            elif verb == "MAIL":
-                self.server.messages += 1
-                self.fault = self.server.plan(self.server.messages, "message")
-                recipient, sender = None, line if await self.answer("mail", "250 ok") else None
-            elif verb == "RCPT" and sender:
-                recipient = line if await self.answer("rcpt", "250 ok") else None
-            elif verb == "DATA" and recipient:
-                if await self.answer("data", "354 go ahead"):
-                    await self.data(recipient)
-            elif verb in {"RSET", "NOOP"}:
-                await self.say("250 ok")
-            elif verb == "QUIT":
+            if verb == "QUIT":
                 await self.say("221 bye")
                 return
+            if verb in {"RSET", "NOOP"}:
+                await self.say("250 ok")
+            elif verb in {"EHLO", "STARTTLS", "AUTH"}:
+                await self.open(verb)
+            elif self.server.certificate is not None and not self.is_known:
+                await self.say("530 5.7.0 authentication required")
             else:
-                await self.say("503 bad sequence of commands")
+                await self.transaction(verb, line)
+
+    async def open(self, verb: str) -> None:
+        """What comes before the first message."""
+        if verb == "EHLO":
+            stage = "ehlo_again" if self.is_secure else "ehlo"
+            lines = ["faulty", *self.server.extensions]
+            if self.server.certificate is not None:
+                lines.append("AUTH PLAIN" if self.is_secure else "STARTTLS")
+            for extension in lines[:-1]:
+                if self.fault is None or self.fault[0] != stage:
+                    await self.say(f"250-{extension}")
+            await self.answer(stage, f"250 {lines[-1]}")
+        elif verb == "AUTH":
+            self.is_known = await self.answer("auth", "235 2.7.0 welcome")
+        elif await self.answer("starttls", "220 go ahead") and await self.answer_unless("handshake"):
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(str(self.server.certificate))
+            await self.writer.start_tls(context)
+            self.is_secure = True
+
+    async def transaction(self, verb: str, line: str) -> None:
+        if verb == "MAIL":
+            self.server.messages += 1
+            self.fault = self.server.plan(self.server.messages, "message")
+            self.recipient, self.sender = None, line if await self.answer("mail", "250 ok") else None
+        elif verb == "RCPT" and self.sender:
+            self.recipient = line if await self.answer("rcpt", "250 ok") else None
+        elif verb == "DATA" and self.recipient:
+            if await self.answer("data", "354 go ahead"):
+                await self.data(self.recipient)
+        else:
+            await self.say("503 bad sequence of commands")
 
     async def data(self, recipient: str) -> None:
         lines: list[bytes] = []

@@ -101,7 +101,7 @@ async def test_a_421_is_a_refusal_for_now_and_ends_the_connection(stage: str) ->
 
 @PIPELINING
 @pytest.mark.parametrize("stage", ["before_accept", "after_accept"])
-@pytest.mark.parametrize("action", ["cut", "reset", "garbage", "stall", "354"])
+@pytest.mark.parametrize("action", ["cut", "reset", "garbage", "stall", "354", "babble", "999"])
 async def test_no_clear_answer_to_the_dot_is_doubt_whether_taken_or_not(
     stage: str, action: str, extensions: tuple[str, ...]
 ) -> None:
@@ -163,7 +163,7 @@ async def test_an_address_beyond_ascii_needs_a_server_that_takes_it() -> None:
     with FaultyServer(extensions=("PIPELINING", "SMTPUTF8")).running() as server:
         assert isinstance((await send(server, recipient))[0], Accepted)
         assert server.recipients == ["zoë@example.net"]
-        assert any(command.endswith(" SMTPUTF8") for command in server.commands)
+        assert any(" SMTPUTF8" in command for command in server.commands)
 
 
 @pytest.mark.parametrize("stage", ["connect", "ehlo"])
