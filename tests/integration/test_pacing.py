@@ -285,7 +285,7 @@ def test_sender_waits_for_what_another_is_taking(outbox: Outbox) -> None:
         assert (late.result().messages, late.result().put_off) == ([], 1)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_whatever_becomes_of_mails_caps_hold_and_each_mail_comes_to_an_end(outbox: Outbox, seed: int) -> None:
     chance = random.Random(seed)
     pace = pacing(caps=CAPS, quiet_hours={"from": "20:00", "to": "08:00"})

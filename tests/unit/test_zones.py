@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.rules import zones
@@ -63,6 +63,7 @@ def test_whatever_stands_in_the_attribute_ends_in_the_workspaces_zone(said: Any)
     assert len(found.doubt) < 300
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.sampled_from(["time_zone", "country", "region"]), st.text() | st.integers() | st.none()))
 def test_no_attribute_makes_it_fail(attributes: dict[str, Any]) -> None:
     assert isinstance(zone_of(attributes, HOME), ZoneInfo)
