@@ -206,6 +206,7 @@ def test_stage_rep_and_sequence_of_both_are_kept_one_of_each_running(workspace: 
         f"{given} ({bob}, 1, 'r1', 'open', 1, '{{}}'), ({u2}, 1, 'r2', 'open', 1, '{{}}')",
         f"{enrolled} ({ana}, 'welcome', 1, 900, 'finished', 3, NULL, 1), ({u1}, 'welcome', 1, 900, 'active', 1, 5, 1)",
         f"{enrolled} ({u2}, 'hot', 1, 900, 'active', 1, 5, 1)",
+        *(f"{enrolled} ({key}, 'new', 0, 900, 'passed_over', 0, NULL, 1)" for key in (ana, u1, u2)),
         "INSERT INTO messages (idempotency_key, kind, state, lead_id, recipient, template, payload, message_id,"
         f" created_at, next_attempt_at, attempts) VALUES ('nurture:{u1}:welcome:1:0', 'nurture', 'sent', {u1}, 'x',"
         " 't', '{}', 'm', 1, 1, 1)",
@@ -227,8 +228,16 @@ def test_stage_rep_and_sequence_of_both_are_kept_one_of_each_running(workspace: 
             (bob, 1, "r1", "open"),
         ]
     )
-    assert rows(workspace, "SELECT lead_id, sequence, entry, state FROM enrolments ORDER BY lead_id, entry") == sorted(
-        [(ana, "welcome", 1, "finished"), (ana, "welcome", 2, "exited"), (bob, "hot", 1, "active")]
+    assert rows(
+        workspace, "SELECT lead_id, sequence, entry, state FROM enrolments ORDER BY lead_id, sequence, entry"
+    ) == sorted(
+        [
+            (ana, "new", 0, "passed_over"),
+            (ana, "welcome", 1, "finished"),
+            (ana, "welcome", 2, "exited"),
+            (bob, "hot", 1, "active"),
+            (bob, "new", 0, "passed_over"),
+        ]
     )
     assert rows(workspace, "SELECT lead_id FROM messages") == [(ana,)]
     queued = rows(workspace, "SELECT queue, subject_id FROM work_queue WHERE queue IN ('score', 'route')")
