@@ -378,7 +378,8 @@ def _names_at(model: type[BaseModel], location: Location) -> list[str]:
 
 
 def _bare(annotation: Any) -> Any:
-    """The annotation without `| None`."""
+    """The annotation without `| None`; of several the one that has fields."""
     if get_origin(annotation) in (Union, UnionType):
-        return next((a for a in get_args(annotation) if a is not type(None)), None)
+        given = [a for a in get_args(annotation) if a is not type(None)]
+        return next((a for a in given if isinstance(a, type) and issubclass(a, BaseModel)), given[0])
     return annotation
