@@ -26,7 +26,7 @@ SKEW_SECONDS = 3_600
 
 
 def planned(seed: int, share: float) -> Plan:
-    """A fault for so many of the messages and connections: one at each stage, one more at each, until all kinds came."""
+    """A fault for so many of the messages and connections: one at each stage, one more at each … until all came."""
     chance = random.Random(seed)
     decks: dict[str, list[Fault]] = {"message": [], "connection": []}
 
