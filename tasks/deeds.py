@@ -1,7 +1,7 @@
 """What steps do: mails to leads and to our own people, points into the score, entries into other sequences.
 
-Decides nothing about steps (models.rules.sequences does). Everything here is written in the transaction of the step that
-asks for it, each effect under an idempotency key of its own, so that a step done twice changes nothing.
+Decides nothing about steps (models.rules.sequences does). Everything here is written in the transaction of the step
+that asks for it, each effect under an idempotency key of its own, so that a step done twice changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from models.queries import activities, enrolments, messages, queue, versions
+from models.queries import activities, assignments, enrolments, messages, queue, versions
 from models.queries.activities import Touchpoints
 from models.queries.assignments import Given
 from models.queries.enrolments import Due, NewEnrolment
@@ -54,9 +54,14 @@ def do(
 
     `given`: of leads whose sequence invites, the assignment whose appointment is still to come.
     """
-    wanted = {one.due.lead_id: [folder for _, folder in one.advance.sends] for one in taken if one.advance.sends}
+    wanted: dict[int, list[str]] = {}
+    for one in taken:  # a lead may be in several sequences at once
+        for _, folder in one.advance.sends:
+            wanted.setdefault(one.due.lead_id, []).append(folder)
     facts = personal.read(connection, workspace, templates_of(workspace), wanted, now) if wanted else {}
-    maker = Maker(workspace, now, facts)
+    telling = sorted({one.due.lead_id for one in taken if any(isinstance(deed, Tell) for deed in one.advance.deeds)})
+    reps = {lead_id: had.rep for lead_id, had in assignments.latest(connection, telling).items()}
+    maker = Maker(workspace, now, facts, reps)
     counts: Counter[str] = Counter()
     mail = [message for one in taken for message in maker.mails(one, given.get(one.due.lead_id))]
     counts["intended"] = messages.intend(connection, mail, message_ids=workspace.message_ids, now=now)
@@ -109,6 +114,8 @@ class Maker:
     now: Micros
     personal: personal.Facts = field(default_factory=dict)
     """What mails say of each lead beside its attributes."""
+    reps: Mapping[int, str] = field(default_factory=dict)
+    """Who has the lead, or had it last."""
 
     def mails(self, taken: Taken, given: Given | None) -> Iterator[NewMessage]:
         """The mails to the lead."""
@@ -187,7 +194,8 @@ class Maker:
         """(name, address) of the first of `to` who is found; empty texts where nobody is."""
         reps = self.workspace.team.reps
         for who in deed.notify.to:
-            owners = (standing.owner, standing.account_owner) if who == OWNER else (who,)
+            had = self.reps.get(standing.lead_id)
+            owners = (standing.owner, had, standing.account_owner) if who == OWNER else (who,)
             for called in filter(None, owners):
                 rep = next((rep for rep in reps if rep.is_called(called)), None)
                 if rep is not None:
