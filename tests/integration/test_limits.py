@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
 from sqlalchemy import text
 
 from models.rules.instants import DAY, HOUR, MINUTE, SECOND
@@ -94,6 +97,43 @@ async def test_a_domain_gets_its_hour_and_others_go_on(tmp_path: Path, database_
         assert {row["reason"] for row in waiting} == {"limit reached: 10 an hour to gmail.com (smtp.domains)"}
         assert (await send_all(workspace, NOW + HOUR))["sent"] == 10
         assert (await send_all(workspace, NOW + 2 * HOUR))["sent"] == 5
+    workspace.database.close()
+
+
+class _Watching:
+    """Counts how many messages of each domain are with the server at once."""
+
+    def __init__(self) -> None:
+        self.now: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        domain = envelope.rcpt_tos[0].partition("@")[2]
+        self.now[domain] += 1
+        self.most[domain] = max(self.most[domain], self.now[domain])
+        await asyncio.sleep(0.05)
+        self.now[domain] -= 1
+        return "250 ok"
+
+
+async def test_a_domain_gets_no_more_connections_than_it_may_have(tmp_path: Path) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    watching = _Watching()
+    controller = Controller(watching, hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        workspace = make_workspace(
+            tmp_path, "sqlite:///w.db", port, connections=4, domains="{one.example: {connections: 1}}"
+        )
+        numbers = {"one.example": range(8), "many.example": range(10, 26)}
+        for domain, given in numbers.items():
+            fill(workspace, [nurture(n, NOW, recipient=f"a@{domain}") for n in given], NOW)
+        assert (await send_all(workspace, NOW))["sent"] == 24
+    finally:
+        controller.stop()
+    assert watching.most["one.example"] == 1
+    assert 1 < watching.most["many.example"] <= 4
     workspace.database.close()
 
 
