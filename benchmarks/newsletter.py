@@ -6,10 +6,13 @@ tables, inline styles, links, letters beyond ASCII, and the name and company of 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import orjson
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks import world
 from models.queries import enrolments, staging, versions
@@ -73,7 +76,13 @@ def make(folder: Path, database_url: str, leads: int, smtp: dict[str, Any]) -> W
     (folder / "sequences" / "letters.yaml").write_text(SEQUENCE)
     (folder / "scoring.yaml").write_bytes(orjson.dumps(world.model()))
     sender = {"name": "Warmline", "email": "hello@warmline.example", "postal_address": "1 Example Street, Springfield"}
-    given = {"database_url": database_url, "base_url": "https://go.example.com", "smtp": smtp, "sender": sender}
+    given: dict[str, Any] = {
+        "database_url": database_url,
+        "base_url": "https://go.example.com",
+        "smtp": smtp,
+        "sender": sender,
+    }
+    given["dkim"] = [{"selector": "bench"}]
     (folder / "warmline.yaml").write_bytes(orjson.dumps(given))
     opened = Workspace.open(folder)
     account = (
@@ -89,6 +98,13 @@ def make(folder: Path, database_url: str, leads: int, smtp: dict[str, Any]) -> W
         connection.exec_driver_sql(account)
         staging.insert(connection, Lead, names, rows)
     return opened
+
+
+def sign_with(key: rsa.RSAPrivateKey) -> None:
+    """Let every mail of this process be signed by `key`."""
+    kind = serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption())
+    os.environ["WARMLINE_DKIM_KEY_BENCH"] = pem.decode()
 
 
 def _with_name(data: str) -> str:
