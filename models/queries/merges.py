@@ -167,10 +167,12 @@ def _finish(connection: Connection, done: Sequence[Succession], now: int) -> Non
     for statement in (
         "DELETE FROM work_queue WHERE queue = 'score' AND subject_id = :id",
         "DELETE FROM work_queue WHERE queue = 'route' AND subject_id = :id",
+        "DELETE FROM work_queue WHERE queue = 'consent' AND subject_id = :id",
         "DELETE FROM leads WHERE id = :id",
         "UPDATE merges SET finished_at = :now WHERE loser_id = :id",
     ):
         successions.execute(connection, statement, given)
     queue.enqueue(connection, "score", survivors)
     queue.enqueue(connection, "route", survivors)
+    queue.enqueue(connection, "consent", survivors)
     subjects.touch(connection, left, ())

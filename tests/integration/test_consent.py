@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import orjson
 import pytest
 
 from cli.sink import start_sink
@@ -282,3 +283,18 @@ async def test_the_link_in_the_mail_that_arrived_confirms(world: ConsentWorld) -
         assert (await browser.post(path)).status_code == 200
     assert world.said() == [("news", "requested"), ("news", "granted")]
     assert world.words()[1].evidence["message_id"] == arrived.header("Message-ID")
+
+
+@ON_SQLITE
+def test_a_sign_up_is_heard_even_if_its_lead_is_merged_before(world: ConsentWorld) -> None:
+    lines = [
+        {"type": "page_view", "email": ADA, "occurred_at": "2024-09-01T10:00:00Z"},
+        {"type": "newsletter_signup", "user_id": "u1", "occurred_at": "2024-09-02T10:00:00Z"},
+        {"type": "page_view", "email": ADA, "user_id": "u1", "occurred_at": "2024-09-03T10:00:00Z"},
+    ]
+    file = world.workspace.root / "acts.jsonl"
+    file.write_bytes(b"\n".join(orjson.dumps(line) for line in lines))
+    assert ingest_file(world.workspace, "activities", file, None, world.now).merged == 1
+    assert world.collect()["words"] == 1
+    assert world.said() == [("news", "requested")]
+    assert world.rows("SELECT * FROM work_queue WHERE queue = 'consent'") == []
