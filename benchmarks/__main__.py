@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 
-AREAS = ("ingest", "scoring", "nurture", "mail", "orchestration")
+AREAS = ("ingest", "scoring", "nurture", "emails", "mail", "orchestration")
 
 
 def main() -> int:

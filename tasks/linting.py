@@ -70,9 +70,11 @@ def lint(workspace: Workspace) -> list[Finding]:
     """Everything that is to be said about emails/ and the steps that send them, in the order of files and lines."""
     context = _context(workspace)
     found = [*_sequences(workspace)]
+    knows_steps = not found
     for name in _folders(workspace.emails):
         found += _mail(context, name)
-    found += _unused(context)
+    if knows_steps:
+        found += _unused(context)
     if not workspace.settings.sender.postal_address.strip():
         message = (
             "sender.postal_address is empty; it stands in every nurture mail (CAN-SPAM and similar laws ask for it)"

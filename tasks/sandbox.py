@@ -25,7 +25,7 @@ LONGEST_VALUE = 200_000
 """Characters and entries, all levels together, of any value that an expression makes."""
 MOST_JOINED = 50
 """Values that one expression joins by `~`."""
-MOST_ROUNDS = 100_000
+MOST_ROUNDS = 50_000
 """Rounds of loops, calls and filters of one part of one mail. The largest shipped mail takes about 200."""
 MOST_WRITTEN = 5_000_000
 """Characters written by one part, those into variables included."""

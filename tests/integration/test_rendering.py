@@ -52,7 +52,7 @@ def test_rendered_text_is_not_rendered_again(tmp_path: Path) -> None:
         ("{{ 'a' * 1000000000 }}", "a repetition of more than"),
         ("{{ [0] * 1000000000 }}", "a repetition of more than"),
         ("{{ lipsum() }}", "'lipsum' is undefined"),
-        ("{% for a in range(99999) %}0123456789{% endfor %}", "longer than 500,000 characters"),
+        ("{% for a in range(40000) %}01234567890123456789{% endfor %}", "longer than 500,000 characters"),
         ("{% for a in range(10 ** 7) %}0{% endfor %}", "Range too big"),
         ("{% include 'nosuch.html.j2' %}", "nosuch.html.j2 is missing"),
         ("{{ 'javascript:alert(1)' | link }}", "found a link with scheme 'javascript'"),
@@ -65,7 +65,7 @@ def test_a_mistake_is_named_with_its_file(tmp_path: Path, body: str, said: str) 
 
 
 BOMBS = [
-    ("{% for i in range(10**5) %}{% for j in range(10**5) %}{% endfor %}{% endfor %}", "more than 100,000 rounds"),
+    ("{% for i in range(10**5) %}{% for j in range(10**5) %}{% endfor %}{% endfor %}", "more than 50,000 rounds"),
     ("{% for i in range(9) recursive %}{% if loop.depth < 20 %}{{ loop(range(9)) }}{% endif %}{% endfor %}", "rounds"),
     ("{% macro a(n) %}{% if n %}{{ a(n-1) }}{{ a(n-1) }}{% endif %}{% endmacro %}{{ a(60) }}", "rounds of loops"),
     ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "recursion"),
@@ -74,8 +74,8 @@ BOMBS = [
     ("{{ [1] | batch(10**9, 'x') | list }}", "batch of more than"),
     ("{{ [1] | tojson(indent=10**9) }}", "tojson of more than"),
     ("{{ ('x' * 90000) | replace('x', 'y' * 90000) }}", "replace makes more than"),
-    ("{{ range(10**5) | map('string') | join('x' * 90000) }}", "more than 200,000 characters or entries"),
-    ("{{ ('x' * 90000).join(range(10**5) | map('string')) }}", "more than 200,000 characters or entries"),
+    ("{{ range(10**5) | map('string') | join('x' * 90000) }}", "more than 50,000 rounds"),
+    ("{{ ('x' * 90000).join(range(10**5) | map('string')) }}", "more than 50,000 rounds"),
     ("{{ '%999999999d' % 1 }}", "a format with a width"),
     ("{{ '{:>999999999}'.format('x') }}", "a format with a width"),
     ("{{ (1).to_bytes(10**9, 'big') }}", "unsafe"),
