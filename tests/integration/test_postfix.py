@@ -58,6 +58,7 @@ def check(mail: EmailMessage, row: dict[str, Any]) -> None:
         assert name in content or name in str(mail["Subject"])
 
 
+@pytest.mark.feature("N8")
 def test_a_whole_sequence_arrives_in_a_maildir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if obstacle := postfix_server.obstacle():
         left_out(obstacle)
