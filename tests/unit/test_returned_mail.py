@@ -84,6 +84,71 @@ def test_the_enhanced_status_decides_and_words_where_it_says_nothing(
 
 
 @pytest.mark.feature("N7")
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Subject: Automatic reply: Hello",
+        "Subject: Réponse automatique : Mail delivery failed",
+        "Subject: Respuesta automática: Hello",
+        "Subject: Odpowiedź automatyczna: Hello",
+        "Subject: Автоответ: Hello",
+        "Subject: 自動応答: Hello",
+        "Subject: 自动回复: Hello",
+        "Subject: Abwesenheitsnotiz: Hello",
+        "Subject: Fuera de la oficina: Hello",
+        "Subject: Re: Hello\nAuto-Submitted: auto-replied",
+        "Subject: Re: Hello\nX-Autoreply: yes",
+        "Subject: Re: Hello\nPrecedence: auto_reply",
+    ],
+)
+def test_who_is_away_never_bounces_whatever_the_answer_says_and_returns(head: str) -> None:
+    mail = f"""Return-Path: <>
+From: Grace <grace@stark.example>
+To: b+q@bounces.example
+{head}
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="B"
+
+--B
+Content-Type: text/plain
+
+I have left the company. My mailbox is full; 550 5.1.1 user unknown. Write to <heidi@stark.example>.
+--B
+Content-Type: message/rfc822
+
+From: hello@warmline.example
+To: grace@stark.example
+Subject: Hello
+Message-ID: <original@warmline.example>
+
+Hi
+--B--
+"""
+    assert read(mail.encode()).kind is Kind.AUTO_REPLY
+
+
+@pytest.mark.feature("N7")
+def test_an_absence_is_told_by_how_the_text_begins_where_nothing_else_says_so() -> None:
+    head = b"From: a@b.example\nSubject: Re: Hello\nIn-Reply-To: <original@warmline.example>\n\n"
+    assert read(head + b"Hi,\n\nI am currently out of the office and will\nreturn on Monday.").kind is Kind.AUTO_REPLY
+    assert read(head + b"Great! When I am back in the office I will call you.").kind is Kind.REPLY
+
+
+@pytest.mark.feature("N7")
+def test_a_providers_event_by_mail_is_read_like_a_report() -> None:
+    event = (
+        '{"notificationType":"Bounce","bounce":{"bounceType":"Permanent","bouncedRecipients":[{"emailAddress":'
+        '"ann@acme.example","action":"failed","status":"5.1.1","diagnosticCode":"smtp; 550 5.1.1 user unknown"}]},'
+        '"mail":{"headers":[{"name":"Message-ID","value":"<original@warmline.example>"}]}}'
+    )
+    mail = read(f"From: no-reply@sns.example\nSubject: Notification\n\n{event}\n\n--\nTo stop, click".encode())
+    assert (mail.kind, mail.refers_to) == (Kind.BOUNCE, ("<original@warmline.example>",))
+    assert [(fate.recipient, fate.severity, fate.status) for fate in mail.fates] == [
+        ("ann@acme.example", Severity.HARD, "5.1.1")
+    ]
+
+
+@pytest.mark.feature("N7")
 def test_line_ends_and_an_mbox_line_make_no_difference() -> None:
     for path in MADE.glob("*.eml"):
         raw = path.read_bytes()

@@ -81,6 +81,7 @@ _AUTOMATIC_SUBJECT = phrases(
     ^\W*(?:(?:re|aw|fw|sv|antw|rif|odp|wg)\s*:\s*)*(?:\W*)(?:auto(?:matic|mated|matische?|matisch|matyczna|mática
       |matica|matique|maattinen|matisk|matická)?[\s._-]*(?:re|response|reply|replies|answer|antwort|svar|antwoord
       |odpowied|odpově|vastaus|respon|responder|message|acknowledg|generated|notification)|autoreply|auto:
+      |odpowied\w* automat|otomatik|automaattinen
       |autosvar|abwesenheit|r[ée]ponse automatique|respuesta autom|resposta autom|risposta autom|automatisch
       |automatická|automatyczna|automatik|автоответ|автоматический
       |自動(?:応答|返信|返答)|自动(?:回复|答复|回覆)|自動回[覆復]|자동 ?(?:응답
@@ -148,7 +149,7 @@ def automatic(mail: Opened) -> Answer | None:
         return Answer.CONFIRMATION
     if says_machine(mail) or _AUTOMATIC_SUBJECT.search(subject):
         return Answer.OUT_OF_OFFICE if _ABSENT.search(f"{subject}\n{mail.notice[:2000]}") else Answer.AUTOMATIC
-    if _SHORT_ABSENCE.search(subject):
+    if _SHORT_ABSENCE.search(subject) or _BEGINS_ABSENT.search(" ".join(mail.notice[:400].split())):
         return Answer.OUT_OF_OFFICE
     return None
 
@@ -160,6 +161,26 @@ _SHORT_ABSENCE = phrases(
       |отпуск|.{0,40}\bout of (?:the )?office\b)
     """
 )
+
+
+_BEGINS_ABSENT = phrases(
+    r"""
+    \bI(?:'m| am| will be) (?:currently |now |presently )?(?:out of (?:the |my )?office|on (?:vacation|holiday|leave
+      |annual leave|parental leave|maternity leave)|away from (?:the |my )?(?:office|desk|e-?mail)).{0,80}\b(?:until
+      |till|from|through|return|back)\b
+    \bich bin (?:derzeit |momentan |zur Zeit |aktuell )?(?:bis .{0,30})?(?:nicht im Büro|im Urlaub|außer Haus
+      |abwesend)
+    \bje suis (?:actuellement )?(?:absente?|en congés?|hors du bureau).{0,40}\bjusqu
+    \b(?:estoy|estaré) (?:actualmente )?(?:fuera de la oficina|de vacaciones|ausente).{0,40}\bhasta
+    """
+)
+"""How bodies begin where neither a header nor the subject says that a machine answered."""
+
+
+def has_automatic_subject(mail: Opened) -> bool:
+    """Whether the subject begins as those of automatic answers do."""
+    subject = mail.header("subject")
+    return any(pattern.search(subject) for pattern in (_AUTOMATIC_SUBJECT, _SHORT_ABSENCE))
 
 
 def says_machine(mail: Opened) -> bool:

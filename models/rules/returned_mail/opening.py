@@ -11,6 +11,7 @@ import email.header
 import email.message
 import email.parser
 import html
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ def opened(raw: bytes) -> Opened:
     return Opened(
         _headers(message),
         notice,
-        tuple(gathered.reports or _loose_reports(notice)),
+        tuple(gathered.reports or _loose_reports(notice) or _loose_reports(rest)),
         gathered.feedback,
         gathered.disposition,
         gathered.returned,
@@ -156,7 +157,7 @@ def _inner(part: email.message.Message) -> str:
 
 
 def _as_written(message: email.message.Message) -> str:
-    head = "".join(f"{name}: {_escaped(_text(value))}\n" for name, value in message.items()[:_MAX_FIELDS])
+    head = "".join(f"{name}: {_escaped(_text(value))}\n" for name, value in _fields(message))
     payload = message.get_payload()
     if isinstance(payload, str):
         body = payload
@@ -198,7 +199,12 @@ def text_of(raw: bytes, charset: str) -> str:
 
 
 def _headers(message: email.message.Message) -> Fields:
-    return tuple((name.lower(), _decoded(_text(value))) for name, value in message.items()[:_MAX_FIELDS])
+    return tuple((name.lower(), _decoded(_text(value))) for name, value in _fields(message))
+
+
+def _fields(message: email.message.Message) -> list[tuple[str, object]]:
+    # As they were written: `items` would give headers beyond ASCII as unreadable ones.
+    return list(itertools.islice(message.raw_items(), _MAX_FIELDS))
 
 
 def _text(value: object) -> str:
@@ -270,7 +276,7 @@ def _names_recipient(fields: Fields) -> bool:
 
 def _loose_reports(notice: str) -> list[Fields]:
     """The fields of a report that stand in the text because the mail's MIME structure was lost."""
-    found = re.search(r"(?im)^[> \t]*(reporting-mta|original-recipient|final-recipient)[ \t]*:", notice)
+    found = re.search(r"(?im)^[ \t]*(reporting-mta|original-recipient|final-recipient)[ \t]*:", notice)
     return [one for one in blocks(notice[found.start() :]) if _names_recipient(one)] if found else []
 
 

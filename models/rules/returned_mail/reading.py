@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from models.rules.returned_mail import answers, narratives
+from models.rules.returned_mail.notifications import Notification, notification
 from models.rules.returned_mail.opening import Fields, Opened, canonical, every, first, opened
 from models.rules.returned_mail.phrases import phrases
 from models.rules.returned_mail.severity import Said, Severity, code_in, is_after_data, is_generic, severity, status_in
@@ -97,6 +98,7 @@ class ReturnedMail:
 _MAILER = phrases(
     r"""
     mailer-?daemon
+    post_master
     mail delivery (?:sub)?system
     postmaster
     mail ?administrator
@@ -188,11 +190,13 @@ def _understood(mail: Opened, raw: bytes) -> ReturnedMail:
     if fates := reported(mail):
         done = all(fate.action in _SUCCESSES for fate in fates)
         return _returned(mail, Kind.DELIVERED if done else Kind.BOUNCE, ", ".join(_actions(fates)), fates)
+    if (event := notification(mail.notice)) is not None:
+        return _notified(mail, event)
     asks, token = answers.unsubscription(mail)
     if asks:
         return replace(_returned(mail, Kind.UNSUBSCRIBE, "asked by mail"), token=token)
     failed = _failed_recipients(mail)
-    if not failed and (answer := answers.automatic(mail)) is not None and not _is_machine_bounce(mail, answer):
+    if not failed and not _is_mailers_notice(mail) and (answer := answers.automatic(mail)) is not None:
         kind = Kind.OTHER if answer is answers.Answer.READ_RECEIPT else Kind.AUTO_REPLY
         return _returned(mail, kind, answer.value)
     if (failed or _looks_like_bounce(mail)) and (fates := told(mail, raw, failed)):
@@ -306,26 +310,36 @@ def _failed_recipients(mail: Opened) -> list[str]:
     return [one for value in every(mail.headers, "x-failed-recipients") for one in _addresses(value)]
 
 
+_SMTP_SAID = re.compile(r"(?im)^\W*[45]\d\d[ -].{3}|\bRCPT TO:|(?:remote (?:host|server)|server) said:")
+
+
+_NOT_DELIVERED = re.compile(
+    r"(?i)(?:could|can|was|were)(?: ?not|n['’]t) (?:be )?deliver|unable to deliver|failed to deliver"
+)
+
+
 def _looks_like_bounce(mail: Opened) -> bool:
+    """A mail program's name or a subject of theirs, and one more sign: a person may return our mail too."""
     empty_path = first(mail.headers, "return-path").strip() in {"<>", "<MAILER-DAEMON>", "<#>"}
-    signs = [
-        _comes_from_machine(mail),
-        _BOUNCE_SUBJECT.search(mail.header("subject")) is not None,
-        empty_path,
-        bool(mail.returned),
-    ]
-    return sum(signs) >= 2 or (any(signs) and meaning_of(mail.notice) is not None and bool(mail.returned))
+    machine = _comes_from_machine(mail)
+    worded = _BOUNCE_SUBJECT.search(mail.header("subject")) is not None
+    said = machine and _SMTP_SAID.search(mail.notice) is not None
+    named = machine or worded or (empty_path and _NOT_DELIVERED.search(mail.notice) is not None)
+    return named and sum((machine, worded, said, empty_path, bool(mail.returned))) >= 2
 
 
 def _comes_from_machine(mail: Opened) -> bool:
     return any(_MAILER.search(mail.header(name)) for name in ("from", "sender"))
 
 
-def _is_machine_bounce(mail: Opened, answer: answers.Answer) -> bool:
-    """A mailer's notice that calls itself automatic, as Exim's and Postfix's do, is no automatic answer of a person."""
-    if answer is not answers.Answer.AUTOMATIC:
+def _is_mailers_notice(mail: Opened) -> bool:
+    """A mail program's notice that calls itself automatic, as Exim's and Postfix's do, is nobody's automatic answer.
+
+    Who is away may have a null return path, return the whole mail and speak of full mailboxes: the sender tells.
+    """
+    if not _comes_from_machine(mail) or answers.has_automatic_subject(mail):
         return False
-    return _looks_like_bounce(mail) and (_comes_from_machine(mail) or bool(mail.returned))
+    return _looks_like_bounce(mail)
 
 
 def told(mail: Opened, raw: bytes, failed: list[str]) -> tuple[Fate, ...]:
@@ -371,6 +385,20 @@ def _of_passage(passage: narratives.Passage, mail: Opened) -> Fate:
     status = status_in(passage.words) or status_in(mail.notice)
     words = " ".join(passage.words.split()).lstrip(":. ")
     return _judged(passage.recipient, "delayed" if delayed else "failed", status, words, beside)
+
+
+def _notified(mail: Opened, event: Notification) -> ReturnedMail:
+    kind = {"Bounce": Kind.BOUNCE, "Complaint": Kind.COMPLAINT, "Delivery": Kind.DELIVERED}[event.event]
+    if kind is Kind.COMPLAINT:
+        fates = tuple(Fate(one.recipient, "complained", None, event.detail, "", "") for one in event.recipients)
+    else:
+        fates = tuple(
+            _judged(one.recipient, one.action, status_in(one.status), one.diagnostic.removeprefix("smtp; "), "")
+            for one in event.recipients
+        )
+    found = _returned(mail, kind, event.detail if kind is Kind.COMPLAINT else "told by a provider", fates)
+    names = [name for text in event.message_ids for name in _MESSAGE_ID.findall(text)]
+    return replace(found, refers_to=tuple(dict.fromkeys([*names, *found.refers_to])))
 
 
 # --- RFC 5965 -------------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ def is_generic(status: str) -> bool:
 _AFTER_DATA = phrases(
     r"""
     in reply to (?:end of )?DATA
+    SMTP command\W+DATA\b
     end of DATA
     after (?:I sent the message|end of data|DATA)
     >>> DATA(?! *\n<<< (?:3|\d+ 5\.5\.1))

@@ -192,6 +192,8 @@ _TABLE: tuple[tuple[Meaning, str], ...] = (
         権限がな
         не имеете права
         listed (?:in|on|at|by) \S+
+        invalid ip\b
+        recipient preferences
         suspicious
         fraud
         phish
@@ -279,6 +281,7 @@ _TABLE: tuple[tuple[Meaning, str], ...] = (
         Meaning.NO_MAIL,
         r"""
         null ?mx
+        indicated no smtp service
         does not accept (?:any )?(?:e-?)?mail
         accepts? no mail
         mail (?:server )?not (?:accepted|supported) here
