@@ -91,7 +91,11 @@ def delivery(workspace: Workspace, now: int | None = None, **given: Any) -> Deli
         "clock": wall,
         "random": random.random,
         "limit": 100_000,
-        "terms": Terms(workspace.secret_key, limits=workspace.limits),
+        "terms": Terms(
+            workspace.secret_key,
+            workspace.scoring.name if workspace.model_files() else None,
+            limits=workspace.limits,
+        ),
         "backoff": FAST,
         "dead": surely_dead,
     }
