@@ -56,9 +56,9 @@ class _Page:
     begun: bool = False
 
     def add(self, words: str) -> None:
-        collapsed = _SPACES.sub(" ", words)
-        if not collapsed.strip():
-            if collapsed and self.wanted == 0 and self.lines[-1].strip():
+        collapsed = " " if words.isspace() else _SPACES.sub(" ", words)
+        if collapsed == " ":
+            if self.wanted == 0 and self.lines[-1].strip():
                 self.lines[-1] += " "
             return
         self._begin()
@@ -109,7 +109,10 @@ def _walk(element: Any, page: _Page, depth: int) -> None:
 
 
 def _is_hidden(element: Any) -> bool:
-    return bool(_HIDDEN.search(element.get("style", ""))) or element.get("hidden") is not None
+    style = element.get("style")
+    if style and ("none" in style or "max-height" in style or "mso-hide" in style) and _HIDDEN.search(style):
+        return True
+    return element.get("hidden") is not None
 
 
 def _element(element: Any, page: _Page, depth: int, number: int) -> None:
@@ -135,9 +138,6 @@ def _element(element: Any, page: _Page, depth: int, number: int) -> None:
         _indented(element, page, depth, "> ")
     elif tag == "table" and _holds_data(element):
         _table(element, page)
-    elif tag == "td" and element.getparent() is not None:
-        _walk(element, page, depth)
-        page.new_line(2 if _has_paragraphs(element) else 1)
     else:
         _walk(element, page, depth)
     if space:
@@ -147,10 +147,6 @@ def _element(element: Any, page: _Page, depth: int, number: int) -> None:
 def _within_list(element: Any) -> bool:
     parent = element.getparent()
     return parent is not None and parent.tag == "li"
-
-
-def _has_paragraphs(element: Any) -> bool:
-    return any(True for _ in element.iter("p", "ul", "ol", "h1", "h2", "h3"))
 
 
 def _link(element: Any, page: _Page, depth: int) -> None:
