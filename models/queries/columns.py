@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import Connection
 
 from models.queries import staging
-from models.rules.scoring.columns import NEVER, NO_ACTIVITIES, Activities, Chunk, Ints, Leads
+from models.rules.scoring.columns import NEVER, NO_ACTIVITIES, Activities, Chunk, Ints, Leads, Objects
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.touchpoints import Touchpoint, facets_from
 
@@ -152,7 +152,7 @@ _BY_EMAIL = frozenset(("email", "email_domain", "mailbox"))
 def _leads(connection: Connection, ids: Sequence[int], wanted: Collection[str]) -> Leads:
     kinds: dict[str, staging.Kind] = {"id": "integer"}
     if any(not name.startswith(("account.", "first.")) and name not in _BY_COLUMN for name in wanted):
-        kinds["attributes"] = "json"
+        kinds["attributes"] = "lines"
     if _BY_EMAIL & set(wanted):
         kinds["email"] = "text"
     kinds.update({column: kind for name, (column, kind) in _BY_COLUMN.items() if name in wanted})
@@ -171,7 +171,7 @@ def _leads(connection: Connection, ids: Sequence[int], wanted: Collection[str]) 
     accounts = found.get("coalesce(account_id, 0)")
     return Leads(
         ids=found["id"],
-        attributes=found["attributes"] if "attributes" in found else list(repeat({}, len(nothing))),
+        attributes=Objects(found["attributes"] if "attributes" in found else list(repeat("{}", len(nothing)))),
         emails=found.get("email", nothing),
         stages=found.get("stage", nothing),
         owners=found.get("owner", nothing),

@@ -23,16 +23,16 @@ DENSE = 0.5
 """From this share of their range on, ids are asked for as a range."""
 _ARRAYS = ((SmallInteger, "smallint[]"), (BigInteger, "bigint[]"), (Integer, "bigint[]"), (Text, "text[]"),
            (LargeBinary, "bytea[]"), (Float, "double precision[]"))  # fmt: skip
-Kind = Literal["integer", "text", "json"]
+Kind = Literal["integer", "text", "lines"]
 _GATHERED_SQLITE: dict[Kind, str] = {
     "integer": "group_concat({}, ' ')",
     "text": "json_group_array({})",
-    "json": "'[' || group_concat({}, ',') || ']'",
+    "lines": "group_concat({}, char(10))",
 }
 _GATHERED_POSTGRESQL: dict[Kind, str] = {
     "integer": "array_send(array_agg(({})::bigint))",
     "text": "json_agg({})::text",
-    "json": "'[' || string_agg({}, ',') || ']'",
+    "lines": "string_agg({}, chr(10))",
 }
 _ARRAY_HEADER = 20
 """Bytes before the first element of PostgreSQL's binary one-dimensional array without nulls (array_send)."""
@@ -118,8 +118,8 @@ def rows(connection: Connection, statement: str, parameters: Row) -> list[Row]:
 def gathered(connection: Connection, kinds: Mapping[str, Kind], source: str, parameters: Row) -> list[Any]:
     """Expressions over `source` (what follows FROM), each as a column, in the order of its rows.
 
-    `integer` (none of them NULL) becomes an array, `text` a list with None for NULL, `json` (none NULL) a list of what
-    the texts say. One value crosses over for each column: no object is made for a row.
+    `integer` (none of them NULL) becomes an array, `text` a list with None for NULL, `lines` a list of texts without a
+    line feed (our JSON; none NULL). One value crosses over for each column: no object is made for a row.
     """
     driver: Any = connection.connection.driver_connection
     if is_sqlite(connection):
@@ -130,9 +130,13 @@ def gathered(connection: Connection, kinds: Mapping[str, Kind], source: str, par
         with driver.cursor(binary=True) as cursor:
             found = cursor.execute(f"SELECT {asked} FROM {source}", parameters).fetchone()
     return [
-        _integers(value) if kind == "integer" else orjson.loads(value or "[]")
+        _integers(value) if kind == "integer" else _lines(value) if kind == "lines" else orjson.loads(value or "[]")
         for kind, value in zip(kinds.values(), found, strict=True)
     ]
+
+
+def _lines(value: str | None) -> list[str]:
+    return [] if value is None else value.split("\n")
 
 
 def _integers(value: str | bytes | None) -> NDArray[np.int64]:

@@ -19,10 +19,13 @@ from models.rules.mailboxes import domain_of, mailbox_kind
 from models.rules.predicates import EXACT, All, Leaf, Node, Not, Range
 from models.rules.scoring.calendar import age_at
 from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints, Leads, Truths
+from models.rules.scoring.memory import Memory
 from models.rules.values import as_instant
 
 TIMED = frozenset(("days_since_created", "age"))
 """Attributes whose value changes with time alone."""
+MOSTLY = 0.5
+"""From this share of unknown leads on, all of a chunk are asked about: cutting them out would cost more."""
 MOST_VALUES = 200_000
 """Distinct values of an attribute that are remembered; beyond it the memory starts afresh (peak memory stays flat)."""
 _NUMERIC = {int, float, type(None)}
@@ -99,11 +102,49 @@ class Attributes:
 
     def __init__(self, first: First) -> None:
         self._vocabularies: dict[str, Vocabulary] = {}
+        self._memory = Memory()
         self._first = first
 
     def at(self, chunk: Chunk, instant: int) -> Facts:
         """The attributes of a chunk at an instant."""
-        return Facts(self._vocabularies, lambda name: values_of(name, chunk, instant, self._first), chunk.leads.answers)
+
+        def facts(leads: Chunk) -> Facts:
+            return Facts(
+                self._vocabularies, lambda name: values_of(name, leads, instant, self._first), leads.leads.answers
+            )
+
+        found = facts(chunk)
+        if chunk.leads.prints is not None:
+            found.remember(_Recall(self._memory, chunk, facts))
+        return found
+
+
+class _Recall:
+    """What is remembered of a chunk's leads; the others of them are asked about, and that is remembered."""
+
+    def __init__(self, memory: Memory, chunk: Chunk, facts: Callable[[Chunk], Facts]) -> None:
+        leads = chunk.leads
+        assert leads.prints is not None
+        self._memory, self._chunk, self._facts = memory, chunk, facts
+        self._places = memory.places(leads.ids, leads.prints)
+        self._rest: tuple[Ints, Facts] | None = None
+
+    def answers(self, leaf: Leaf, asked: Callable[[Leaf], Truths]) -> Truths:
+        """For each lead whether the leaf holds; `asked` finds it out for all of them."""
+        known, answers = self._memory.recall(leaf, self._places)
+        if known.all():
+            return answers
+        unknown = np.flatnonzero(~known)
+        if len(unknown) > MOSTLY * len(known):
+            answers = asked(leaf)
+            self._memory.keep(leaf, self._places, answers)
+            return answers
+        if self._rest is None or not np.array_equal(self._rest[0], unknown):
+            leads = Chunk(self._chunk.leads).at(unknown)
+            self._rest = unknown, self._facts(leads)
+        answers[unknown] = found = self._rest[1].holds(leaf)
+        self._memory.keep(leaf, self._places[unknown], found)
+        return answers
 
 
 class Facts:
@@ -123,6 +164,11 @@ class Facts:
         self._codes: dict[str, Ints] = {}
         self._numbers: dict[str, Floats | None] = {}
         self._known: dict[Leaf, Truths] = {}
+        self._recall: _Recall | None = None
+
+    def remember(self, recall: _Recall) -> None:
+        """Answer what lasts from what is remembered of the leads."""
+        self._recall = recall
 
     def values(self, name: str) -> Sequence[Any]:
         """One attribute of each of them."""
@@ -136,7 +182,8 @@ class Facts:
             is_timed = node.attribute in TIMED or node.attribute.startswith("first.")
             known = self._known if is_timed else self._lasting
             if node not in known:
-                known[node] = self._leaf(node)
+                own = not is_timed and not node.attribute.startswith("account.")  # the account may change, too
+                known[node] = self._recall.answers(node, self._leaf) if own and self._recall else self._leaf(node)
             return known[node]
         if isinstance(node, Not):
             return ~self.holds(node.part)

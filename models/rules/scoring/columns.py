@@ -6,11 +6,13 @@ asks for one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -18,6 +20,35 @@ Floats = NDArray[np.float64]
 Truths = NDArray[np.bool_]
 NEVER = np.iinfo(np.int64).max
 """An instant that does not come."""
+
+
+class Objects(Sequence[Mapping[str, Any]]):
+    """JSON objects as they were read, parsed when somebody asks for one: mostly nobody does (see memory)."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    @cached_property
+    def _parsed(self) -> list[Mapping[str, Any]]:
+        parsed: list[Mapping[str, Any]] = orjson.loads(f"[{','.join(self.texts)}]")
+        return parsed
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Mapping[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
+        return self._parsed[index]
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self._parsed)
+
+    def at(self, positions: Iterable[int]) -> Objects:
+        """Those at the positions."""
+        return Objects([self.texts[place] for place in positions])
 
 
 @dataclass(frozen=True)
@@ -38,6 +69,17 @@ class Leads:
     """The attributes of each lead's account; may be empty where no predicate asks for `account.*`."""
     answers: dict[Any, Truths] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Which leaves of predicates hold, of those that time does not change: asked once for all instants and models."""
+
+    @cached_property
+    def prints(self) -> Ints | None:
+        """A print (64 bits, of this process) of each lead as it reads, accounts left out; None if it is not as stored.
+
+        Python's own hash of texts: it is keyed at random, so that nobody can make two leads of one print.
+        """
+        if not isinstance(self.attributes, Objects):
+            return None
+        read = zip(self.ids.tolist(), self.attributes.texts, self.emails, self.stages, self.owners, strict=True)
+        return np.fromiter(map(hash, read), np.int64, len(self.ids))
 
 
 @dataclass(frozen=True)
@@ -92,13 +134,15 @@ class Chunk:
     def at(self, positions: Ints) -> Chunk:
         """The leads at these ascending positions, with their activities."""
         leads, chosen = self.leads, positions.tolist()
+        own = leads.attributes
+        attributes = own.at(chosen) if isinstance(own, Objects) else [own[place] for place in chosen]
         number = np.full(len(self), -1)
         number[positions] = np.arange(len(positions))
         activities = self.activities.where(number[self.activities.lead] >= 0)
         return Chunk(
             Leads(
                 ids=leads.ids[positions],
-                attributes=[leads.attributes[place] for place in chosen],
+                attributes=attributes,
                 emails=[leads.emails[place] for place in chosen],
                 stages=[leads.stages[place] for place in chosen],
                 owners=[leads.owners[place] for place in chosen],
