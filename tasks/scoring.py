@@ -13,16 +13,17 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import orjson
 from prefect import task
 from sqlalchemy import Connection
 
 from models.queries import columns, leases, queue, scores, subjects, versions
-from models.queries.scores import Batch, Known, Need, NewScores, Page, Work
+from models.queries.scores import Batch, Known, Need, NewScores, Page, Queued, Work
 from models.rules.conditions import Condition, edges
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
@@ -206,7 +207,7 @@ class Scorer:
     """Scores ranges of one workspace's leads (accounts, deals) as of one instant. Not for several threads at once."""
 
     def __init__(self, workspace: Workspace, now: int, reason: Reason, of: Subject = "lead") -> None:
-        self._workspace, self._now, self._of = workspace, now, of
+        self._workspace, self.now, self._of = workspace, now, of
         self._need = _need(workspace, now, reason, of)
         self._raters = [
             _Rater(workspace, model, version_id)
@@ -244,7 +245,7 @@ class Scorer:
         database = self._workspace.database
         with database.read() as connection:
             page = scores.needed(connection, self._need, first, last, self._size)
-            queued = scores.queued(connection, self._of, page.ids)
+            queued = scores.queued(connection, self._of, page.ids).among(np.array(page.ids, np.int64))
             known = {name: scores.known(connection, name, ids) for name, ids in page.of_model.items()}
             chunk = self._read(connection, page.ids)
         if not page.ids:
@@ -266,20 +267,16 @@ class Scorer:
             columns.learn(connection, rater.compiled, chunk.activities.touchpoint, len(ids))
         return chunk
 
-    def _batch(self, rater: _Rater, page: Page, chunk: Chunk, known: Mapping[int, Known]) -> Batch:
+    def _batch(self, rater: _Rater, page: Page, chunk: Chunk, known: Known) -> Batch:
         own = page.of_model[rater.model.name]
-        new = rater.rate(chunk if len(own) == len(page.ids) else chunk.only(own), self._now)
-        return Batch(rater.model.name, rater.version_id, self._now, new, known, rater.routes)
+        new = rater.rate(chunk if len(own) == len(page.ids) else chunk.only(own), self.now)
+        before = scores.compare(new, known, self.now)
+        return Batch(rater.model.name, rater.version_id, self.now, new, before, rater.routes)
 
-    def _work(self, ids: Sequence[int], batches: Sequence[Batch], queued: Mapping[int, int], gone: Set[int]) -> Work:
+    def _work(self, ids: Sequence[int], batches: Sequence[Batch], queued: Queued, gone: Set[int]) -> Work:
         first, last = ids[0], ids[-1]
-        parts = []
-        for batch in batches:
-            new = batch.scores.between(first, last)
-            known = {key: batch.known[key] for key in new.subject_id if key in batch.known} if batch.known else {}
-            parts.append(replace(batch, scores=new, known=known))
-        here = {key: queued[key] for key in ids if key in queued}
-        return Work(parts, here, gone & set(ids), self._of, self._behind)
+        parts = [batch.between(first, last) for batch in batches]
+        return Work(parts, queued.between(first, last), gone & set(ids), self._of, self._behind)
 
     def _count(self, written: Mapping[str, tuple[int, int]], counts: Counter[str]) -> None:
         for name, (number, changed) in written.items():

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from sqlalchemy import Connection, text
 
 from models.queries import staging
+from models.rules.scoring.columns import Ints
 
 
 def enqueue(connection: Connection, queue: str, ids: Sequence[int]) -> None:
@@ -35,16 +37,20 @@ def read(connection: Connection, queue: str, limit: int) -> list[tuple[int, int]
 
 
 def done(connection: Connection, queue: str, rows: Sequence[tuple[int, int]]) -> None:
-    """Take out what was done, unless it was touched since it was read."""
-    if rows and not staging.is_sqlite(connection):  # locked in the order in which `enqueue` locks: no deadlock
-        among, ids = staging.among(connection, "subject_id", [key for key, _ in rows])
+    """Take out what was done, (id, revision), unless it was touched since it was read."""
+    if rows:
+        ids, revisions = np.array(rows, np.int64).T
+        take_out(connection, queue, ids, revisions)
+
+
+def take_out(connection: Connection, queue: str, ids: Ints, revisions: Ints) -> None:
+    """The same, with ids and revisions as columns."""
+    if len(ids) and not staging.is_sqlite(connection):  # locked in the order in which `enqueue` locks: no deadlock
+        among, parameters = staging.among(connection, "subject_id", ids.tolist())
         locking = f"SELECT 1 FROM work_queue WHERE queue = %s AND {among} ORDER BY subject_id FOR UPDATE"
-        staging.rows(connection, locking, (queue, *ids))
-    by_revision: dict[int, list[int]] = {}
-    for key, revision in rows:
-        by_revision.setdefault(revision, []).append(key)
-    for revision, keys in by_revision.items():  # nearly always the first
-        among, ids = staging.among(connection, "subject_id", keys)
+        staging.rows(connection, locking, (queue, *parameters))
+    for revision in np.unique(revisions).tolist():  # nearly always the first
+        among, parameters = staging.among(connection, "subject_id", ids[revisions == revision].tolist())
         mark = staging.mark(connection)
         statement = f"DELETE FROM work_queue WHERE queue = {mark} AND revision = {mark} AND {among}"
-        connection.exec_driver_sql(statement, (queue, revision, *ids))
+        connection.exec_driver_sql(statement, (queue, revision, *parameters))

@@ -8,33 +8,39 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import compress
-from typing import Any, NamedTuple
+from operator import ne
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
 from models.queries import queue, staging, subjects
 from models.queries.subjects import QUEUES, TABLES
-from models.rules.scoring.columns import Ints
+from models.rules.scoring.columns import NEVER, Ints, Truths
+from models.rules.scoring.compilation import UNIT
 from models.rules.scoring.model import Subject
 from models.tables import Score
 
 
-class Known(NamedTuple):
-    """A score as it stands in the table."""
+@dataclass(frozen=True)
+class Known:
+    """Scores of one model as they stand in the table, ascending by subject, as columns of equal length."""
 
-    version_id: int
-    revision: int
-    total: float
-    cell: str | None
-    band: str | None
-    must: int
-    excluded: str | None
-    next_change_at: int | None
-    dimensions: str
-    surge: int
+    subject_id: Ints
+    version_id: Ints
+    revision: Ints
+    units: Ints
+    """The total in ten-thousandths of a point, within ±LARGE."""
+    cell: Sequence[str | None]
+    band: Sequence[str | None]
+    must: Ints
+    excluded: Sequence[str | None]
+    next_change_at: Ints
+    """NEVER where there is none."""
+    dimensions: Sequence[str]
+    surge: Ints
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,6 @@ class NewScores:
         """Those from `start` to before `end`."""
         return NewScores(*(column[start:end] for column in self.columns().values()))
 
-    def between(self, first: int, last: int) -> NewScores:
-        """Those of first ≤ subject ≤ last."""
-        return self.part(bisect_left(self.subject_id, first), bisect_right(self.subject_id, last))
-
     def columns(self) -> dict[str, Sequence[Any]]:
         """By name."""
         return {column.name: getattr(self, column.name) for column in fields(self)}
@@ -82,6 +84,22 @@ class Need:
 BLOCK = 16_384
 """Ids that are held against each other at once."""
 LAST_ID = 2**62
+LARGE = 9 * 10**18
+"""Ten-thousandths of a point from which on a total is not compared but taken for another one."""
+_TOTAL = f"CAST(CASE WHEN abs(total) < {LARGE // UNIT} THEN round(total * {UNIT}) ELSE {LARGE} END AS BIGINT)"
+_KNOWN: dict[str, staging.Kind] = {
+    "subject_id": "integer",
+    "version_id": "integer",
+    "revision": "integer",
+    _TOTAL: "integer",  # SQLite writes fractions with 15 digits
+    "cell": "text",
+    "band": "text",
+    "must": "integer",
+    "excluded": "text",
+    f"coalesce(next_change_at, {NEVER})": "integer",
+    "dimensions": "lines",
+    "surge": "integer",
+}
 _REVISIONS: dict[str, staging.Kind] = {"subject_id": "integer", "revision": "integer"}
 
 
@@ -171,14 +189,13 @@ def extent(connection: Connection, need: Need) -> tuple[int, int, int] | None:
     return min(f[0] for f in found), max(f[1] for f in found), max(f[2] for f in found)
 
 
-def known(connection: Connection, model: str, ids: Sequence[int]) -> dict[int, Known]:
+def known(connection: Connection, model: str, ids: Sequence[int]) -> Known:
     """The stored scores of these subjects (ascending) under the model, perhaps of others in between."""
-    if not ids:
-        return {}
-    among, parameters = staging.near(connection, "subject_id", ids)
-    columns = ", ".join(Known._fields)
-    statement = f"SELECT subject_id, {columns} FROM scores WHERE model = {staging.mark(connection)} AND {among}"
-    return {row[0]: Known(*row[1:]) for row in staging.rows(connection, statement, (model, *parameters))}
+    among, parameters = staging.near(connection, "subject_id", ids) if ids else ("1 = 0", ())
+    source = f"scores WHERE model = {staging.mark(connection)} AND {among}"
+    if not staging.is_sqlite(connection):  # there a row's key is its place
+        source = f"(SELECT * FROM {source} ORDER BY subject_id) s"
+    return Known(*staging.gathered(connection, _KNOWN, source, (model, *parameters)))
 
 
 def ask_again(connection: Connection, model: str, first: int, last: int) -> None:
@@ -204,27 +221,100 @@ def drop(connection: Connection, model: str, first: int, last: int) -> None:
     connection.exec_driver_sql(statement, (model, first, last))
 
 
-def queued(connection: Connection, of: Subject, ids: Sequence[int]) -> dict[int, int]:
-    """The revision of those of the ids (ascending) that are queued for scoring, perhaps of others in between."""
+@dataclass(frozen=True)
+class Queued:
+    """Who is queued, ascending by id, and at which revision."""
+
+    ids: Ints
+    revisions: Ints
+
+    def between(self, first: int, last: int) -> Queued:
+        """Those with first ≤ id ≤ last."""
+        start, end = np.searchsorted(self.ids, (first, last + 1))
+        return Queued(self.ids[start:end], self.revisions[start:end])
+
+    def among(self, ids: Ints) -> Queued:
+        """Those that are named."""
+        here = np.isin(self.ids, ids, assume_unique=True)
+        return Queued(self.ids[here], self.revisions[here])
+
+
+NOBODY = Queued(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def queued(connection: Connection, of: Subject, ids: Sequence[int]) -> Queued:
+    """Those of the ids (ascending) that are queued for scoring, perhaps of others in between."""
     if not ids:
-        return {}
+        return NOBODY
     among, parameters = staging.near(connection, "subject_id", ids)
     source = f"work_queue WHERE queue = {staging.mark(connection)} AND {among}"
-    key, revision = staging.gathered(connection, _REVISIONS, source, (QUEUES[of], *parameters))
-    return dict(zip(key.tolist(), revision.tolist(), strict=True))
+    if not staging.is_sqlite(connection):
+        source = f"(SELECT * FROM {source} ORDER BY subject_id) q"
+    return Queued(*staging.gathered(connection, _REVISIONS, source, (QUEUES[of], *parameters)))
+
+
+@dataclass(frozen=True)
+class Before:
+    """What new scores mean beside those that stood there when they were computed: a value for each of them."""
+
+    revision: Ints
+    """Of the row that stands there; 0 without one."""
+    same: Truths
+    """Nothing but its instant and its version is new."""
+    changed: Truths
+    """There was none, or total, cell, band or a gate was another."""
+    stirred: Truths
+    """Not changed, but routing has to look: other points in a dimension, another surge, or it was due. (A stage may ask
+    for what is no part of the score, such as age.)"""
+
+    def part(self, start: int, end: int) -> Before:
+        """Those from `start` to before `end`."""
+        return Before(*(getattr(self, column.name)[start:end] for column in fields(self)))
+
+
+def compare(new: NewScores, known: Known, as_of: int) -> Before:
+    """New scores of `as_of` against those that are known (of more subjects, perhaps)."""
+    ids = np.array(new.subject_id, np.int64)
+    if not len(known.subject_id):
+        every, none = np.ones(len(ids), np.bool_), np.zeros(len(ids), np.bool_)
+        return Before(np.zeros(len(ids), np.int64), none, every, none)
+    place = np.minimum(np.searchsorted(known.subject_id, ids), len(known.subject_id) - 1)
+    there = known.subject_id[place] == ids
+
+    def texts(before: Sequence[str | None], now: Sequence[str | None]) -> Truths:
+        if not np.array_equal(place, np.arange(len(before))):
+            before = [before[index] for index in place.tolist()]
+        return np.fromiter(map(ne, before, now), np.bool_, len(ids))
+
+    total = np.array(new.total) * UNIT
+    large = np.abs(total) >= LARGE
+    units = np.rint(np.where(large, 0, total)).astype(np.int64)
+    changed = ~there | large | (known.units[place] != units) | (known.must[place] != new.must)
+    for column in ("cell", "band", "excluded"):
+        changed |= texts(getattr(known, column), getattr(new, column))
+    shifted = texts(known.dimensions, new.dimensions) | (known.surge[place] != new.surge)
+    due_at = known.next_change_at[place]
+    same = ~changed & ~shifted & (due_at == [NEVER if at is None else at for at in new.next_change_at])
+    return Before(np.where(there, known.revision[place], 0), same, changed, there & (shifted | (due_at <= as_of)))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """New scores of one model, and what was read before they were computed."""
+    """New scores of one model, and what stood there before they were computed."""
 
     model: str
     version_id: int
     as_of: int
     scores: NewScores
-    known: Mapping[int, Known]
+    before: Before
     routes: bool = True
     """True if routing has to look at what is new; False for a further model that no condition names."""
+
+    def between(self, first: int, last: int) -> Batch:
+        """Those of first ≤ subject ≤ last."""
+        ids = self.scores.subject_id
+        start, end = bisect_left(ids, first), bisect_right(ids, last)
+        return replace(self, scores=self.scores.part(start, end), before=self.before.part(start, end))
 
 
 @dataclass(frozen=True)
@@ -232,8 +322,8 @@ class Work:
     """What one transaction does: scores of every model, and the queue."""
 
     batches: Sequence[Batch]
-    queued: Mapping[int, int]
-    """Revision by id, of those that are queued: each has a new score in every batch, if it is there at all."""
+    queued: Queued = NOBODY
+    """Each has a new score in every batch, if it is there at all."""
     gone: Collection[int] = ()
     """Queued ones that are not there any more."""
     of: Subject = "lead"
@@ -249,27 +339,29 @@ def write(connection: Connection, work: Work) -> dict[str, tuple[int, int]]:
     the time): it looks at every lead that was touched or due, and at those of whose score anything is new.
     """
     counts: dict[str, tuple[int, int]] = {}
-    finished = [key for key in work.queued if key not in work.gone]
-    news: set[int] = set()
+    gone = np.array(sorted(work.gone), np.int64)
+    finished = np.setdiff1d(work.queued.ids, gone, assume_unique=True)
+    news = [np.zeros(0, np.int64)]
     for batch in work.batches:
+        ids, before = np.array(batch.scores.subject_id, np.int64), batch.before
         written = _upsert(connection, batch)
-        changed = [key for key in _changes(batch) if key in written] if batch.known else sorted(written)
+        changed = ids[written & before.changed].tolist()
         _remember(connection, batch.model, changed)
-        finished = [key for key in finished if key in written]
+        finished = np.intersect1d(finished, ids[written], assume_unique=True)
         if batch.routes:
-            news.update(changed)
-            news.update(key for key in (*_shifts(batch), *_due(batch)) if key in written)
-        counts[batch.model] = len(written), len(changed)
+            news.append(ids[written & (before.changed | before.stirred)])
+        counts[batch.model] = int(written.sum()), len(changed)
     _forget(connection, work)
-    done = [(key, work.queued[key]) for key in (*finished, *work.gone) if key in work.queued]
+    done = work.queued.among(np.concatenate((finished, gone)))
     # Whoever locks rows of several queues does it in this order: score, route, score_account, score_deal.
     if work.of == "lead":
-        queue.done(connection, QUEUES["lead"], done)
-        queue.enqueue(connection, "route", sorted(news.union(finished)))
-        subjects.touch_behind(connection, finished, work.behind)
+        queue.take_out(connection, QUEUES["lead"], done.ids, done.revisions)
+        queue.enqueue(connection, "route", np.unique(np.concatenate((*news, finished))).tolist())
+        subjects.touch_behind(connection, finished.tolist(), work.behind)
     else:
-        queue.enqueue(connection, "route", subjects.leads_of(connection, work.of, sorted(news)))
-        queue.done(connection, QUEUES[work.of], done)
+        routed = np.unique(np.concatenate(news)).tolist()
+        queue.enqueue(connection, "route", subjects.leads_of(connection, work.of, routed))
+        queue.take_out(connection, QUEUES[work.of], done.ids, done.revisions)
     return counts
 
 
@@ -281,29 +373,6 @@ def _forget(connection: Connection, work: Work) -> None:
     among, parameters = staging.among(connection, "subject_id", sorted(work.gone))
     for batch in work.batches:
         connection.exec_driver_sql(f"DELETE FROM scores WHERE model = {mark} AND {among}", (batch.model, *parameters))
-
-
-def _changes(batch: Batch) -> list[int]:
-    """The subjects whose score is new or not what it was."""
-    new, known = batch.scores, batch.known
-    rows = zip(new.subject_id, new.total, new.cell, new.band, new.must, new.excluded, strict=True)
-    return [row[0] for row in rows if (before := known.get(row[0])) is None or row[1:] != before[2:7]]
-
-
-def _shifts(batch: Batch) -> list[int]:
-    """The subjects with other points in a dimension, or another surge, than before; the total may be the same."""
-    new, known = batch.scores, batch.known
-    rows = zip(new.subject_id, new.dimensions, new.surge, strict=True)
-    return [row[0] for row in rows if (before := known.get(row[0])) is not None and row[1:] != before[8:10]]
-
-
-def _due(batch: Batch) -> list[int]:
-    # Their stage may ask for what is no part of the score (a condition on age): routing has to look.
-    return [
-        key
-        for key, before in batch.known.items()
-        if before.next_change_at is not None and before.next_change_at <= batch.as_of
-    ]
 
 
 def _remember(connection: Connection, model: str, changed: Sequence[int]) -> None:
@@ -321,26 +390,45 @@ def _remember(connection: Connection, model: str, changed: Sequence[int]) -> Non
         )
 
 
-def _upsert(connection: Connection, batch: Batch) -> Collection[int]:
-    """The subjects whose score was written: those whose revision is still the one read."""
-    read = [batch.known[key].revision if key in batch.known else 0 for key in batch.scores.subject_id]
-    values: dict[str, Sequence[Any]] = {
-        **batch.scores.columns(),
-        "model": [batch.model] * len(read),
-        "version_id": [batch.version_id] * len(read),
-        "as_of": [batch.as_of] * len(read),
-        "revision": [revision + 1 for revision in read],
-    }
+def _upsert(connection: Connection, batch: Batch) -> Truths:
+    """Write the scores; for each whether it was written: its row's revision is still the one that was read."""
+    if not len(batch.scores):
+        return np.zeros(0, np.bool_)
     if not staging.is_sqlite(connection):
+        values = _values(batch, np.ones(len(batch.scores), np.bool_))
         returned = staging.insert_columns(connection, Score, values, conflict=_conflict(values), returning="subject_id")
-        return {row[0] for row in returned}
+        return np.isin(batch.scores.subject_id, [row[0] for row in returned], assume_unique=True)
     # This transaction is the only writer: what is seen now stays.
-    now = _revisions(connection, batch.model, batch.scores.subject_id)
-    same = [now.get(key, 0) == seen for key, seen in zip(batch.scores.subject_id, read, strict=True)]
-    if not all(same):
-        values = {name: list(compress(column, same)) for name, column in values.items()}
-    staging.insert_columns(connection, Score, values, conflict=_conflict(values) if now else "")
-    return set(values["subject_id"])
+    written: Truths = _revisions(connection, batch) == batch.before.revision
+    same = written & batch.before.same
+    values = _values(batch, written & ~same)
+    new = not batch.before.revision.any()
+    staging.insert_columns(connection, Score, values, conflict="" if new else _conflict(values))
+    _stamp(connection, batch, np.array(batch.scores.subject_id)[same].tolist())
+    return written
+
+
+def _values(batch: Batch, chosen: Truths) -> dict[str, Sequence[Any]]:
+    """The columns of the chosen scores as the table has them."""
+    kept, number = chosen.tolist(), int(chosen.sum())
+    columns = batch.scores.columns()
+    if number < len(kept):
+        columns = {name: list(compress(column, kept)) for name, column in columns.items()}
+    return {
+        **columns,
+        "model": [batch.model] * number,
+        "version_id": [batch.version_id] * number,
+        "as_of": [batch.as_of] * number,
+        "revision": (batch.before.revision[chosen] + 1).tolist(),
+    }
+
+
+def _stamp(connection: Connection, batch: Batch, ids: Sequence[int]) -> None:
+    """Note on SQLite that these scores are what they were: a quarter of the time of writing them."""
+    if ids:
+        among, parameters = staging.among(connection, "subject_id", ids)
+        statement = "UPDATE scores SET version_id = ?, as_of = ?, revision = revision + 1 WHERE model = ? AND "
+        connection.exec_driver_sql(statement + among, (batch.version_id, batch.as_of, batch.model, *parameters))
 
 
 def _conflict(names: Iterable[str]) -> str:
@@ -348,10 +436,13 @@ def _conflict(names: Iterable[str]) -> str:
     return f"ON CONFLICT (subject_id, model) DO UPDATE SET {settings} WHERE scores.revision = excluded.revision - 1"
 
 
-def _revisions(connection: Connection, model: str, ids: Sequence[int]) -> dict[int, int]:
-    if not ids:
-        return {}
+def _revisions(connection: Connection, batch: Batch) -> Ints:
+    """Of the rows that stand there now; 0 without one."""
+    ids = batch.scores.subject_id
     among, parameters = staging.near(connection, "subject_id", ids)
     source = f"scores WHERE model = ? AND {among}"
-    key, revision = staging.gathered(connection, _REVISIONS, source, (model, *parameters))
-    return dict(zip(key.tolist(), revision.tolist(), strict=True))
+    key, revision = staging.gathered(connection, _REVISIONS, source, (batch.model, *parameters))
+    if not len(key):
+        return np.zeros(len(ids), np.int64)
+    place = np.minimum(np.searchsorted(key, ids), len(key) - 1)
+    return np.asarray(np.where(key[place] == ids, revision[place], 0))

@@ -205,8 +205,25 @@ def insert_columns(
         return []
     arrays = ", ".join(f"%s::{array_type(table, name)}" for name in names)
     statement = f"{into} SELECT * FROM unnest({arrays}) {conflict}" + (f" RETURNING {returning}" if returning else "")
-    result = driver.execute(statement, [list(column) for column in values.values()])
+    given = [_array(column, array_type(table, name)) for name, column in values.items()]
+    result = driver.execute(statement, given)
     return list(result.fetchall()) if returning else []
+
+
+def _array(values: Sequence[Any], kind: str) -> str | list[Any]:
+    """The array as PostgreSQL writes it: a tenth of the time that psycopg takes for a list of texts.
+
+    https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
+    """
+    if kind == "bytea[]":
+        return list(values)
+    if kind == "text[]":
+        written = ["NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values]
+    elif None in values:
+        written = ["NULL" if v is None else repr(v) for v in values]
+    else:
+        written = list(map(repr, values))
+    return f"{{{','.join(written)}}}"
 
 
 def copy_insert(

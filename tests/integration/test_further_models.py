@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -243,7 +244,7 @@ def test_a_touched_lead_stays_queued_until_every_model_has_its_score(
     upsert = scores._upsert
 
     def overtaken(connection: Any, batch: scores.Batch) -> Any:
-        return set() if batch.model == "loyalty" else upsert(connection, batch)
+        return np.zeros(len(batch.scores), bool) if batch.model == "loyalty" else upsert(connection, batch)
 
     monkeypatch.setattr(scores, "_upsert", overtaken)
     score_leads(programme.workspace, NOW)

@@ -297,8 +297,8 @@ def test_other_dimensions_or_a_surge_go_to_routing_although_the_total_is_equal(
     new = scores.NewScores([1], [50.0], [dimensions], [None], ["hot"], [1], [None], [surge], [None])
     for given in (old, new):
         with house.database.write() as connection:
-            known = scores.known(connection, "m", [1])
-            scores.write(connection, scores.Work([scores.Batch("m", 1, NOW, given, known)], {}))
+            before = scores.compare(given, scores.known(connection, "m", [1]), NOW)
+            scores.write(connection, scores.Work([scores.Batch("m", 1, NOW, given, before)]))
             expected = queue.read(connection, "route", 10)
             queue.done(connection, "route", expected)
     assert [lead for lead, _ in expected] == [1]
