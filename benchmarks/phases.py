@@ -207,7 +207,9 @@ def _median(clock: Clock, run: Callable[[], None]) -> float:
 
 
 def _queue_all(opened: Workspace, leads: int) -> None:
+    """Everybody is touched; routing has looked at all that was scored before."""
     with opened.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM work_queue WHERE queue = 'route'")
         storage.enqueue(connection, leads)
 
 

@@ -137,9 +137,10 @@ def _bars(place: Place, size: str) -> Iterator[Bar]:
     yield against_raw("first full score, cold, next change, written", full, 22, _parts(place, "full", "parts"))
     unwritten, written = place.median("warm", "unwritten"), place.median("warm", "written")
     yield against_raw("full, warm, not written", unwritten, 5, _parts(place, "warm", "unwritten parts"))
-    without = written - place.part("warm", "written parts", "next change")
-    yield against_raw("full, warm, written", without, 9, "; next change left out")
-    yield against_raw("full, warm, written, next change", written, None, _parts(place, "warm", "written parts"))
+    without = written - sum(place.part("warm", "written parts", name) for name in ("next change", "history"))
+    yield against_raw("full, warm, written", without, 9, "; next change and history left out")
+    detail = f", {place.median('warm', 'changed'):,.0f} changed" + _parts(place, "warm", "written parts")
+    yield against_raw("full, warm, written, next change, history", written, None, detail)
     steps = {step: place.median("news", step) for step in ("ingest", "mark", "score")}
     told = " + ".join(f"{step} {seconds:.2f}" for step, seconds in steps.items())
     limit = {"s": 0.75, "m": 0.25}.get(size)

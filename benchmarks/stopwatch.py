@@ -28,6 +28,7 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("looking up", scores, "needed"),
     ("looking up", scores, "queued"),
     ("looking up", scores, "known"),
+    ("history", scores, "_remember"),
     (LEARNING, columns, "learn"),
 )
 """(part, where its function lives, the function's name)"""

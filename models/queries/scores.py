@@ -161,10 +161,12 @@ def needed(connection: Connection, need: Need, first: int, last: int, limit: int
         return found
 
     touched = [np.zeros(0, np.int64), *ids(_queue_of(connection, need))]
-    own: dict[str, Ints] = {}
-    for model in need.versions:
-        stale = [_stale(connection, need, model, first, last, limit)] if need.stale else []
-        own[model] = np.concatenate([*touched, *ids(_due_of(connection, need, model)), *stale])
+    own = {model: np.concatenate([*touched, *ids(_due_of(connection, need, model))]) for model in need.versions}
+    if need.stale:
+        sure = np.unique(np.concatenate(list(own.values())))[:limit]
+        end = int(sure[-1]) if len(sure) == limit else last  # the page will not go beyond
+        for model, wanting in own.items():
+            own[model] = np.concatenate((wanting, _stale(connection, need, model, first, end, limit)))
     page = np.unique(np.concatenate(list(own.values())))[:limit]
     if len(own) == 1:
         return Page(page.tolist(), dict.fromkeys(own, page.tolist()))
