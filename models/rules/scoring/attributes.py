@@ -19,7 +19,7 @@ from models.rules.mailboxes import domain_of, mailbox_kind
 from models.rules.predicates import EXACT, All, Leaf, Node, Not, Range
 from models.rules.scoring.calendar import age_at
 from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints, Leads, Truths
-from models.rules.scoring.memory import Memory
+from models.rules.scoring.memory import Memory, some
 from models.rules.values import as_instant
 
 TIMED = frozenset(("days_since_created", "age"))
@@ -143,7 +143,7 @@ class _Recall:
             leads = Chunk(self._chunk.leads).at(unknown)
             self._rest = unknown, self._facts(leads)
         answers[unknown] = found = self._rest[1].holds(leaf)
-        self._memory.keep(leaf, self._places[unknown], found)
+        self._memory.keep(leaf, some(self._places, unknown), found)
         return answers
 
 

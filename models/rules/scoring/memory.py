@@ -16,6 +16,8 @@ from models.rules.scoring.columns import Ints, Truths
 SLOTS = 1 << 20
 """Leads that are remembered, by the last bits of their ids: 24 MB for a model of 64 leaves, if all are used."""
 _Words = NDArray[np.uint64]
+Places = slice | Ints
+"""A lead's own for each; a slice where they stand side by side, which is ten times faster; −1 for none."""
 
 
 class Memory:
@@ -27,38 +29,47 @@ class Memory:
         self._asked: list[_Words] = []
         self._said: list[_Words] = []
 
-    def places(self, ids: Ints, prints: Ints) -> Ints:
-        """Where these leads stand; what was known of one that reads otherwise now is forgotten."""
+    def places(self, ids: Ints, prints: Ints) -> Places:
+        """Where these leads (ascending ids) stand; what was known of one that reads otherwise now is forgotten."""
         places = ids & (SLOTS - 1)
         changed = places[self._prints[places] != prints]
         self._prints[places] = prints
-        others = np.flatnonzero(self._prints[places] != prints)  # two leads of one place: only the last one has it
+        others = self._prints[places] != prints  # two leads of one place: only the last one has it
         for asked in self._asked:
             asked[changed] = 0
             asked[places[others]] = 0
         places[others] = -1
+        if len(places) and (np.diff(places) == 1).all() and places[0] >= 0:
+            return slice(int(places[0]), int(places[-1]) + 1)
         return places
 
-    def recall(self, leaf: Any, places: Ints) -> tuple[Truths, Truths]:
+    def recall(self, leaf: Any, places: Places) -> tuple[Truths, Truths]:
         """For each lead (by its place) whether an answer is known, and that answer."""
         if leaf not in self._bits:
-            nothing = np.zeros(len(places), np.bool_)
+            nothing = np.zeros(len(self._prints[places]), np.bool_)
             return nothing, nothing
         word, bit = self._bits[leaf]
-        known = ((self._asked[word][places] & bit) != 0) & (places >= 0)
+        known = (self._asked[word][places] & bit) != 0
+        if not isinstance(places, slice):
+            known &= places >= 0
         return known, (self._said[word][places] & bit) != 0
 
-    def keep(self, leaf: Any, places: Ints, answers: Truths) -> None:
+    def keep(self, leaf: Any, places: Places, answers: Truths) -> None:
         """Remember the answers of these leads."""
         if leaf not in self._bits:
-            word, bit = divmod(len(self._bits), 64)
-            if not bit:
+            word, number = divmod(len(self._bits), 64)
+            if not number:
                 self._asked.append(np.zeros(SLOTS, np.uint64))
                 self._said.append(np.zeros(SLOTS, np.uint64))
-            self._bits[leaf] = word, np.uint64(1 << bit)
-        word, mask = self._bits[leaf]
-        here = places >= 0
-        own, answers = places[here], answers[here]
-        self._asked[word][own] |= mask
-        said = self._said[word]
-        said[own] = np.where(answers, said[own] | mask, said[own] & ~mask)
+            self._bits[leaf] = word, np.uint64(1 << number)
+        word, bit = self._bits[leaf]
+        if not isinstance(places, slice):
+            here = places >= 0
+            places, answers = places[here], answers[here]
+        self._asked[word][places] |= bit
+        self._said[word][places] = (self._said[word][places] & ~bit) | (answers * bit)
+
+
+def some(places: Places, positions: Ints) -> Ints:
+    """Of all places those at the positions."""
+    return positions + places.start if isinstance(places, slice) else places[positions]
