@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from models.documents import Document
-from models.rules.scoring import load_scoring, memory
+from models.rules.scoring import attributes, load_scoring, memory
 from models.rules.scoring.columns import Chunk, Leads, Objects
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.kernel import score
@@ -50,7 +50,8 @@ def chunk(ids: list[int], told: dict[int, dict[str, object]]) -> Chunk:
 
 
 @pytest.mark.parametrize("spread", [1, memory.SLOTS // 8, 3])
-def test_a_model_that_remembers_scores_as_one_that_does_not(spread: int) -> None:
+def test_a_model_that_remembers_scores_as_one_that_does_not(spread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attributes, "FEW", 0)
     r = Random(spread)
     model = load_scoring(Document.parse(MODEL, "scoring.yaml"), lambda path: "")
     remembering = CompiledModel(model, ZoneInfo("UTC"))

@@ -24,6 +24,8 @@ from models.rules.values import as_instant
 
 TIMED = frozenset(("days_since_created", "age"))
 """Attributes whose value changes with time alone."""
+FEW = 64
+"""Leads that are sooner asked about than remembered."""
 MOSTLY = 0.5
 """From this share of unknown leads on, all of a chunk are asked about: cutting them out would cost more."""
 MOST_VALUES = 200_000
@@ -114,7 +116,7 @@ class Attributes:
             )
 
         found = facts(chunk)
-        if chunk.leads.prints is not None:
+        if len(chunk) > FEW and chunk.leads.prints is not None:
             found.remember(_Recall(self._memory, chunk, facts))
         return found
 

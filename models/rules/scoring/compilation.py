@@ -24,6 +24,8 @@ from models.rules.scoring.model import Dimension, Group, Rule, ScoringModel
 from models.rules.scoring.visits import PAGE_VIEW, SITE_VISIT, visit_starts
 from models.rules.touchpoints import Touchpoint
 
+SOME = 100
+"""Activities whose touchpoints are looked up as they come, however often one of them does."""
 UNIT = 10_000
 """The kernel counts in ten-thousandths of a point: sums of whole numbers are exact, in whatever order."""
 
@@ -57,6 +59,11 @@ class CompiledRule:
         words += [f"where {asked.where.describe()}"] if asked.where else []
         words += [f"if {asked.condition.describe()}"] if asked.condition else []
         return " ".join(words)
+
+    @cached_property
+    def asked(self) -> list[str]:
+        """The attributes that its `if` looks at, sorted."""
+        return sorted(self.rule.condition.attributes()) if self.rule.condition else []
 
     @property
     def moves(self) -> bool:
@@ -160,9 +167,15 @@ class CompiledModel:
 
     def met(self, touchpoints: Ints) -> NDArray[np.bool_]:
         """By rule: whether it may count any activity at these touchpoints."""
-        found: NDArray[np.bool_] = np.logical_or.reduce(self._matches[:, touchpoints], axis=1)
+        if len(touchpoints) <= SOME:
+            here: Ints | NDArray[np.bool_] = touchpoints
+        else:  # each once: it takes as long as it takes to look at all touchpoints
+            here = np.zeros(self._matches.shape[1], np.bool_)
+            here[touchpoints] = True
+            here = np.flatnonzero(here)
+        found: NDArray[np.bool_] = np.logical_or.reduce(self._matches[:, here], axis=1)
         if self.counts_visits:
-            found = found | np.logical_or.reduce(self._visits[:, touchpoints], axis=1)
+            found = found | np.logical_or.reduce(self._visits[:, here], axis=1)
         return found
 
     def matches(self, rule: int) -> NDArray[np.bool_]:

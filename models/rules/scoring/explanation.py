@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
 from typing import NamedTuple, overload
 
@@ -36,8 +37,15 @@ class Acts(Sequence[Act]):
     A lead may have thousands, each under several rules, of which a person is shown the first three.
     """
 
-    def __init__(self, at: Ints, ids: Ints, points: Floats | None, look_up: Callable[[int], Touchpoint]) -> None:
-        self._at, self._ids, self._points, self._look_up = at, ids, points, look_up
+    def __init__(
+        self, at: Ints, ids: Ints, points: Callable[[Ints], Floats] | None, look_up: Callable[[int], Touchpoint]
+    ) -> None:
+        """`points`: of activities by their instants; None where they are not the activities' own."""
+        self._at, self._ids, self._given, self._look_up = at, ids, points, look_up
+
+    @cached_property
+    def _points(self) -> Floats | None:
+        return None if self._given is None else self._given(self._at)
 
     def __len__(self) -> int:
         return len(self._at)
@@ -169,9 +177,11 @@ def explain(compiled: CompiledModel, scores: Scores, position: int) -> Explanati
 
 def _rule_part(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> RulePart:
     dimension, group, _ = compiled.groups[rule.group]
-    points = float(scores.rules[rule.index][position]) / UNIT + 0.0
+    points = float(scores.rules[rule.index, position]) / UNIT + 0.0
     acts = _acts(compiled, scores, rule, position)
-    note = _note(scores, rule, position, acts)
+    # Points tell that its `if` holds: asking again takes a third of all the time.
+    said = None if points or rule.rule.condition is None else _missed(scores, rule, position)
+    note = _note(rule, acts) if said is None else said
     return RulePart(rule.rule.name, dimension, group, points, rule.in_words, note, acts)
 
 
@@ -180,26 +190,35 @@ def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position:
     kept = scores.kept[rule.index]
     if kept is None or kept is NOTHING:
         return NO_ACTS
-    own = kept.position[kept.lead == position][::-1]
-    at = scores.chunk.activities.occurred_at[own]
-    points = None
-    if rule.rule.kind == "points":
-        weights = np.exp2((at - scores.as_of) / rule.half_life) if rule.half_life else np.ones(len(own))
-        points = np.round((rule.rule.points or 0.0) * weights, 4)
-    return Acts(at, scores.chunk.activities.touchpoint[own], points, compiled.touchpoint)
+    own = kept.position if len(scores.chunk) == 1 else kept.position[kept.lead == position]
+    if not len(own):
+        return NO_ACTS
+    own = own[::-1]
+    activities = scores.chunk.activities
+
+    def points(at: Ints) -> Floats:
+        weights = np.exp2((at - scores.as_of) / rule.half_life) if rule.half_life else np.ones(len(at))
+        return np.round((rule.rule.points or 0.0) * weights, 4)
+
+    given = points if rule.rule.kind == "points" else None
+    return Acts(activities.occurred_at[own], activities.touchpoint[own], given, compiled.touchpoint)
 
 
-def _note(scores: Scores, rule: CompiledRule, position: int, acts: Acts) -> str:
+def _missed(scores: Scores, rule: CompiledRule, position: int) -> str | None:
+    """What the lead has where the rule's `if` asks for something else; None if that holds."""
+    condition = rule.rule.condition
+    if condition is None or scores.facts.holds(condition.root)[position]:
+        return None
+    return "; ".join(_said(name, scores.facts.values(name)[position]) for name in rule.asked)
+
+
+def _note(rule: CompiledRule, acts: Acts) -> str:
     asked = rule.rule
-    if asked.condition is not None and not scores.facts.holds(asked.condition.root)[position]:
-        names = sorted(asked.condition.attributes())
-        return "; ".join(_said(name, scores.facts.values(name)[position]) for name in names)
     if asked.on is None:
         return ""
     if not acts:
         return "no such activity" + (" in its window" if asked.within else "")
-    raw = acts.sum
-    if asked.limit is not None and asked.kind == "points" and abs(raw) > asked.limit:
+    if asked.limit is not None and asked.kind == "points" and abs(raw := acts.sum) > asked.limit:
         return f"{raw:g} points, cut to the rule's limit {asked.limit:g}"
     if asked.at_most is not None and len(acts) == asked.at_most:
         return f"the newest {asked.at_most} count"

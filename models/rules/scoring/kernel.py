@@ -176,6 +176,9 @@ def _rule_points(
     touchpoints = chunk.activities.touchpoint
     met = compiled.met(touchpoints) if len(touchpoints) <= FEW else None
     for rule in rules:
+        if rule.rule.on is None and rule.rule.condition is not None:
+            np.multiply(facts.holds(rule.rule.condition.root), rule.values[0], out=table[rule.index])
+            continue
         if rule.rule.on is None:
             table[rule.index] = rule.values[0]
         elif met is not None and not met[rule.index]:
