@@ -264,7 +264,7 @@ class Scorer:
         else:
             chunk = subjects.read_chunk(connection, self._of, ids)
         for rater in self._raters:
-            columns.learn(connection, rater.compiled, chunk.activities.touchpoint, len(ids))
+            columns.learn(connection, rater.compiled, chunk.activities.touchpoint)
         return chunk
 
     def _batch(self, rater: _Rater, page: Page, chunk: Chunk, known: Known) -> Batch:

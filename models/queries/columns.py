@@ -22,15 +22,15 @@ from models.rules.touchpoints import Touchpoint, facets_from
 
 CHUNK = 16_384
 """Leads in one call of the kernel: some 60 MB at ten activities a lead, and no faster with more (measured)."""
-FEW = 16
-"""Leads whose touchpoints are learnt one by one: a handful of them, where the table may hold a hundred thousand."""
+MANY = 0.5
+"""From this share of all touchpoints that are new on, all are learnt at once: the next leads have met the rest."""
 _LOW = (1 << 32) - 1
 
 
 def read_chunk(connection: Connection, compiled: CompiledModel, ids: Sequence[int], wanted: Collection[str]) -> Chunk:
     """These leads as `read_leads` reads them; touchpoints that the model has not seen yet are learnt."""
     chunk = read_leads(connection, ids, wanted)
-    learn(connection, compiled, chunk.activities.touchpoint, len(ids))
+    learn(connection, compiled, chunk.activities.touchpoint)
     return chunk
 
 
@@ -100,11 +100,15 @@ def _doubted(connection: Connection, among: str, parameters: tuple[Any, ...], ke
     return found
 
 
-def learn(connection: Connection, compiled: CompiledModel, touchpoints: Ints, leads: int) -> None:
-    """Let the model learn those of the touchpoints (ids) of so many leads that it has not seen yet."""
-    if leads > FEW and len(touchpoints) and int(touchpoints.max()) > compiled.known_touchpoints:
+def learn(connection: Connection, compiled: CompiledModel, touchpoints: Ints) -> None:
+    """Let the model learn those of the touchpoints (ids) that it has not seen yet; all there are, if these are many."""
+    missing = compiled.missing(touchpoints)  # on PostgreSQL a lower id may be committed after a higher one
+    if not len(missing):
+        return
+    if len(missing) > MANY * (int(missing[-1]) - compiled.known_touchpoints) > 0:
         compiled.learn(read_touchpoints(connection, compiled.known_touchpoints))
-    if len(missing := compiled.missing(touchpoints)):  # on PostgreSQL a lower id may be committed after a higher one
+        missing = compiled.missing(touchpoints)
+    if len(missing):
         compiled.learn(_touchpoints_of(connection, missing.tolist()))
 
 

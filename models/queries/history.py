@@ -48,7 +48,7 @@ def read(
     found = columns.read_recorded(connection, ids, {*wanted, "owner", "email", "stage", "days_since_created"})
     leads = found.leads
     for compiled in models:
-        columns.learn(connection, compiled, found.activities.touchpoint, len(ids))
+        columns.learn(connection, compiled, found.activities.touchpoint)
     places = {lead: place for place, lead in enumerate(leads.ids.tolist())}
     by_account = any(name.startswith("account.") for name in wanted)
     said = list(_statements(connection, "lead", places))

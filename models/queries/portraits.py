@@ -82,7 +82,7 @@ def read(connection: Connection, compiled: CompiledModel, key: int, at: int | No
     if of == "lead":
         return explanations.read_lead(connection, compiled, key, at)
     chunk = subjects.read_chunk(connection, of, [key])
-    columns.learn(connection, compiled, chunk.activities.touchpoint, len(chunk))
+    columns.learn(connection, compiled, chunk.activities.touchpoint)
     if at is None or of == "deal" or not (said := connection.execute(_HISTORY, {"id": key, "at": at}).scalars().all()):
         return chunk
     own = {name: value for name, value in chunk.leads.attributes[0].items() if name in ("name", "domain", "owner")}

@@ -70,8 +70,12 @@ class Part:
     texts: tuple[str, ...]
 
     def holds(self, element: Any) -> bool:
-        text = folded(element)
-        return text is not None and any(PARTS[self.operator](text, part) for part in self.texts)
+        text, test = folded(element), PARTS[self.operator]
+        if text is not None:
+            for part in self.texts:  # a generator would cost as much as the test
+                if test(text, part):
+                    return True
+        return False
 
     def describe(self) -> str:
         return f"{self.operator} {_either(self.texts)}"

@@ -119,9 +119,9 @@ class CompiledModel:
         self._learnt = _wider(self._learnt, max(new))
         self._learnt[0, ids] = True
         self._matches[:, ids] = self._counted(points)
-        as_visits = [point._replace(type=SITE_VISIT) for point in points]
-        views = np.array([point.type == PAGE_VIEW for point in points])
-        self._visits[:, ids] = self._counted(as_visits) & views
+        if self.counts_visits:
+            views = [index for index, point in enumerate(points) if point.type == PAGE_VIEW]
+            self._visits[:, ids[views]] = self._counted([points[index]._replace(type=SITE_VISIT) for index in views])
         for kind, known in ((PAGE_VIEW, self._of_type[PAGE_VIEW]), (SITE_VISIT, self._of_type[SITE_VISIT])):
             wider = self._of_type[kind] = _wider(known, max(new))
             wider[0, ids] = [point.type == kind for point in points]
