@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from models.rules.tokens import Tokens, Unsubscription, suppression_digest
 from models.workspace import Workspace
 from tasks.sending import RECYCLE, deliver
 from tests.faulty_smtp import FaultyServer
+from tests.mail_sender import Sender
 from tests.mail_world import FAST, alert, delivery, fill, make_workspace, nurture, rows, send_all, states, wall
 
 NOW = 1_772_540_000_000_000  # 3 March 2026, 12:13 UTC
@@ -388,9 +388,6 @@ async def test_a_message_whose_lease_ends_soon_is_given_back_and_not_begun(tmp_p
     assert rows(workspace)[0]["state"] == "queued"
 
 
-SENDER = Path(__file__).parent.parent / "mail_sender.py"
-
-
 async def test_a_sender_killed_between_dot_and_answer_leaves_doubt_for_nurture_and_a_twin_for_an_alert(
     tmp_path: Path, database_url: str
 ) -> None:
@@ -402,11 +399,10 @@ async def test_a_sender_killed_between_dot_and_answer_leaves_doubt_for_nurture_a
         workspace = make_workspace(tmp_path, database_url, server.port, reply_timeout_seconds=60, timeout_seconds=60)
         now = wall()
         fill(workspace, [nurture(1, now), alert(2, now)], now)
-        process = await asyncio.create_subprocess_exec(sys.executable, str(SENDER), str(tmp_path), stdout=-1)
+        sender = Sender(tmp_path, {})
         await until_accepted(server, 2)
         assert set(states(workspace).values()) == {"sending"}
-        process.kill()
-        await process.communicate()
+        sender.kill(60)
         counts = await send_all(workspace, backoff=FAST)
     assert (counts["reaped_unknown"], counts["reaped_queued"], counts["sent"]) == (1, 1, 1)
     assert states(workspace) == {"nurture:1:welcome:1:0": "unknown", "alert:2:1:assigned": "sent"}
