@@ -163,6 +163,8 @@ def _finish(connection: Connection, done: Sequence[Succession], now: int) -> Non
     statement = "SELECT DISTINCT account_id FROM leads WHERE account_id IS NOT NULL AND id {among}"
     left = {row[0] for row in staging.select_among(connection, statement, losers, "bigint")}
     given = [{"id": key, "now": now} for key in losers]
+    statement = "SELECT subject_id FROM work_queue WHERE queue = 'consent' AND subject_id {among}"
+    unheard = {row[0] for row in staging.select_among(connection, statement, losers, "bigint")}
     successions.forget_scores(connection, losers)
     for statement in (
         "DELETE FROM work_queue WHERE queue = 'score' AND subject_id = :id",
@@ -174,5 +176,5 @@ def _finish(connection: Connection, done: Sequence[Succession], now: int) -> Non
         successions.execute(connection, statement, given)
     queue.enqueue(connection, "score", survivors)
     queue.enqueue(connection, "route", survivors)
-    queue.enqueue(connection, "consent", survivors)
+    queue.enqueue(connection, "consent", sorted({one.survivor for one in done if one.loser in unheard}))
     subjects.touch(connection, left, ())
