@@ -265,11 +265,14 @@ def reap(connection: Connection, *, clock: int, dead: Sequence[str] = (), attemp
             f"state = 'unknown', reason = '{_SENDER_DIED}'", "state = 'sending' AND kind <> 'alert'"
         )
     ]
+    # Whoever thinks to hold the lease may mark between two of these statements: a nurture mail that is `sending` by now
+    # may have arrived, and the next reaping finds it.
+    unsent = "(state = 'leased' OR (state = 'sending' AND kind = 'alert'))"
     failed = moved(
         f"state = 'failed', reason = '{_GIVEN_UP}', lease_owner = NULL, lease_until = NULL",
-        "state IN ('leased', 'sending') AND attempts >= :attempts",
+        f"{unsent} AND attempts >= :attempts",
     )
-    queued = moved("state = 'queued', lease_owner = NULL, lease_until = NULL", "state IN ('leased', 'sending')")
+    queued = moved("state = 'queued', lease_owner = NULL, lease_until = NULL", unsent)
     return Reaped(queued=len(queued), unknown=len(doubts), failed=len(failed), doubts=doubts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from models.database import Database
 from models.queries import correspondence, messages
@@ -200,3 +200,22 @@ def test_the_outbox_answers_who_got_what_and_why_not(database: Database) -> None
         bob = correspondence.Wanted(lead="BOB@example.net")
         assert correspondence.counts(connection, bob) == {"leased": 1}
         assert correspondence.counts(connection, correspondence.Wanted(lead="7", kind="alert")) == {}
+
+
+def test_what_is_marked_in_the_midst_of_reaping_is_not_queued_again(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    intend(database, intended("k1"))
+    ids = [m.id for m in lease(database, until=100)]
+    marked: list[set[int]] = []
+    with database.write(durable=True) as connection:
+
+        @event.listens_for(connection, "after_cursor_execute")
+        def mark_meanwhile(*_: Any) -> None:
+            if not marked:
+                marked.append(mark(database, ids, clock=50))  # its sender's clock says that the lease still lives
+
+        assert messages.reap(connection, clock=1_000, attempts=1).queued == 0
+    assert marked == [set(ids)]
+    assert row(database, "k1")["state"] == "sending"
+    assert reap(database, clock=1_000).unknown == 1
+    database.close()
