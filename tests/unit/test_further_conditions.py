@@ -133,8 +133,8 @@ def test_sequences_take_and_let_go_by_further_scores() -> None:
     assert list(enrolment_mistakes(sequence, MODELS)) == []
     keen = Facts("lead", further={"analytics": Rating(6.0, {"interest": 6.0})})
     assert sequence.takes(keen) and not sequence.takes(Facts("lead"))
-    assert sequence.why_exit(keen, frozenset()) == ""
-    assert sequence.why_exit(Facts("lead", further={"analytics": Rating(0.5)}), frozenset()) == (
+    assert sequence.why_exit(keen) == ""
+    assert sequence.why_exit(Facts("lead", further={"analytics": Rating(0.5)})) == (
         "analytics: total 0.5 < 1"
     )
     assert Sequence.from_content(sequence.content()) == sequence
