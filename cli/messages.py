@@ -99,7 +99,7 @@ def _print_table(rows: list[Sent], counts: dict[str, int]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    told = [row.reason or (row.reply if row.state is not MessageState.SENT else None) or "" for row in rows]
+    told = [_why(row) for row in rows]
     for name in ("id", "state", "when", "to", "e-mail", *(["why"] if any(told) else [])):
         table.add_column(name, overflow="fold", no_wrap=name in {"id", "state", "when"})
     for row, why in zip(rows, told, strict=True):
@@ -113,6 +113,12 @@ def _print_table(rows: list[Sent], counts: dict[str, int]) -> None:
     shown = "" if len(rows) == total else f" (the newest {len(rows)} of them above)"
     words = " · ".join(f"{state} {count:,}" for state, count in counts.items()) or "none"
     session.out.print(f"messages: {words}{shown}", markup=False)
+
+
+def _why(row: Sent) -> str:
+    if row.bounce is not None:
+        return f"bounced: {row.bounce}"
+    return row.reason or (row.reply if row.state is not MessageState.SENT else None) or ""
 
 
 def _when(row: Sent) -> str:
@@ -131,7 +137,7 @@ def _print_json(rows: list[Sent], counts: dict[str, int]) -> None:
 
     def told(row: Sent) -> dict[str, Any]:
         fields = dataclasses.asdict(row)
-        for name in ("created_at", "next_attempt_at", "sent_at"):
+        for name in ("created_at", "next_attempt_at", "sent_at", "bounced_at"):
             fields[name] = instant(fields[name]).isoformat() if fields[name] is not None else None
         return fields
 

@@ -39,12 +39,15 @@ class Sent:
     attempts: int
     reason: str | None
     reply: str | None
+    bounced_at: int | None
+    bounce: str | None
+    """What was said when it came back undelivered; its state stays `sent`."""
 
 
 _LITERAL = re.compile("[!%_]")
 _COLUMNS = (
     "id, kind, state, lead_id, recipient, template, message_id, created_at, next_attempt_at, sent_at, attempts, "
-    "reason, reply"
+    "reason, reply, bounced_at, bounce"
 )
 _CONDITION = """
     (CAST(:state AS TEXT) IS NULL OR state = :state) AND (CAST(:kind AS TEXT) IS NULL OR kind = :kind)

@@ -42,3 +42,5 @@ def test_a_folder_of_mails_is_classified_without_a_workspace_and_taken_into_one(
     counts = json.loads(bounces(tmp_path, "ingest", mails, "--json"))
     assert counts == {"mails": 2, "new": 2, "read": 2, "bounce": 1, "bounced hard": 1, "suppressed": 1, "kept": 1}
     assert "look at it" in bounces(tmp_path, "list", "--state", "kept")
+    shown = subprocess.run([WARMLINE, "messages"], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    assert "bounced: hard 5.1.1" in shown
