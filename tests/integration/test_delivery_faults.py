@@ -123,8 +123,10 @@ def torment(
         finally:
             for sender in running:
                 sender.kill(PATIENCE_SECONDS)
-        ledger = check_ledger(workspace, server)
-        workspace.database.close()
+        try:
+            ledger = check_ledger(workspace, server)
+        finally:
+            workspace.database.close()
     tell(ledger, server, killed)
     return ledger, server.injected
 
