@@ -34,8 +34,8 @@ _METHODS: Mapping[type, frozenset[str]] = {
     str: frozenset(
         "capitalize casefold center count endswith expandtabs find format index isalnum isalpha isascii isdecimal"
         " isdigit islower isnumeric isspace istitle isupper join ljust lower lstrip partition removeprefix removesuffix"
-        " replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith strip swapcase title upper zfill"
-        " unescape striptags".split()
+        " replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith strip swapcase title upper"
+        " zfill unescape striptags".split()
     ),
     dict: frozenset({"get", "items", "keys", "values"}),
     list: frozenset({"count", "index"}),
