@@ -57,7 +57,7 @@ class Vocabulary:
 def nurture_vocabulary(workspace: Workspace) -> Vocabulary:
     """What mails to leads know."""
     own = frozenset(COMMON_ATTRIBUTES) | {"email", "stage"}
-    empty = {"total": 0.0, "band": None, "cell": None, "dimensions": {}}
+    empty: dict[str, Any] = {"total": 0.0, "band": None, "cell": None, "dimensions": {}}
     models = _loaded(lambda: list(workspace.models)) or []
     return Vocabulary(
         names=frozenset(NurtureMail.__annotations__) | {*_LINKS, "language", "ask"},
@@ -115,14 +115,15 @@ def unknown_facts(
             yield problem(asked, f"{message} — did you mean {alike[0]!r}?" if alike else message), bool(alike)
 
 
-def _field(node: nodes.Getattr | nodes.Getitem) -> tuple[str, str] | None:
+def _field(node: nodes.Expr) -> tuple[str, str] | None:
     """(name, field) of `name.field` and `name['field']`."""
-    if not isinstance(node.node, nodes.Name):
+    if not isinstance(node, nodes.Getattr | nodes.Getitem) or not isinstance(node.node, nodes.Name):
         return None
     if isinstance(node, nodes.Getattr):
         return node.node.name, node.attr
-    is_text = isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)
-    return (node.node.name, node.arg.value) if is_text else None  # type: ignore[attr-defined]
+    if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+        return node.node.name, node.arg.value
+    return None
 
 
 def _attributes(workspace: Workspace) -> frozenset[str]:

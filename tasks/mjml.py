@@ -30,8 +30,8 @@ def compiled(pieces: Sequence[Piece]) -> Written:
     """HTML for Jinja2, with the place that each line came from. Raises MjmlError."""
     head, body = _parted(pieces)
     if not body:
-        place = (pieces[0].file, pieces[0].line) if pieces else ("", None)
-        raise MjmlError([Problem(*place, "", "is empty; MJML begins with <mjml>")])
+        first = pieces[0]  # a template is at least one piece of text
+        raise MjmlError([Problem(first.file, first.line, "", "is empty; MJML begins with <mjml>")])
     marked, reading = _read(body)
     if problems := mistakes(body, reading):
         raise MjmlError(problems)
