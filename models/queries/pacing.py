@@ -129,7 +129,10 @@ def _waiting(connection: Connection, ids: Collection[int]) -> list[_Waiting]:
     contents = versions.contents(connection, {row[4] for row in rows if row[4] is not None})
     return [
         _Waiting(
-            *row[:4],
+            row[0],
+            row[1],
+            row[2],
+            row[3],
             None if row[4] is None else _sequence(contents[row[4]]),
             {} if row[5] is None else orjson.loads(row[5]),
         )

@@ -21,7 +21,8 @@ class ReturnedMail(SQLModel, table=True):
     )
 
     id: int | None = columns.key()
-    digest: bytes = columns.digest(unique=True)  # of its Message-ID, Date, From, To, Subject and body: the same mail by two ways is one
+    # Of its Message-ID, Date, From, To, Subject and body: the same mail by two ways is one.
+    digest: bytes = columns.digest(unique=True)
     state: str = columns.text(default="waiting")
     way: str = columns.text()  # lmtp | imap | file
     recipients: str = columns.text(default="[]")  # JSON list: the envelope's, where the way knows it

@@ -134,9 +134,7 @@ def test_sequences_take_and_let_go_by_further_scores() -> None:
     keen = Facts("lead", further={"analytics": Rating(6.0, {"interest": 6.0})})
     assert sequence.takes(keen) and not sequence.takes(Facts("lead"))
     assert sequence.why_exit(keen) == ""
-    assert sequence.why_exit(Facts("lead", further={"analytics": Rating(0.5)})) == (
-        "analytics: total 0.5 < 1"
-    )
+    assert sequence.why_exit(Facts("lead", further={"analytics": Rating(0.5)})) == ("analytics: total 0.5 < 1")
     assert Sequence.from_content(sequence.content()) == sequence
     wrong = Sequence.load(Document.parse(SEQUENCE.replace("{interest: 5}", "{fit: 5}"), "sequences/analytics.yaml"))
     assert [message for _, message in enrolment_mistakes(wrong, MODELS)] == [

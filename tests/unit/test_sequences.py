@@ -121,7 +121,11 @@ def test_reentry_waits_and_counts_entries() -> None:
     [
         ("{wait: 3d}", "{branch: {}}", "welcome.yaml:7: steps.1.branch: found {}; allowed: a list"),
         ("{wait: 3d}", "{wait: soon}", "steps.1.wait: found 'soon'"),
-        ("{wait: 3d}", "{wait: 3d, send: x}", "steps.1: found send and wait; a step has exactly one of send, wait, until, branch"),
+        (
+            "{wait: 3d}",
+            "{wait: 3d, send: x}",
+            "steps.1: found send and wait; a step has exactly one of send, wait, until, branch",
+        ),
         ("{send: two}", "{send: ../../etc/passwd}", "steps.2.send"),
         ("{send: two}", "{send: one}", "is sent twice"),
         ("[lead]", "[leed]", "did you mean 'lead'"),
