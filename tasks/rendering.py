@@ -40,6 +40,8 @@ LONGEST_SUBJECT = 900
 LONGEST_BODY = 500_000
 """Characters: no mail program shows half a megabyte."""
 LINK_SCHEMES = frozenset({"http", "https", "mailto", "tel"})
+_PLAIN_LINK = re.compile(r"https?://[!-Z^-~]+")
+"""What needs no taking apart: ASCII without brackets, which could be a broken address of IPv6."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,8 @@ def _template(environment: Sandbox, written: Written, file: str) -> jinja2.Templ
 
 def link(value: str) -> str:
     """The address of a link, if its scheme is one that mail may carry; else the message is held."""
+    if _PLAIN_LINK.fullmatch(value):  # nearly all of them
+        return value
     scheme = urlsplit(value.strip()).scheme.lower()
     if scheme not in LINK_SCHEMES:
         raise ValueError(f"found a link with scheme {scheme!r}; allowed: {', '.join(sorted(LINK_SCHEMES))}")

@@ -44,6 +44,7 @@ _METHODS: Mapping[type, frozenset[str]] = {
     float: frozenset({"is_integer"}),
 }
 """The methods of plain values that templates may call: none that changes its value, none that makes what is no text."""
+_OF_DICTS = frozenset(dir(dict))
 _WIDE = {
     "center",
     "ljust",
@@ -124,6 +125,12 @@ class Sandbox(SandboxedEnvironment):
             if isinstance(obj, kind):
                 return attr in allowed
         return super().is_safe_attribute(obj, attr, value)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """As in Jinja2: first the attribute, then the item; which of both a plain dict has is known beforehand."""
+        if type(obj) is dict and attribute in obj and attribute not in _OF_DICTS:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
 
     def call(__self, __context: jinja2.runtime.Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 as in Jinja2: a template may name an argument `self`
         __self.tick()

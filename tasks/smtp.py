@@ -24,7 +24,6 @@ from models.settings import Smtp
 
 Stage = Literal["mail", "rcpt", "data", "body", "dot"]
 LONGEST_REPLY = 65_536
-_DOT = re.compile(rb"(?m)^\.")
 
 
 @dataclass(frozen=True)
@@ -365,8 +364,9 @@ class _Attempt:
 
 def _stuffed(content: bytes) -> bytes:
     """RFC 5321 4.5.2: a line that begins with a dot gets another one; the body ends with CRLF."""
-    if b"\n." in content or content.startswith(b"."):
-        content = _DOT.sub(b"..", content)
+    content = content.replace(b"\n.", b"\n..")  # a regular expression takes ten times as long
+    if content.startswith(b"."):
+        content = b"." + content
     return content if content.endswith(b"\r\n") else content + b"\r\n"
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -32,6 +34,7 @@ SIGNED = (
 RFC 8058 4 wants both List-Unsubscribe headers signed."""
 _SIGNED = tuple(name.lower().encode() for name in SIGNED)
 _WRAP = 72
+_SPACES = re.compile(rb"  +")
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class Signer:
         digest = base64.b64encode(hashlib.sha256(canonical_body(body)).digest())
         made = []
         for key, begin in self._keys:
-            value = b"%s h=%s;\r\n bh=%s;\r\n b=" % (begin, _wrapped(names), digest)
+            value = b"%s h=%s;\r\n bh=%s;\r\n b=" % (begin, _wrapped(tuple(names)), digest)
             given = b"%sdkim-signature:%s" % (lines, _canonical_value(value))
             signature = base64.b64encode(key.signature(given))
             folded = b"\r\n ".join(signature[at : at + _WRAP] for at in range(0, len(signature), _WRAP))
@@ -161,7 +164,8 @@ def _canonical_value(value: bytes) -> bytes:
 
 def canonical_body(body: bytes) -> bytes:
     """The body in the relaxed form (RFC 6376 3.4.4): runs of white space are one space, none stands before a CRLF, no
-    empty line at the end. Whole-buffer replacements: a regular expression takes as long as the signature itself.
+    empty line at the end. Whole-buffer replacements, and a pattern that begins with a text: one that begins with a set of
+    characters takes as long as the signature itself.
     """
     body = _single_spaced(body).replace(b" \r\n", b"\r\n").rstrip(b" ").rstrip(b"\r\n")
     return body + b"\r\n" if body else b""
@@ -170,12 +174,11 @@ def canonical_body(body: bytes) -> bytes:
 def _single_spaced(text: bytes) -> bytes:
     if b"\t" in text:
         text = text.replace(b"\t", b" ")
-    while b"  " in text:
-        text = text.replace(b"  ", b" ")
-    return text
+    return _SPACES.sub(b" ", text)
 
 
-def _wrapped(names: Sequence[bytes]) -> bytes:
+@lru_cache(maxsize=64)  # the mails of a sender have the same headers
+def _wrapped(names: tuple[bytes, ...]) -> bytes:
     """The names with colons, in lines of at most 72 octets or so."""
     lines, line = [], b""
     for name in names:

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 
 from models.rules.instants import SECOND
 
@@ -121,6 +122,7 @@ SUPPRESSION_BYTES = 16
 EXPIRY_BYTES = 5
 
 
+@lru_cache(maxsize=1_024)  # each address of a group is asked about several times, from its lease to its links
 def suppression_digest(secret: bytes, address: str) -> bytes:
     """The keyed hash of an address, 16 bytes: enough to recognise it, useless for finding it out.
 
