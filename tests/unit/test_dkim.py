@@ -76,7 +76,7 @@ def test_any_body_is_signed_as_others_read_it(text: str, tail: str) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        (b"Hi", b"Ho"),
+        (b"\nHi", b"\nHo"),
         (b"To: ann@", b"To: bob@"),
         (b"List-Unsubscribe-Post: List-Unsubscribe=One-Click", b"List-Unsubscribe-Post: no"),
         (b"List-Unsubscribe: <https://go.", b"List-Unsubscribe: <https://no."),

@@ -37,6 +37,7 @@ facts = st.builds(
     lost_at=st.none() | st.integers(0, 3).map(Micros),
     active_at=st.none() | st.integers(0, 3).map(Micros),
     attributes=st.sampled_from([{}, {"plan": "enterprise"}]),
+    acts=st.just(()),
 )
 
 
