@@ -164,8 +164,8 @@ def _canonical_value(value: bytes) -> bytes:
 
 def canonical_body(body: bytes) -> bytes:
     """The body in the relaxed form (RFC 6376 3.4.4): runs of white space are one space, none stands before a CRLF, no
-    empty line at the end. Whole-buffer replacements, and a pattern that begins with a text: one that begins with a set of
-    characters takes as long as the signature itself.
+    empty line at the end. Whole-buffer replacements, and a pattern that begins with a text: one that begins with a set
+    of characters takes as long as the signature itself.
     """
     body = _single_spaced(body).replace(b" \r\n", b"\r\n").rstrip(b" ").rstrip(b"\r\n")
     return body + b"\r\n" if body else b""
