@@ -242,7 +242,7 @@ def _told_rule(part: RulePart) -> dict[str, Any]:
     ]
     for act in acts:
         act |= {"facets": dict(act["facets"])} if "facets" in act else {}
-    return asdict(part) | {"acts": acts}
+    return part._asdict() | {"acts": acts}
 
 
 def _iso(at: int) -> str:

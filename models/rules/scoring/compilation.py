@@ -32,7 +32,7 @@ UNIT = 10_000
 
 def units(points: float) -> float:
     """Points in whole ten-thousandths, half to even."""
-    return float(np.rint(points * UNIT))
+    return float(round(points * UNIT))
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,8 +76,7 @@ class Acts(Sequence[Act]):
 NO_ACTS = Acts(np.zeros(0, np.int64), np.zeros(0, np.int64), None, lambda touchpoint: Touchpoint(""))
 
 
-@dataclass(frozen=True)
-class RulePart:
+class RulePart(NamedTuple):
     """One rule. `why`: what it asks for, in words; `note`: which of its bounds was at work, or why it gives nothing."""
 
     name: str
@@ -147,7 +146,7 @@ class Explanation:
 def explain(compiled: CompiledModel, scores: Scores, position: int) -> Explanation:
     """The score of the lead at `position` of the chunk."""
     model, labels = compiled.model, Labels(compiled.model)
-    parts = [_rule_part(compiled, scores, rule, position) for rule in compiled.rules]
+    parts = list(_rule_parts(compiled, scores, position))
     return Explanation(
         lead_id=int(scores.chunk.leads.ids[position]),
         model=model.name,
@@ -175,14 +174,39 @@ def explain(compiled: CompiledModel, scores: Scores, position: int) -> Explanati
     )
 
 
-def _rule_part(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> RulePart:
-    dimension, group, _ = compiled.groups[rule.group]
-    points = float(scores.rules[rule.index, position]) / UNIT + 0.0
-    acts = _acts(compiled, scores, rule, position)
-    # Points tell that its `if` holds: asking again takes a third of all the time.
-    said = None if points or rule.rule.condition is None else _missed(scores, rule, position)
-    note = _note(rule, acts) if said is None else said
-    return RulePart(rule.rule.name, dimension, group, points, rule.in_words, note, acts)
+def _rule_parts(compiled: CompiledModel, scores: Scores, position: int) -> Iterator[RulePart]:
+    said = _Said(scores, position)
+    for rule, units in zip(compiled.rules, scores.rules[:, position].tolist(), strict=True):
+        dimension, group, _ = compiled.groups[rule.group]
+        points = units / UNIT + 0.0
+        acts = _acts(compiled, scores, rule, position)
+        missed = None if points or rule.rule.condition is None else said.missed(rule)  # points tell that its `if` holds
+        note = _note(rule, points, acts) if missed is None else missed
+        yield RulePart(rule.rule.name, dimension, group, points, rule.in_words, note, acts)
+
+
+class _Said(dict[str, str]):
+    """What a lead has, in words: each attribute once, however many rules ask for it."""
+
+    def __init__(self, scores: Scores, position: int) -> None:
+        super().__init__()
+        self._scores, self._position = scores, position
+
+    def __missing__(self, name: str) -> str:
+        value = self._scores.facts.values(name)[self._position]
+        said = self[name] = f"{name} is missing" if is_missing(value) else f"{name} is {shown(value)}"
+        return said
+
+    def missed(self, rule: CompiledRule) -> str | None:
+        """What the lead has where the rule's `if` asks for something else; None if that holds.
+
+        For a rule without points. One of attributes alone that would give some says by that that its `if` fails.
+        """
+        condition = rule.rule.condition
+        fails = rule.rule.on is None and rule.values[0] != 0
+        if condition is None or (not fails and self._scores.facts.holds(condition.root)[self._position]):
+            return None
+        return "; ".join([self[name] for name in rule.asked])
 
 
 def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> Acts:
@@ -204,29 +228,19 @@ def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position:
     return Acts(activities.occurred_at[own], activities.touchpoint[own], given, compiled.touchpoint)
 
 
-def _missed(scores: Scores, rule: CompiledRule, position: int) -> str | None:
-    """What the lead has where the rule's `if` asks for something else; None if that holds."""
-    condition = rule.rule.condition
-    if condition is None or scores.facts.holds(condition.root)[position]:
-        return None
-    return "; ".join(_said(name, scores.facts.values(name)[position]) for name in rule.asked)
-
-
-def _note(rule: CompiledRule, acts: Acts) -> str:
+def _note(rule: CompiledRule, points: float, acts: Acts) -> str:
     asked = rule.rule
     if asked.on is None:
         return ""
     if not acts:
         return "no such activity" + (" in its window" if asked.within else "")
-    if asked.limit is not None and asked.kind == "points" and abs(raw := acts.sum) > asked.limit:
+    # Below its limit a rule was not cut: nobody has to add up what its activities give.
+    at_limit = asked.limit is not None and asked.kind == "points" and abs(points) >= asked.limit
+    if asked.limit is not None and at_limit and abs(raw := acts.sum) > asked.limit:
         return f"{raw:g} points, cut to the rule's limit {asked.limit:g}"
     if asked.at_most is not None and len(acts) == asked.at_most:
         return f"the newest {asked.at_most} count"
     return f"{len(acts)} activities" if asked.kind == "tiers" else ""
-
-
-def _said(name: str, value: object) -> str:
-    return f"{name} is missing" if is_missing(value) else f"{name} is {shown(value)}"
 
 
 def _clamps(compiled: CompiledModel, scores: Scores, position: int) -> Iterable[Clamp]:

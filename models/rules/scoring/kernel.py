@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from models.rules.scoring.attributes import Facts
-from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints, Truths
+from models.rules.scoring.columns import NEVER, Activities, Chunk, Floats, Ints, Truths
 from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule, units
 from models.rules.scoring.model import Dimension, Group
 from models.rules.scoring.visits import SITE_VISIT
@@ -119,7 +120,14 @@ def score(compiled: CompiledModel, chunk: Chunk, as_of: int) -> Scores:
 
 def reached(edges: Iterable[float], values: Floats) -> Ints:
     """For each value how many thresholds it has reached (value ≥ edge)."""
-    return np.searchsorted(np.sort(np.array(list(edges), np.float64)), values, side="right").astype(np.int64)
+    return np.searchsorted(_ascending(tuple(edges)), values, side="right").astype(np.int64)
+
+
+@lru_cache(maxsize=256)
+def _ascending(edges: tuple[float, ...]) -> Floats:
+    found = np.sort(np.array(edges, np.float64))
+    found.flags.writeable = False
+    return found
 
 
 def group_units(compiled: CompiledModel, rules: Floats) -> Floats:
@@ -174,12 +182,17 @@ def _rule_points(
     starts = compiled.starts(chunk) if compiled.counts_visits else None
     kept: list[Kept | None] = [None] * len(compiled.rules)
     touchpoints = chunk.activities.touchpoint
-    met = compiled.met(touchpoints) if len(touchpoints) <= FEW else None
+    met = compiled.met(touchpoints).tolist() if len(touchpoints) <= FEW else None
     for rule in rules:
-        if rule.rule.on is None and rule.rule.condition is not None:
-            np.multiply(facts.holds(rule.rule.condition.root), rule.values[0], out=table[rule.index])
+        asked = rule.rule
+        if asked.on is None and asked.condition is not None:
+            holds = facts.holds(asked.condition.root)
+            if len(holds) > 1:
+                np.multiply(holds, rule.values[0], out=table[rule.index])
+            elif holds.all():  # of one lead: nothing to write for most rules
+                table[rule.index] = rule.values[0]
             continue
-        if rule.rule.on is None:
+        if asked.on is None:
             table[rule.index] = rule.values[0]
         elif met is not None and not met[rule.index]:
             kept[rule.index] = NOTHING  # no activity gives no points, whatever the kind of rule
@@ -187,8 +200,8 @@ def _rule_points(
         else:
             found = kept[rule.index] = _kept(compiled, rule, chunk, at, starts)
             table[rule.index] = _earned(rule, found, len(chunk), at)
-        if rule.rule.condition is not None:
-            table[rule.index] *= facts.holds(rule.rule.condition.root)
+        if asked.condition is not None:
+            table[rule.index] *= facts.holds(asked.condition.root)
     return table, kept
 
 
@@ -198,6 +211,8 @@ def _kept(compiled: CompiledModel, rule: CompiledRule, chunk: Chunk, at: int, st
     if starts is not None and SITE_VISIT in (asked.on or ()):
         begun = np.flatnonzero(starts & compiled.visits(rule.index)[activities.touchpoint])
         position = np.sort(np.concatenate((position, begun)))  # a page view and the visit that it begins are two
+    if len(chunk) == 1:
+        return _newest(compiled, rule, position, activities, at)
     kept = Kept(position, activities.lead[position], activities.occurred_at[position])
     if asked.within is not None:
         kept = _only(kept, kept.occurred_at > at - asked.within)
@@ -207,6 +222,20 @@ def _kept(compiled: CompiledModel, rule: CompiledRule, chunk: Chunk, at: int, st
     if asked.at_most is not None:
         kept = _only(kept, _newer(kept.lead) < asked.at_most)
     return kept
+
+
+def _newest(compiled: CompiledModel, rule: CompiledRule, position: Ints, activities: Activities, at: int) -> Kept:
+    """What the rule counts of one lead: its activities ascend in time, so that windows and the newest n are slices."""
+    asked, occurred_at = rule.rule, activities.occurred_at[position]
+    if asked.within is not None:
+        first = int(np.searchsorted(occurred_at, at - asked.within, side="right"))
+        position, occurred_at = position[first:], occurred_at[first:]
+    if asked.per_day is not None:
+        few = _newer(compiled.calendar.days(occurred_at)) < asked.per_day
+        position, occurred_at = position[few], occurred_at[few]
+    if asked.at_most is not None:
+        position, occurred_at = position[-asked.at_most :], occurred_at[-asked.at_most :]
+    return Kept(position, np.zeros(len(position), np.int64), occurred_at)
 
 
 def _only(kept: Kept, mask: Truths) -> Kept:
@@ -249,7 +278,7 @@ def point_units(rule: CompiledRule, sums: Floats | Ints) -> Floats:
     """A points rule's sums of weights as ten-thousandths under its limit."""
     points = sums * (rule.rule.points or 0.0)
     if rule.rule.limit is not None:
-        np.clip(points, -rule.rule.limit, rule.rule.limit, out=points)
+        np.minimum(np.maximum(points, -rule.rule.limit, out=points), rule.rule.limit, out=points)
     earned: Floats = np.rint(points * UNIT)
     return earned
 
