@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection
 
-from models.queries import approvals, limits, pacing, permissions, suppressions
+from models.queries import approvals, limits, pacing, permissions, staging, suppressions
 from models.queries.limits import Claim
 from models.rules.consent import ConsentRules
 from models.rules.limits import Limits
@@ -70,22 +70,20 @@ def verdicts(
     return found | limits.put_offs(connection, going, leased, terms.limits, now)
 
 
-_FACTS = text(
-    """
+_FACTS = """
     SELECT m.id, l.stage, l.stage_at, e.state, e.reason, COALESCE(e.entered_at, m.created_at),
            (SELECT s.excluded FROM scores s
-            WHERE s.subject_id = m.lead_id AND s.model = COALESCE(CAST(:model AS TEXT), s.model)
+            WHERE s.subject_id = m.lead_id AND s.model = COALESCE(CAST({mark} AS TEXT), s.model)
             ORDER BY s.as_of DESC, s.version_id DESC LIMIT 1)
     FROM messages m LEFT JOIN leads l ON l.id = m.lead_id LEFT JOIN enrolments e ON e.id = m.enrolment_id
-    WHERE m.id IN :ids
-    """
-).bindparams(bindparam("ids", expanding=True))
+    WHERE {among}
+"""
 
 
 def _held(connection: Connection, candidates: Sequence[Candidate], terms: Terms, now: int) -> Mapping[int, Verdict]:
     """Suppressed, disqualified, left the sequence, excluded, without consent: models.rules.outbox.hold_reason."""
     ids = [one.id for one in candidates]
-    facts = {row[0]: row[1:] for row in connection.execute(_FACTS, {"ids": ids, "model": terms.model})}
+    facts = {row[0]: row[1:] for row in staging.selected(connection, _FACTS, "m.id", ids, terms.model)}
     suppressed = suppressions.reasons(connection, terms.secret, {(one.recipient, one.kind) for one in candidates})
     left = permissions.refusals(connection, ids, now, terms.model)
     held: dict[int, Verdict] = {}

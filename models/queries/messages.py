@@ -165,11 +165,19 @@ _SETTLE = """
     WHERE messages.id = {id} AND messages.lease_owner = {owner}
         AND (messages.state IN ('leased', 'sending') OR (messages.state = 'unknown' AND {state} = 'sent'))
 """
-_SETTLED = ("id", "state", "reason", "reply", "sent_at", "next_attempt_at", "uncounted", "owner")
+_SETTLED = {
+    "id": "bigint[]",
+    "state": "text[]",
+    "reason": "text[]",
+    "reply": "text[]",
+    "sent_at": "bigint[]",
+    "next_attempt_at": "bigint[]",
+    "uncounted": "integer[]",
+    "owner": "text[]",
+}
 _SETTLE_SQLITE = _SETTLE.format(source="", **{name: f"?{place}" for place, name in enumerate(_SETTLED, start=1)})
 _SETTLE_POSTGRESQL = _SETTLE.format(
-    source="FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::integer[],"
-    f" %s::text[]) AS new ({', '.join(_SETTLED)})",
+    source=f"FROM unnest({', '.join(f'%s::{kind}' for kind in _SETTLED.values())}) AS new ({', '.join(_SETTLED)})",
     **{name: f"new.{name}" for name in _SETTLED},
 )
 _RELEASE = text(
@@ -228,7 +236,8 @@ def settle(connection: Connection, outcomes: Sequence[Settlement], *, owner: str
     if _is_sqlite(connection):
         connection.exec_driver_sql(_SETTLE_SQLITE, rows)
     else:
-        connection.exec_driver_sql(_SETTLE_POSTGRESQL, tuple(map(list, zip(*rows, strict=True))))
+        columns = zip(zip(*rows, strict=True), _SETTLED.values(), strict=True)
+        connection.exec_driver_sql(_SETTLE_POSTGRESQL, tuple(staging.array(column, kind) for column, kind in columns))
 
 
 def release(connection: Connection, *, owner: str) -> int:

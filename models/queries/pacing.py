@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection
 
 from models.queries import staging, versions
 from models.rules.frequency import longest
@@ -27,13 +27,14 @@ _MAILS = """
     WHERE kind = 'nurture' AND state IN ('queued', 'leased', 'sending', 'sent', 'unknown')
       AND (sent_at IS NULL OR sent_at > ?) AND {column} {{among}}
 """
-_WAITING = text(
-    """
+_WAITING = """
     SELECT m.id, m.lead_id, m.recipient, m.next_attempt_at, e.version_id, l.attributes
     FROM messages m LEFT JOIN enrolments e ON e.id = m.enrolment_id LEFT JOIN leads l ON l.id = m.lead_id
-    WHERE m.id IN :ids
-    """
-).bindparams(bindparam("ids", expanding=True))
+    WHERE {among}
+"""
+_VERSIONS = """
+    SELECT DISTINCT e.version_id FROM messages m JOIN enrolments e ON e.id = m.enrolment_id WHERE {among}
+"""
 
 
 class _Found(NamedTuple):
@@ -78,7 +79,7 @@ def put_offs(
     In the transaction that leased them, perhaps with others that do not go (`leased` are all). A message that is due,
     though not leased, and of higher priority keeps the place in a cap that it will need.
     """
-    if not ids:
+    if not ids or not (pacing.holds or _has_windows(connection, ids)):
         return {}
     rivals: list[int] = []
     mailings = Mailings()
@@ -86,7 +87,7 @@ def put_offs(
     if pacing.caps:
         if not staging.is_sqlite(connection):  # BEGIN IMMEDIATE is that lock already
             connection.exec_driver_sql(_LOCK)
-        people = connection.execute(_WAITING, {"ids": sorted(asked)}).all()
+        people = staging.selected(connection, _WAITING, "m.id", list(asked))
         found = _found(connection, {row[1] for row in people}, {row[2] for row in people}, now, pacing)
         rivals = [one.id for one in found if one.state == "queued" and one.at <= now]
         mailings = Mailings(one.mail(now) for one in found if one.state != "queued" and one.id not in ours)
@@ -99,6 +100,12 @@ def put_offs(
         elif one.id in asked:
             late[one.id] = wait
     return late
+
+
+def _has_windows(connection: Connection, ids: Collection[int]) -> bool:
+    """True if the sequence of one of these messages says when it writes."""
+    used = [row[0] for row in staging.selected(connection, _VERSIONS, "m.id", list(ids))]
+    return any(_sequence(content).window is not None for content in versions.contents(connection, used).values())
 
 
 def mailings(
@@ -125,7 +132,7 @@ def _found(
 
 
 def _waiting(connection: Connection, ids: Collection[int]) -> list[_Waiting]:
-    rows = connection.execute(_WAITING, {"ids": sorted(ids)}).all()
+    rows = staging.selected(connection, _WAITING, "m.id", list(ids))
     contents = versions.contents(connection, {row[4] for row in rows if row[4] is not None})
     return [
         _Waiting(

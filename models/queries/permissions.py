@@ -10,18 +10,16 @@ from collections.abc import Collection
 from functools import lru_cache
 
 import orjson
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, text
 
-from models.queries import situations, standings, versions
+from models.queries import situations, staging, standings, versions
 from models.queries.situations import Way
 from models.rules.sequences import Sequence
 
-_ENROLLED = text(
-    """
+_ENROLLED = """
     SELECT m.id, e.id, e.lead_id, e.version_id, e.entered_at FROM messages m JOIN enrolments e ON e.id = m.enrolment_id
-    WHERE m.id IN :ids AND m.kind = 'nurture' ORDER BY m.id
-    """
-).bindparams(bindparam("ids", expanding=True))
+    WHERE {among} AND m.kind = 'nurture' ORDER BY m.id
+"""
 _MODEL = text("SELECT name FROM programme_versions WHERE kind = 'scoring' ORDER BY activated_at DESC, id DESC LIMIT 1")
 
 
@@ -33,7 +31,7 @@ def refusals(
     The reasons are those for which the lead leaves at a step: its stage, consent, an act that ends it, the condition of
     `exit`. `model`: that of scoring.yaml; None where there is only one.
     """
-    rows = connection.execute(_ENROLLED, {"ids": sorted(message_ids)}).all() if message_ids else []
+    rows = staging.selected(connection, _ENROLLED, "m.id", list(message_ids))
     if not rows:
         return {}
     of = orjson.loads(versions.latest(connection, "models", "models") or "{}")

@@ -11,8 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, text
 
+from models.queries import staging
 from models.rules.outbox import MessageKind
 from models.rules.tokens import suppression_digest
 
@@ -40,9 +41,7 @@ _SUPPRESS = text(
     """
 )
 _LIFT = text(f"DELETE FROM suppressions WHERE digest = :digest AND scope = 'nurture' AND reason LIKE '{OWN_WISH}%'")
-_FIND = text("SELECT digest, scope, reason FROM suppressions WHERE digest IN :digests").bindparams(
-    bindparam("digests", expanding=True)
-)
+_FIND = "SELECT digest, scope, reason FROM suppressions WHERE digest {among}"
 
 
 def suppress(connection: Connection, rows: Sequence[NewSuppression]) -> int:
@@ -55,7 +54,7 @@ def suppress(connection: Connection, rows: Sequence[NewSuppression]) -> int:
 
 def reason(connection: Connection, digest: bytes) -> str | None:
     """Why the address of this hash gets no nurture mail; None if it does."""
-    found = connection.execute(_FIND, {"digests": [digest]}).first()
+    found = next(staging.select_among(connection, _FIND, [digest], "bytea"), None)
     return None if found is None else str(found[2])
 
 
@@ -72,9 +71,8 @@ def reasons(connection: Connection, secret: bytes, wanted: Collection[tuple[str,
     digests = {address: suppression_digest(secret, address) for address, _ in wanted}
     if not digests:
         return {}
-    found = {
-        bytes(row[0]): (row[1], row[2]) for row in connection.execute(_FIND, {"digests": sorted(set(digests.values()))})
-    }
+    rows = staging.select_among(connection, _FIND, sorted(set(digests.values())), "bytea")
+    found = {bytes(digest): (scope, reason) for digest, scope, reason in rows}
     held = {}
     for address, kind in wanted:
         scope, reason = found.get(digests[address], (None, None))
