@@ -23,7 +23,7 @@ from models.queries.messages import Settlement
 from models.rules.instants import SECOND
 from models.rules.outbox import MessageState
 
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.02
 """How long marks and outcomes wait for others to share their commit, which costs as much CPU as a signature."""
 SLACK_SECONDS = 30
 """What the commit of a mark and the scheduling of this process may take, beyond all that is waited for on purpose."""

@@ -125,7 +125,7 @@ class _Run:
             delivery.owner,
             delivery.clock,
             delivery.smtp.reply_timeout_seconds,
-            enough=lambda: self._connected // 2,
+            enough=lambda: self._connected * 3 // 4,
             record=partial(record, limits=delivery.terms.limits, fraction=delivery.random()),
         )
         self.stopped: WarmlineError | None = None
