@@ -136,6 +136,12 @@ def _read_touchpoints(
 def _activities(connection: Connection, ids: Sequence[int]) -> tuple[Ints, Ints, Ints]:
     """(lead id, touchpoint id, occurred_at) of the leads' scored activities, and perhaps of others in their range."""
     among, parameters = staging.near(connection, "lead_id", ids)
+    if len(ids) == 1:
+        alone: dict[str, staging.Kind] = {"touchpoint_id": "integer", "occurred_at": "integer"}
+        touchpoints, times = staging.gathered(
+            connection, alone, f"activities WHERE machine = 0 AND {among}", parameters
+        )
+        return np.full(len(times), ids[0], np.int64), touchpoints, times
     # Two numbers in one, both positive: a third of the texts less for SQLite to write.
     kinds: dict[str, staging.Kind] = {
         f"((lead_id - {int(ids[0])}) << 32) | touchpoint_id": "integer",

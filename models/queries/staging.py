@@ -25,7 +25,7 @@ _ARRAYS = ((SmallInteger, "smallint[]"), (BigInteger, "bigint[]"), (Integer, "bi
            (LargeBinary, "bytea[]"), (Float, "double precision[]"))  # fmt: skip
 Kind = Literal["integer", "text", "lines"]
 _GATHERED_SQLITE: dict[Kind, str] = {
-    "integer": "group_concat({}, ' ')",
+    "integer": "group_concat({})",
     "text": "json_group_array({})",
     "lines": "group_concat({}, char(10))",
 }
@@ -154,7 +154,7 @@ def _integers(value: str | bytes | None) -> NDArray[np.int64]:
     if value is None:
         return np.zeros(0, np.int64)
     if isinstance(value, str):
-        return np.fromstring(value, np.int64, sep=" ")
+        return np.fromstring(value, np.int64, sep=",")
     return np.frombuffer(value, _ELEMENT, offset=_ARRAY_HEADER)["value"].astype(np.int64)
 
 

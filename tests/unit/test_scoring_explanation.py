@@ -25,6 +25,25 @@ def test_the_parts_are_the_score(r: Random) -> None:
         assert len(found.rules) + len(found.unmatched) == len(compiled.rules)
 
 
+@settings(max_examples=100, deadline=None)
+@given(worlds.seeds)
+def test_a_lead_alone_is_told_what_it_is_told_among_others(r: Random) -> None:
+    data, people, at = worlds.model(r), [worlds.person(r) for _ in range(2)], worlds.instant(r)
+    compiled, scores = scored(data, people, at)
+    for position, person in enumerate(people):
+        alone_compiled, alone = scored(data, [person], at)
+        told, among = explain(alone_compiled, alone, 0), explain(compiled, scores, position)
+        for part, same in zip(told.rules + told.unmatched, among.rules + among.unmatched, strict=True):
+            assert part._replace(acts=same.acts) == same
+            assert [(act.at, act.points) for act in part.acts] == [(act.at, act.points) for act in same.acts]
+        assert (told.total, told.groups, told.clamps, told.gates) == (
+            among.total,
+            among.groups,
+            among.clamps,
+            among.gates,
+        )
+
+
 def test_acts_notes_and_clamps_are_told() -> None:
     rules = [
         {"name": "blog", "on": "page_view", "where": {"path": {"starts": "/blog"}}, "points": 4, "limit": 6},

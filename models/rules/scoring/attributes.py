@@ -187,10 +187,11 @@ class Facts:
         if isinstance(node, Leaf):
             is_timed = node.attribute in TIMED or node.attribute.startswith("first.")
             known = self._known if is_timed else self._lasting
-            if node not in known:
+            if (answers := known.get(node)) is None:
                 own = not is_timed and not node.attribute.startswith("account.")  # the account may change, too
-                known[node] = self._recall.answers(node, self._leaf) if own and self._recall else self._leaf(node)
-            return known[node]
+                recall = self._recall if own else None
+                answers = known[node] = self._leaf(node) if recall is None else recall.answers(node, self._leaf)
+            return answers
         if isinstance(node, Not):
             return ~self.holds(node.part)
         parts = [self.holds(part) for part in node.parts]

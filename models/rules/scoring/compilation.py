@@ -20,12 +20,11 @@ from models.rules.scoring.attributes import TIMED, Attributes, Facts
 from models.rules.scoring.calendar import Calendar
 from models.rules.scoring.coherence import FIRST, TOUCHPOINT_FIELDS
 from models.rules.scoring.columns import NEVER, Chunk, Floats, Ints
+from models.rules.scoring.labels import Labels
 from models.rules.scoring.model import Dimension, Group, Rule, ScoringModel
 from models.rules.scoring.visits import PAGE_VIEW, SITE_VISIT, visit_starts
 from models.rules.touchpoints import Touchpoint
 
-SOME = 100
-"""Activities whose touchpoints are looked up as they come, however often one of them does."""
 UNIT = 10_000
 """The kernel counts in ten-thousandths of a point: sums of whole numbers are exact, in whatever order."""
 
@@ -42,6 +41,7 @@ class CompiledRule:
     index: int
     group: int
     dimension: str
+    group_name: str
     rule: Rule
     half_life: int
     """Microseconds, 0 = no decay."""
@@ -93,6 +93,7 @@ class CompiledModel:
         self.counts_visits = any(SITE_VISIT in (rule.rule.on or ()) for rule in self.rules)
         self._ranks: dict[str, tuple[Ints, list[str]]] = {}
         self._scored: NDArray[np.bool_] | None = None
+        self._words: NDArray[np.uint64] | None = None
 
     @property
     def known_touchpoints(self) -> int:
@@ -126,7 +127,7 @@ class CompiledModel:
             wider = self._of_type[kind] = _wider(known, max(new))
             wider[0, ids] = [point.type == kind for point in points]
         self._ranks.clear()
-        self._scored = None
+        self._scored = self._words = None
 
     def _counted(self, points: list[Touchpoint]) -> NDArray[np.bool_]:
         """For each rule (rows) which of these touchpoints it counts."""
@@ -165,23 +166,23 @@ class CompiledModel:
         """The touchpoint of an id that was learnt."""
         return self._touchpoints[key]
 
-    def met(self, touchpoints: Ints) -> NDArray[np.bool_]:
+    def met(self, touchpoints: Ints) -> list[bool]:
         """By rule: whether it may count any activity at these touchpoints."""
-        if len(touchpoints) <= SOME:
-            here: Ints | NDArray[np.bool_] = touchpoints
-        else:  # each once: it takes as long as it takes to look at all touchpoints
-            here = np.zeros(self._matches.shape[1], np.bool_)
-            here[touchpoints] = True
-            here = np.flatnonzero(here)
-        found: NDArray[np.bool_] = np.logical_or.reduce(self._matches[:, here], axis=1)
-        if self.counts_visits:
-            found = found | np.logical_or.reduce(self._visits[:, here], axis=1)
-        return found
+        if self._words is None:
+            self._words = _packed(self._matches | self._visits)
+        found = np.bitwise_or.reduce(self._words[touchpoints], axis=0)
+        met: list[bool] = np.unpackbits(found.view(np.uint8), count=len(self.rules)).astype(np.bool_).tolist()
+        return met
 
     def matches(self, rule: int) -> NDArray[np.bool_]:
         """By touchpoint id: whether the rule counts it."""
         row: NDArray[np.bool_] = self._matches[rule]
         return row
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The words for what a score's numbers have reached."""
+        return Labels(self.model)
 
     @cached_property
     def group_members(self) -> Floats:
@@ -276,6 +277,7 @@ def _compiled(model: ScoringModel) -> Iterable[CompiledRule]:
             index=index,
             group=group_of[dimension, group],
             dimension=dimension,
+            group_name=group,
             rule=rule,
             half_life=model.half_life_of(rule),
             steps=np.array(list(steps), np.int64),
@@ -292,6 +294,14 @@ def _wider(table: NDArray[np.bool_], last: int) -> NDArray[np.bool_]:
     wider = np.zeros((len(table), max(last + 1, table.shape[1])), np.bool_)
     wider[:, : table.shape[1]] = table
     return wider
+
+
+def _packed(table: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """For each column its truths as bits, 64 rows to a word."""
+    rows = -(-len(table) // 64) * 64
+    padded = np.zeros((rows, table.shape[1]), np.bool_)
+    padded[: len(table)] = table
+    return np.ascontiguousarray(np.packbits(padded, axis=0).T).view(np.uint64)
 
 
 def _facts(points: Sequence[Touchpoint]) -> Facts:

@@ -17,8 +17,7 @@ import numpy as np
 from models.documents import shown
 from models.rules.scoring.columns import Floats, Ints
 from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule
-from models.rules.scoring.kernel import NOTHING, Scores
-from models.rules.scoring.labels import Labels
+from models.rules.scoring.kernel import NOTHING, Kept, Scores
 from models.rules.touchpoints import Touchpoint
 from models.rules.values import is_missing
 
@@ -66,11 +65,6 @@ class Acts(Sequence[Act]):
 
     def __deepcopy__(self, memo: object) -> Acts:
         return self  # nothing in it changes
-
-    @property
-    def sum(self) -> float:
-        """The points of all, before the rule's limit."""
-        return 0.0 if self._points is None else float(self._points.sum())
 
 
 NO_ACTS = Acts(np.zeros(0, np.int64), np.zeros(0, np.int64), None, lambda touchpoint: Touchpoint(""))
@@ -145,7 +139,7 @@ class Explanation:
 
 def explain(compiled: CompiledModel, scores: Scores, position: int) -> Explanation:
     """The score of the lead at `position` of the chunk."""
-    model, labels = compiled.model, Labels(compiled.model)
+    model, labels = compiled.model, compiled.labels
     parts = list(_rule_parts(compiled, scores, position))
     return Explanation(
         lead_id=int(scores.chunk.leads.ids[position]),
@@ -176,13 +170,14 @@ def explain(compiled: CompiledModel, scores: Scores, position: int) -> Explanati
 
 def _rule_parts(compiled: CompiledModel, scores: Scores, position: int) -> Iterator[RulePart]:
     said = _Said(scores, position)
-    for rule, units in zip(compiled.rules, scores.rules[:, position].tolist(), strict=True):
-        dimension, group, _ = compiled.groups[rule.group]
+    for rule, units, kept in zip(compiled.rules, scores.rules[:, position].tolist(), scores.kept, strict=True):
+        asked = rule.rule
         points = units / UNIT + 0.0
-        acts = _acts(compiled, scores, rule, position)
-        missed = None if points or rule.rule.condition is None else said.missed(rule)  # points tell that its `if` holds
-        note = _note(rule, points, acts) if missed is None else missed
-        yield RulePart(rule.rule.name, dimension, group, points, rule.in_words, note, acts)
+        acts = NO_ACTS if kept is None or kept is NOTHING else _acts(compiled, scores, rule, kept, position)
+        note = None if points or asked.condition is None else said.missed(rule)  # points tell that its `if` holds
+        if note is None:
+            note = "" if asked.on is None else _note(rule, acts, kept, position)
+        yield RulePart(asked.name, rule.dimension, rule.group_name, points, rule.in_words, note, acts)
 
 
 class _Said(dict[str, str]):
@@ -209,11 +204,8 @@ class _Said(dict[str, str]):
         return "; ".join([self[name] for name in rule.asked])
 
 
-def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position: int) -> Acts:
+def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, kept: Kept, position: int) -> Acts:
     """What the rule counts, newest first."""
-    kept = scores.kept[rule.index]
-    if kept is None or kept is NOTHING:
-        return NO_ACTS
     own = kept.position if len(scores.chunk) == 1 else kept.position[kept.lead == position]
     if not len(own):
         return NO_ACTS
@@ -228,16 +220,14 @@ def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, position:
     return Acts(activities.occurred_at[own], activities.touchpoint[own], given, compiled.touchpoint)
 
 
-def _note(rule: CompiledRule, points: float, acts: Acts) -> str:
+def _note(rule: CompiledRule, acts: Acts, kept: Kept | None, position: int) -> str:
     asked = rule.rule
-    if asked.on is None:
-        return ""
     if not acts:
         return "no such activity" + (" in its window" if asked.within else "")
-    # Below its limit a rule was not cut: nobody has to add up what its activities give.
-    at_limit = asked.limit is not None and asked.kind == "points" and abs(points) >= asked.limit
-    if asked.limit is not None and at_limit and abs(raw := acts.sum) > asked.limit:
-        return f"{raw:g} points, cut to the rule's limit {asked.limit:g}"
+    if asked.limit is not None and kept is not None and kept.raw is not None:
+        raw = round(float(kept.raw[position]), 4)
+        if abs(raw) > asked.limit:
+            return f"{raw:g} points, cut to the rule's limit {asked.limit:g}"
     if asked.at_most is not None and len(acts) == asked.at_most:
         return f"the newest {asked.at_most} count"
     return f"{len(acts)} activities" if asked.kind == "tiers" else ""

@@ -27,6 +27,8 @@ class Kept(NamedTuple):
     """In the activities of the chunk that was scored."""
     lead: Ints
     occurred_at: Ints
+    raw: Floats | None = None
+    """What they give each lead together, before the rule's limit (points); None where that is not asked."""
 
 
 NOTHING = Kept(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -182,14 +184,14 @@ def _rule_points(
     starts = compiled.starts(chunk) if compiled.counts_visits else None
     kept: list[Kept | None] = [None] * len(compiled.rules)
     touchpoints = chunk.activities.touchpoint
-    met = compiled.met(touchpoints).tolist() if len(touchpoints) <= FEW else None
+    met = compiled.met(touchpoints) if len(touchpoints) <= FEW else None
     for rule in rules:
         asked = rule.rule
         if asked.on is None and asked.condition is not None:
             holds = facts.holds(asked.condition.root)
-            if len(holds) > 1:
+            if len(holds) != 1:
                 np.multiply(holds, rule.values[0], out=table[rule.index])
-            elif holds.all():  # of one lead: nothing to write for most rules
+            elif holds[0]:  # of one lead: nothing to write for most rules
                 table[rule.index] = rule.values[0]
             continue
         if asked.on is None:
@@ -198,8 +200,13 @@ def _rule_points(
             kept[rule.index] = NOTHING  # no activity gives no points, whatever the kind of rule
             continue
         else:
-            found = kept[rule.index] = _kept(compiled, rule, chunk, at, starts)
-            table[rule.index] = _earned(rule, found, len(chunk), at)
+            found = _kept(compiled, rule, chunk, at, starts)
+            if asked.kind == "points":
+                raw = _raw(rule, found, len(chunk), at)
+                table[rule.index] = _limited(rule, raw)
+                kept[rule.index] = Kept(found.position, found.lead, found.occurred_at, raw)
+            else:
+                table[rule.index], kept[rule.index] = _earned(rule, found, len(chunk), at), found
         if asked.condition is not None:
             table[rule.index] *= facts.holds(asked.condition.root)
     return table, kept
@@ -258,7 +265,7 @@ def _newer(*keys: Ints) -> Ints:
 
 
 def _earned(rule: CompiledRule, kept: Kept, count: int, at: int) -> Floats:
-    """Ten-thousandths for each of `count` leads, before the rule's `if`."""
+    """Ten-thousandths that tiers or recency give each of `count` leads, before the rule's `if`."""
     if rule.rule.kind == "recency":
         earned = np.zeros(count)
         newest = np.zeros(count, np.int64)
@@ -267,18 +274,26 @@ def _earned(rule: CompiledRule, kept: Kept, count: int, at: int) -> Floats:
         some[kept.lead] = True
         earned[some] = rule.values[np.searchsorted(rule.steps, at - newest[some], side="left")]
         return earned
-    if rule.rule.kind == "tiers":
-        counted = np.bincount(kept.lead, minlength=count)
-        return rule.values[np.searchsorted(rule.steps, counted, side="right")]
+    counted = np.bincount(kept.lead, minlength=count)
+    return rule.values[np.searchsorted(rule.steps, counted, side="right")]
+
+
+def _raw(rule: CompiledRule, kept: Kept, count: int, at: int) -> Floats:
+    """Points that a points rule gives each of `count` leads, before its limit and its `if`."""
     weights = np.exp2((kept.occurred_at - at) / rule.half_life) if rule.half_life else None
-    return point_units(rule, np.bincount(kept.lead, weights, count))
+    points: Floats = np.multiply(np.bincount(kept.lead, weights, count), rule.rule.points or 0.0)
+    return points
 
 
 def point_units(rule: CompiledRule, sums: Floats | Ints) -> Floats:
     """A points rule's sums of weights as ten-thousandths under its limit."""
-    points = sums * (rule.rule.points or 0.0)
+    points: Floats = np.multiply(sums, rule.rule.points or 0.0)
+    return _limited(rule, points)
+
+
+def _limited(rule: CompiledRule, points: Floats) -> Floats:
     if rule.rule.limit is not None:
-        np.minimum(np.maximum(points, -rule.rule.limit, out=points), rule.rule.limit, out=points)
+        points = np.minimum(np.maximum(points, -rule.rule.limit), rule.rule.limit)
     earned: Floats = np.rint(points * UNIT)
     return earned
 

@@ -5,10 +5,12 @@ Decides nothing; turns the kernel's counts of reached thresholds into the model'
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from models.rules.scoring.kernel import Scores
 from models.rules.scoring.model import ScoringModel
+
+if TYPE_CHECKING:
+    from models.rules.scoring.kernel import Scores
 
 
 class _Ladder(Protocol):
