@@ -59,7 +59,7 @@ class Composer:
 
     def compose(self, message: Leased, now: int) -> Letter | Unrenderable:
         """`now`: programme time, for the Date header."""
-        sender, recipient = address(self.sender.email), address(message.recipient)
+        sender, recipient = _own_address(self.sender.email), address(message.recipient)
         for checked in (sender, recipient):
             if isinstance(checked, Refused):
                 return Unrenderable(checked.reason)
@@ -147,6 +147,9 @@ class Composer:
             headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
         headers["List-Id"] = f"<nurture.{sender.domain}>"
         return headers
+
+
+_own_address = lru_cache(maxsize=8)(address)
 
 
 @lru_cache(maxsize=64)

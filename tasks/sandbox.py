@@ -252,7 +252,7 @@ def _watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _settled(value: Any) -> Any:
     """A value that can be measured: what would be made piece by piece is made now, up to the bound."""
-    if not isinstance(value, Iterator):
+    if isinstance(value, str) or not isinstance(value, Iterator):
         return value
     made = list(islice(value, LONGEST_VALUE + 1))
     size_of(made)

@@ -16,6 +16,9 @@ from functools import lru_cache
 
 from models.rules.instants import SECOND
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _LETTERS for second in _LETTERS]
+"""Two letters of base32 for each ten bits: `base64` takes half as long again."""
 MAC_BYTES = 10
 """80 bits (RFC 2104 section 5 allows half of the hash or 80 bits): a guess is right once in 1.2e24."""
 
@@ -138,7 +141,10 @@ def suppression_digest(secret: bytes, address: str) -> bytes:
 
 
 def _encoded(raw: bytes) -> str:
-    return base64.b32encode(raw).decode("ascii").rstrip("=").lower()
+    bits = 8 * len(raw) + -8 * len(raw) % 10
+    number = int.from_bytes(raw, "big") << (bits - 8 * len(raw))
+    pairs = [_PAIRS[number >> place & 1023] for place in range(bits - 10, -1, -10)]
+    return "".join(pairs)[: -(-8 * len(raw) // 5)]
 
 
 def _decoded(token: str) -> bytes | None:
