@@ -145,7 +145,9 @@ async def test_a_domain_that_asks_for_less_gets_less_until_it_takes_mail_again(
     with server.running():
         workspace = made(tmp_path, database_url, server, 30, connections=1)
         counts = await send_all(workspace, NOW)
-        assert (counts["sent"], counts["deferred"], counts["put_off"]) == (0, 1, 29)
+        assert (counts["sent"], counts["deferred"]) == (0, 1)
+        assert counts["put_off"] >= 29  # one that was at hand when the answer came may be taken and put off once more
+        assert [row["state"] for row in rows(workspace)] == ["queued"] * 30
         (slow,) = slowed_domains(workspace)
         assert (slow["domain"], slow["level"]) == ("gmail.com", 1)
         assert NOW + MINUTE < slow["until"] <= NOW + 3 * MINUTE
