@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import session
-from models.documents import ConfigurationError, Problem
 
 if TYPE_CHECKING:
+    from models.documents import Problem
     from models.workspace import Workspace
 
 _ZONES_SHOWN = 5
@@ -21,6 +21,8 @@ _ZONES_SHOWN = 5
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """Check all files of the workspace and its database; every mistake with file and line. Exit code 3 if any."""
+    from models.documents import ConfigurationError
+
     workspace, problems = _opened()
     if problems := [*problems, *workspace.check(), *_mails(workspace)]:
         if as_json:
@@ -57,6 +59,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
 
 def _opened() -> tuple[Workspace, list[Problem]]:
     """The workspace, and what is wrong with its settings: mistakes there must not hide those of the other files."""
+    from models.documents import ConfigurationError
     from models.workspace import Workspace
 
     try:
@@ -75,6 +78,8 @@ def _mails(workspace: Workspace) -> list[Problem]:
 
 def _of_sequences(workspace: Workspace) -> list[Problem]:
     """What the check of the whole programme tells already."""
+    from models.documents import ConfigurationError
+
     try:
         _ = workspace.sequences
     except ConfigurationError as error:

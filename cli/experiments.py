@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import session
-from models.documents import did_you_mean
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ def experiments(
 
     The intervals hold at all instants together, so look as often as you like.
     """
+    from models.documents import did_you_mean
     from models.queries import experiments as queries
     from models.rules.experiments import judge
 
