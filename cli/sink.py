@@ -24,6 +24,7 @@ import orjson
 import typer
 
 from models.errors import UsageError
+from web.listener import Listener
 
 LARGEST = 10_000_000
 """Octets of a message; announced to the sender (RFC 1870)."""
@@ -143,7 +144,14 @@ def start_sink(
     `folder`: keep every message there. `told` is called in the sink's thread for each. UsageError if the port is taken.
     """
     sink = Sink(host, port)
-    server = _Server(_Handler(sink, folder, told), host, port)
+    handler = _Handler(sink, folder, told)
+
+    def protocol(loop: asyncio.AbstractEventLoop) -> asyncio.Protocol:
+        from aiosmtpd.smtp import SMTP  # `warmline --help` reads this module too
+
+        return SMTP(handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Warmline sink", loop=loop)
+
+    server = Listener(protocol, host, port, "mail sink")
     try:
         sink.port = server.start()
     except OSError as error:
@@ -153,54 +161,6 @@ def start_sink(
         yield sink
     finally:
         server.stop()
-
-
-class _Server:
-    """aiosmtpd on an event loop of its own, in a thread (its Controller cannot take a free port)."""
-
-    def __init__(self, handler: _Handler, host: str, port: int) -> None:
-        self._handler, self._host, self._port = handler, host, port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="mail sink", daemon=True)
-        self._server: asyncio.Server | None = None
-
-    def start(self) -> int:
-        """The port it listens on; OSError if it cannot."""
-        self._thread.start()
-        try:
-            self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
-        except OSError:
-            self._end()
-            raise
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def _listen(self) -> asyncio.Server:
-        return await self._loop.create_server(self._protocol, self._host, self._port)
-
-    def _protocol(self) -> asyncio.Protocol:
-        from aiosmtpd.smtp import SMTP  # `warmline --help` reads this module too
-
-        return SMTP(
-            self._handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Warmline sink", loop=self._loop
-        )
-
-    def stop(self) -> None:
-        """Close the port, drop the connections, end the thread."""
-        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
-        self._end()
-
-    async def _shut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 def sink(

@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aiosmtpd.lmtp import LMTP
@@ -21,6 +20,7 @@ from models.queries import returned_mail
 from models.queries.returned_mail import Arrived
 from models.rules.returned_mail import read
 from models.workspace import Workspace
+from web.listener import Listener
 
 LARGEST = 50_000_000
 """Octets of a mail; announced to the server (RFC 1870)."""
@@ -47,52 +47,6 @@ class _Handler:
             returned_mail.keep(connection, [arrived], "lmtp", self.clock())
 
 
-class _Server:
-    """aiosmtpd on an event loop of its own, in a thread (its Controller cannot take a free port)."""
-
-    def __init__(self, handler: _Handler, host: str, port: int) -> None:
-        self._handler, self._host, self._port = handler, host, port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="lmtp", daemon=True)
-        self._server: asyncio.Server | None = None
-
-    def start(self) -> int:
-        """The port it listens on; OSError if it cannot."""
-        self._thread.start()
-        try:
-            listening = self._loop.create_server(self._protocol, self._host, self._port)
-            self._server = asyncio.run_coroutine_threadsafe(_awaited(listening), self._loop).result()
-        except OSError:
-            self._end()
-            raise
-        return int(self._server.sockets[0].getsockname()[1])
-
-    def _protocol(self) -> LMTP:
-        return LMTP(self._handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Warmline", loop=self._loop)
-
-    def stop(self) -> None:
-        """Close the port; a mail that is being kept is kept to its end; drop the connections, end the thread."""
-        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
-        self._end()
-
-    async def _shut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-async def _awaited(coroutine: Coroutine[Any, Any, asyncio.Server]) -> asyncio.Server:
-    return await coroutine
-
-
 @contextlib.contextmanager
 def listening(workspace: Workspace, clock: Callable[[], int]) -> Iterator[str | None]:
     """Take returned mail in until the block ends; the address, or None where `bounces.lmtp_port` is not set.
@@ -103,7 +57,12 @@ def listening(workspace: Workspace, clock: Callable[[], int]) -> Iterator[str | 
     if bounces.lmtp_port is None:
         yield None
         return
-    server = _Server(_Handler(workspace, clock), bounces.lmtp_host, bounces.lmtp_port)
+    handler = _Handler(workspace, clock)
+
+    def protocol(loop: asyncio.AbstractEventLoop) -> asyncio.Protocol:
+        return LMTP(handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Warmline", loop=loop)
+
+    server = Listener(protocol, bounces.lmtp_host, bounces.lmtp_port, "lmtp")
     try:
         port = server.start()
     except OSError as error:
