@@ -1,7 +1,7 @@
-"""What a sales notification says: the shape of its payload, and nothing about how it looks.
+"""What mails to sales say: the shapes of their payloads, and nothing about how they look.
 
-tasks.routing fills it, models.queries.messages keeps it as JSON, the template `sales_notification` shows it. Times and
-numbers that people read are put into words by the maker, who knows the salesperson's zone and language.
+tasks.handover and tasks.digest fill them, models.queries.messages keeps them as JSON, the templates of the same names
+show them. Times and numbers that people read are put into words by the maker, who knows the salesperson's zone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,18 @@ SALES_NOTIFICATION = "sales_notification"
 """Built-in template: a lead is handed to a rep. Payload: SalesNotification."""
 SALES_RECALL = "sales_recall"
 """Built-in template: a lead that was handed over fell back. Payload: SalesRecall. Each rep is told once."""
+SALES_REMINDER = "sales_reminder"
+"""Built-in template: a lead was not answered yet. Payload: SalesReminder."""
+SALES_PASSED_ON = "sales_passed_on"
+"""Built-in template, to the rep before: somebody else has the lead now. Payload: SalesPassedOn."""
+SALES_ESCALATION = "sales_escalation"
+"""Built-in template, to a manager: nobody answered for a lead. Payload: SalesEscalation."""
+SALES_UNASSIGNED = "sales_unassigned"
+"""Built-in template, to a manager: leads that no rep can take now. Payload: SalesUnassigned."""
+SALES_DIGEST = "sales_digest"
+"""Built-in template: a rep's day. Payload: SalesDigest."""
+APPOINTMENT_CHANGED = "appointment_changed"
+"""Built-in template, to the lead: the appointment moved, has another host, or is off. Payload: AppointmentChanged."""
 SEQUENCE_NOTICE = "sequence_notice"
 """Built-in template: the step `notify` of a sequence. Payload: SequenceNotice."""
 
@@ -33,6 +45,8 @@ class Contact(TypedDict):
 
     label: str
     value: str
+    href: NotRequired[str]
+    """tel:, mailto: or https:, where a tap shall do something."""
 
 
 class Seen(TypedDict):
@@ -48,6 +62,35 @@ class Answer(TypedDict):
 
     label: str
     url: str
+
+
+class LastTime(TypedDict):
+    """How the lead was with sales before, in words. Empty texts where it is not known."""
+
+    rep: str
+    """Who had it, by name."""
+    given_at: str
+    outcome: str
+    """How it ended: "not ready", "taken back: the score fell"."""
+    ended_at: str
+    reason: str
+    """What sales said then."""
+
+
+class Colleague(TypedDict):
+    """Somebody of the same account: who, how far ("sales-qualified"), and with which rep; empty without one."""
+
+    name: str
+    position: str
+    stage: str
+    rep: str
+
+
+class Part(TypedDict):
+    """A part of the score, such as fit: its name and points."""
+
+    name: str
+    points: float
 
 
 class SalesNotification(TypedDict):
@@ -79,6 +122,154 @@ class SalesNotification(TypedDict):
     answers: list[Answer]
     invitation: NotRequired[Invitation]
     """What is attached, where the lead asked for an appointment."""
+    greeting: NotRequired[str]
+    """What this mail is about: "Robin, this lead is yours." or why it comes from a colleague."""
+    answer_by: NotRequired[str]
+    """Until when to answer, in words, and what happens then; empty without an SLA."""
+    phone: NotRequired[Contact]
+    """The number to call, with `href`; absent where none is known."""
+    parts: NotRequired[list[Part]]
+    """Fit, engagement and the like."""
+    last_time: NotRequired[LastTime]
+    """Of a lead that was with sales before: what was different."""
+    history: NotRequired[list[Seen]]
+    """Earlier assignments, answers and stages, newest first."""
+    mails: NotRequired[list[Seen]]
+    """Mails that they got, newest first; `detail`: what they did with it."""
+    colleagues: NotRequired[list[Colleague]]
+    deals: NotRequired[list[Contact]]
+    """Open deals of the lead and its account: name, and what is known of it."""
+
+
+class SalesReminder(TypedDict):
+    """Payload of the template `sales_reminder`: a lead waits for the rep's answer."""
+
+    rep_name: str
+    lead_name: str
+    position: str
+    headline: str
+    """Why it is with sales, in half a line. Stands in the subject."""
+    given_at: str
+    """Since when it is the rep's, in words."""
+    answer_by: str
+    """Until when, in words, and what happens then: "by 14:35; after that Tom Ashworth gets it"."""
+    contact: list[Contact]
+    answers: list[Answer]
+    phone: NotRequired[Contact]
+
+
+class SalesPassedOn(TypedDict):
+    """Payload of the template `sales_passed_on`, to the rep who had the lead: no call is needed any more."""
+
+    rep_name: str
+    lead_name: str
+    position: str
+    to_rep: str
+    """Who has it now, by name."""
+    because: str
+    """Why: "no answer within 30 minutes"."""
+    given_at: str
+    appointment: str
+    """Of an appointment that the next rep keeps, in words; else empty."""
+    invitation: NotRequired[Invitation]
+    """Calls the appointment off in this rep's calendar."""
+
+
+class Attempt(TypedDict):
+    """A rep who had the lead: who, when, and what came of it."""
+
+    rep: str
+    at: str
+    outcome: str
+
+
+class SalesEscalation(TypedDict):
+    """Payload of the template `sales_escalation`, to a manager: nobody answered for a lead."""
+
+    manager_name: str
+    lead_name: str
+    position: str
+    headline: str
+    because: str
+    """What went wrong: "no answer from 3 reps"."""
+    attempts: list[Attempt]
+    contact: list[Contact]
+    score: float
+    answers: list[Answer]
+    phone: NotRequired[Contact]
+
+
+class Waiting(TypedDict):
+    """A lead that no rep has."""
+
+    name: str
+    position: str
+    score: float
+    since: str
+
+
+class SalesUnassigned(TypedDict):
+    """Payload of the template `sales_unassigned`, to a manager: leads wait, and why nobody can take them."""
+
+    manager_name: str
+    count: int
+    leads: list[Waiting]
+    """The best of them, at most a dozen."""
+    because: str
+    reps: list[Contact]
+    """Rep → why not, for the newest of the leads."""
+
+
+class Task(TypedDict):
+    """A lead in the digest: who, how urgent, and where to answer."""
+
+    lead_name: str
+    position: str
+    why: str
+    """In half a line: "asked for a demo and reached 72 points", "open deal over EUR 12,000"."""
+    due: str
+    """Until when, in words; empty if nothing presses."""
+    is_late: bool
+    is_new: bool
+    answers: list[Answer]
+    phone: NotRequired[Contact]
+
+
+class SalesDigest(TypedDict):
+    """Payload of the template `sales_digest`: what waits for a rep today. Empty lists are left out."""
+
+    rep_name: str
+    day: str
+    headline: str
+    """What the day holds, in half a line. Stands in the subject."""
+    tasks: list[Task]
+    """Not answered yet, the most urgent first."""
+    more: int
+    """Of those that are not told one by one."""
+    appointments: list[Seen]
+    """Today's."""
+    cooled: list[Seen]
+    """Leads that were taken back or passed on since the last digest; `detail`: why."""
+    accepted: list[Seen]
+    """What happened since with leads that the rep accepted; `what`: who, `detail`: what."""
+
+
+class AppointmentChanged(TypedDict):
+    """Payload of the template `appointment_changed`, to the lead. Times in words."""
+
+    lead_name: str
+    first_name: str
+    change: str
+    """moved | host | cancelled."""
+    before: str
+    when: str
+    zone: str
+    minutes: int
+    rep: str
+    where: str
+    lead: dict[str, Any]
+    """`language` alone, by which the mail's language is chosen."""
+    invitation: Invitation
 
 
 class SalesRecall(TypedDict):
@@ -96,6 +287,8 @@ class SalesRecall(TypedDict):
     appointment: str
     """When both were invited to talk, in words, if that is still to come: it stands. Else empty."""
     contact: list[Contact]
+    invitation: NotRequired[Invitation]
+    """Calls the appointment off in the rep's calendar, where it does not stand."""
 
 
 class SequenceNotice(TypedDict):
