@@ -33,6 +33,7 @@ from models.rules.limits import FARTHEST, Domain, DomainLimit, WarmUp
 from models.rules.machine import MachineRules
 from models.rules.mail import Refused, address
 from models.rules.pacing import Sending
+from models.rules.verdicts import FeedbackRules
 from models.rules.verp import LONGEST_MAILBOX
 
 PREFIX = "WARMLINE_"
@@ -228,6 +229,7 @@ class Settings(BaseSettings):
     machine: MachineRules = MachineRules()
     consent: ConsentRules = ConsentRules()
     sending: Sending = Sending()
+    feedback: FeedbackRules = FeedbackRules()
     schedules: dict[str, str] = {}
 
     @model_validator(mode="after")

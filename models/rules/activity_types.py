@@ -13,7 +13,8 @@ CANONICAL = frozenset(
     webinar_registered webinar_attended event_attended training
     social_share social_comment social_mention social_follow
     product_view cart_add checkout_started checkout_abandoned purchase
-    phone_call meeting support_request sales_not_ready score_adjusted profile_answer""".split()
+    phone_call meeting support_request sales_accepted sales_not_ready sales_unqualified
+    score_adjusted profile_answer""".split()
 )
 SCORE_ADJUSTED = "score_adjusted"
 """What the step `adjust` of a sequence records: nothing that the lead did."""
