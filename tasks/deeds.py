@@ -9,27 +9,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import Connection
 
-from models.queries import activities, assignments, enrolments, messages, queue, versions
-from models.queries.activities import Touchpoints
+from models.queries import assignments, enrolments, messages, versions
 from models.queries.assignments import Given
 from models.queries.enrolments import Due, NewEnrolment
 from models.queries.messages import NewMessage
 from models.queries.standings import Standing
-from models.rules.activity_types import SCORE_ADJUSTED
 from models.rules.appointments import told
 from models.rules.instants import Micros
-from models.rules.notification import COMMON_ATTRIBUTES, NurtureMail, SequenceNotice
+from models.rules.notification import COMMON_ATTRIBUTES, NurtureMail
 from models.rules.outbox import MessageKind
-from models.rules.records import ActivityFacts
-from models.rules.sequences import OWNER, Adjust, Advance, Enter, Send, Tell
-from models.rules.touchpoints import Touchpoint
+from models.rules.sequences import Adjust, Advance, Enter, Send, Tell
 from models.workspace import Workspace
-from tasks import handover, personal
+from tasks import adjustments, notices, personal
+from tasks.adjustments import Adjustment
 from tasks.appointments import invitation
 from tasks.rendering import templates_of
 
@@ -76,23 +72,13 @@ def do(
 
 
 def _adjust(connection: Connection, taken: Iterable[Taken], now: Micros) -> int:
-    """An activity for each adjustment, as scoring reads it, and the leads queued for it."""
-    made: dict[bytes, tuple[ActivityFacts, int, int]] = {}
-    for one in taken:
-        for deed in one.advance.deeds:
-            if isinstance(deed, Adjust):
-                dedupe = blake2b(f"adjust:{one.key(deed.key)}".encode(), digest_size=16).digest()
-                about = Touchpoint(SCORE_ADJUSTED, deed.name, campaign=one.due.sequence)
-                made[dedupe] = (ActivityFacts(dedupe, now, about, None), one.due.lead_id, now)
-    if not made:
-        return 0
-    known = activities.known_among(connection, sorted(made))
-    fresh = [row for dedupe, row in made.items() if dedupe not in known]
-    if fresh:
-        ids = Touchpoints().ids(connection, {facts.touchpoint for facts, _, _ in fresh}, now)
-        activities.insert(connection, fresh, ids)
-        queue.enqueue(connection, "score", sorted({lead_id for _, lead_id, _ in fresh}))
-    return len(fresh)
+    wanted = [
+        Adjustment(one.key(deed.key), one.due.lead_id, deed.name, one.due.sequence)
+        for one in taken
+        for deed in one.advance.deeds
+        if isinstance(deed, Adjust)
+    ]
+    return adjustments.record(connection, wanted, now)
 
 
 def _enter(connection: Connection, workspace: Workspace, taken: Iterable[Taken], now: Micros) -> int:
@@ -160,46 +146,20 @@ class Maker:
         for deed in taken.advance.deeds:
             if not isinstance(deed, Tell):
                 continue
-            name, address = self._recipient(deed, taken.standing)
+            standing = taken.standing
+            had_by = self.reps.get(standing.lead_id)
+            name, address = notices.recipient(deed.notify, self.workspace.team.reps, standing, had_by)
             yield NewMessage(
                 idempotency_key=f"notify:{taken.key(deed.key)}",
                 kind=MessageKind.ALERT,
                 recipient=address,
                 template=deed.notify.template,
-                payload=dict(self._notice(taken, deed, name)),
+                payload=dict(notices.notice(deed.notify, standing, name, self._described(taken.due.sequence))),
                 next_attempt_at=self.now,
                 lead_id=taken.due.lead_id,
                 enrolment_id=taken.due.id,
             )
 
-    def _notice(self, taken: Taken, deed: Tell, name: str) -> SequenceNotice:
-        standing = taken.standing
-        return SequenceNotice(
-            rep_name=name,
-            lead_name=handover.name_of(standing),
-            position=handover.position_of(standing),
-            because=deed.notify.because,
-            sequence=self._described(taken.due.sequence),
-            stage=standing.stage.replace("_", "-"),
-            score=standing.total,
-            contact=handover.contact_of(standing),
-            lead=dict(standing.attributes),
-        )
-
     def _described(self, name: str) -> str:
         sequence = self.workspace.sequences.get(name)
         return name if sequence is None or not sequence.description else sequence.description
-
-    def _recipient(self, deed: Tell, standing: Standing) -> tuple[str, str]:
-        """(name, address) of the first of `to` who is found; empty texts where nobody is."""
-        reps = self.workspace.team.reps
-        for who in deed.notify.to:
-            had = self.reps.get(standing.lead_id)
-            owners = (standing.owner, had, standing.account_owner) if who == OWNER else (who,)
-            for called in filter(None, owners):
-                rep = next((rep for rep in reps if rep.is_called(called)), None)
-                if rep is not None:
-                    return rep.name, rep.email
-                if "@" in called:
-                    return called, called.strip()
-        return "", ""

@@ -15,6 +15,7 @@ from models.rules.assignment import Team
 from models.rules.conditions import Condition
 from models.rules.consent import ConsentRules
 from models.rules.lifecycle import Lifecycle
+from models.rules.notices import OWNER
 from models.rules.notification import SEQUENCE_NOTICE
 from models.rules.pacing import Pacing
 from models.rules.predicates import Predicate
@@ -22,7 +23,7 @@ from models.rules.scoring import ScoringModel
 from models.rules.scoring.coherence import FIRST
 from models.rules.scoring.doubts import total_parts, unreachable
 from models.rules.scoring.reach import reach_of
-from models.rules.sequences import OWNER, Sequence
+from models.rules.sequences import Sequence
 
 Place = tuple[str | int, ...]
 Mistake = tuple[Place, str]

@@ -1,7 +1,8 @@
 """The lifecycle: the stages, which moves are legal and who may make them, and what a lead's facts ask for.
 
 Decides moves; never makes them (models.queries.stages does, by compare-and-set). One table of legal moves holds for
-flows, imports, feedback and people alike. Points never move an opportunity, a customer or a disqualified lead.
+flows, imports, feedback and people alike. Points never move an opportunity, a customer or a disqualified lead, and do
+not undo what a person said.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.documents import ConfigurationError, Document, did_you_mean
+from models.documents import ConfigurationError, Document, did_you_mean, shown
 from models.errors import WarmlineError
+from models.rules.actions import Action
+from models.rules.acts import Question
 from models.rules.conditions import Check, Condition, Facts, Range, edges, further_models
+from models.rules.criteria import Criterion
 from models.rules.predicates import ReadList
 
 Mover = Literal["points", "deal", "rule", "person"]
@@ -76,6 +80,12 @@ LEGAL: Mapping[tuple[str, str], frozenset[Mover]] = _legal_moves()
 """THE table: (from, to) → who may move a lead so. What is not in it is done by nobody."""
 
 
+Word = Literal["raised", "lowered"]
+"""What a person did to a lead by moving it: points do not lower whom a person raised, and lift whom one lowered only
+after a new activity."""
+_ORDER: dict[str, int] = {stage: place for place, stage in enumerate(list(Stage)[:-1])}
+
+
 class IllegalMoveError(WarmlineError):
     """That stage cannot be reached from there: docs/lifecycle.md has the table of legal moves."""
 
@@ -85,6 +95,29 @@ class IllegalMoveError(WarmlineError):
 def is_legal(from_stage: str, to_stage: str, mover: Mover) -> bool:
     """True if `mover` may move a lead from one stage to the other. Unknown stages are never legal."""
     return mover in LEGAL.get((from_stage, to_stage), frozenset())
+
+
+def refusal(from_stage: str, to_stage: str, mover: Mover) -> str:
+    """Why `mover` may not move a lead so, and where it may; empty if it may. What everybody says who refuses a move."""
+    if to_stage not in list(Stage):
+        return f"stage: found {shown(to_stage)}{did_you_mean(to_stage, Stage)}; allowed: {', '.join(Stage)}"
+    if is_legal(from_stage, to_stage, mover):
+        return ""
+    if from_stage == to_stage:
+        return f"stage: it is {to_stage} already"
+    allowed = [end for (start, end), movers in LEGAL.items() if start == from_stage and mover in movers]
+    whom = "a person" if mover == "person" else f"a {mover}" if mover in ("deal", "rule") else mover
+    ways = (
+        f"from {from_stage} it may be moved to: {', '.join(allowed)}" if allowed else f"nothing leads from {from_stage}"
+    )
+    return f"stage: {from_stage} → {to_stage} is not a legal move for {whom}; {ways}"
+
+
+def word_of(from_stage: str, to_stage: str) -> Word | None:
+    """What a person says by this move. Out of `disqualified` and into it nothing: there the table alone decides."""
+    if Stage.DISQUALIFIED in (from_stage, to_stage):
+        return None
+    return "raised" if _ORDER[to_stage] > _ORDER[from_stage] else "lowered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +141,8 @@ _UNSCORED = Stay("not scored yet")
 _DISQUALIFIED = Stay("disqualified: only a person lifts it")
 _BUYING = Stay("in the hands of sales: only a deal or a person moves an opportunity")
 _CUSTOMER = Stay("a customer: points never move one")
+_RAISED = Stay("a person put it here: points do not take it down again")
+_LOWERED = Stay("a person put it here: points lift it only after a new activity")
 
 
 class StageRule(BaseModel):
@@ -115,8 +150,8 @@ class StageRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    enter: Condition | None = None
-    leave: Condition | None = None
+    enter: Criterion | None = None
+    leave: Criterion | None = None
 
 
 class Lifecycle(BaseModel):
@@ -127,6 +162,8 @@ class Lifecycle(BaseModel):
     name: str = Field(default="lifecycle", min_length=1)
     version: int = Field(default=1, ge=1)
     stages: dict[str, StageRule]
+    actions: list[Action] = []
+    """What is done when a lead crosses into or out of a stage, a band or a cell."""
 
     @classmethod
     def load(cls, document: Document, read_list: ReadList | None = None) -> Lifecycle:
@@ -156,14 +193,14 @@ class Lifecycle(BaseModel):
                 yield (*place, "leave"), message
 
     def content(self) -> str:
-        """Canonical JSON: equal lifecycles are equal texts."""
-        data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        """Canonical JSON of the stages: what routing goes by. An action changes nobody's stage."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"actions"})
         return orjson.dumps(data, option=orjson.OPT_SORT_KEYS).decode()
 
     def digest(self) -> bytes:
         return hashlib.blake2b(self.content().encode(), digest_size=16).digest()
 
-    def conditions(self) -> Iterator[tuple[tuple[str, ...], Condition]]:
+    def conditions(self) -> Iterator[tuple[tuple[str, ...], Criterion]]:
         """(location in the file, condition) of every `enter` and `leave`."""
         for name, rule in self.stages.items():
             for key, condition in (("enter", rule.enter), ("leave", rule.leave)):
@@ -177,6 +214,11 @@ class Lifecycle(BaseModel):
     def attributes(self) -> frozenset[str]:
         """The attributes that `if` looks at; empty if facts need none."""
         return frozenset[str]().union(*(condition.attributes() for _, condition in self.conditions()))
+
+    @cached_property
+    def questions(self) -> tuple[Question, ...]:
+        """What its conditions ask of the lead's acts."""
+        return tuple(question for _, condition in self.conditions() for question in condition.questions())
 
     def threshold(self, stage: Stage) -> float | None:
         """The least total that enters `stage`, where its condition names one."""
@@ -203,27 +245,31 @@ class Lifecycle(BaseModel):
 
     def _customer(self, facts: Facts) -> Move | Stay:
         enter = self._enters.get(Stage.ADVOCATE)
+        if _is_lowered(facts):
+            return _LOWERED
         if facts.stage == Stage.CUSTOMER and enter is not None and facts.excluded is None and enter(facts):
             return Move(Stage.ADVOCATE, "rule", self._told(Stage.ADVOCATE, facts))
         return _CUSTOMER
 
     def _lost(self, facts: Facts) -> Move | Stay:
-        if facts.deal != "lost":
+        if facts.deal != "lost" or _is_raised_since(facts, facts.lost_at):
             return _BUYING  # a person put it there
         # Nurture takes it again where its points put it; sales sees it again only after a new activity (see _barred).
-        after = self._by_points(facts._replace(stage=Stage.MARKETING_QUALIFIED))
+        after = self._by_points(facts._replace(stage=Stage.MARKETING_QUALIFIED, said=None, said_at=None))
         to = after.to if isinstance(after, Move) else Stage.MARKETING_QUALIFIED
         return Move(to, "deal", "every deal was lost")
 
     def _by_points(self, facts: Facts) -> Move | Stay:
         if facts.total is None:
             return _UNSCORED
-        rung = _RUNG[facts.stage]
+        rung, is_lowered = _RUNG[facts.stage], _is_lowered(facts)
         for higher in range(len(LADDER) - 1, rung, -1):
-            if self._may_enter(LADDER[higher], facts):
+            if not is_lowered and self._may_enter(LADDER[higher], facts):
                 return Move(LADDER[higher], "points", self._told(LADDER[higher], facts))
         if self._may_stay(LADDER[rung], facts):
-            return _SETTLED
+            return _LOWERED if is_lowered else _SETTLED
+        if facts.said == "raised" and not (LADDER[rung] is Stage.SALES_QUALIFIED and _barred(facts)):
+            return _RAISED
         lower = next(stage for stage in LADDER[rung - 1 :: -1] if stage is Stage.LEAD or self._may_stay(stage, facts))
         return Move(lower, "points", self._why_out(LADDER[rung], facts))
 
@@ -268,9 +314,26 @@ def _barred(facts: Facts) -> str:
         return f"excluded: {facts.excluded}"
     if not facts.must:
         return "a must is not met"
-    if facts.lost_at is not None and (facts.active_at is None or facts.active_at <= facts.lost_at):
+    if (
+        facts.lost_at is not None
+        and _is_silent_since(facts, facts.lost_at)
+        and not _is_raised_since(facts, facts.lost_at)
+    ):
         return "a deal was lost and no activity came since"
     return ""
+
+
+def _is_silent_since(facts: Facts, at: int) -> bool:
+    return facts.active_at is None or facts.active_at <= at
+
+
+def _is_raised_since(facts: Facts, at: int | None) -> bool:
+    return facts.said == "raised" and facts.said_at is not None and (at is None or facts.said_at >= at)
+
+
+def _is_lowered(facts: Facts) -> bool:
+    """True if a person put the lead down, and nothing new came since that points could lift it by."""
+    return facts.said == "lowered" and facts.said_at is not None and _is_silent_since(facts, facts.said_at)
 
 
 def _flapping(rule: StageRule) -> Iterator[str]:

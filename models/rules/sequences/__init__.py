@@ -18,7 +18,7 @@ from models.rules.sequences.enrolment import (
 )
 from models.rules.sequences.model import ALWAYS_EXIT, NOT_NURTURED, OPT_IN, OPT_OUT, Again, Sequence
 from models.rules.sequences.moments import APPOINTMENT, Until
-from models.rules.sequences.steps import KINDS, OWNER, Arm, Kind, Notify, Step
+from models.rules.sequences.steps import KINDS, Arm, Kind, Step
 from models.rules.sequences.walking import Adjust, Advance, Deed, Enter, Send, Situation, Tell
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "NO_ADDRESS",
     "OPT_IN",
     "OPT_OUT",
-    "OWNER",
     "QUALIFIED_BEFORE",
     "Act",
     "Adjust",
@@ -45,7 +44,6 @@ __all__ = [
     "Exit",
     "Kind",
     "Node",
-    "Notify",
     "Send",
     "Sequence",
     "Situation",

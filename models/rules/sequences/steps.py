@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.documents import did_you_mean, shown
 from models.rules.acts import FOLDER
 from models.rules.durations import Duration
 from models.rules.experiments import Experiment
-from models.rules.mail import Refused, address
-from models.rules.notification import SEQUENCE_NOTICE
+from models.rules.notices import Notify
 from models.rules.sequences.asking import When
 from models.rules.sequences.moments import Until
 
@@ -24,48 +23,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 STEP_ID = r"^[A-Za-z][A-Za-z0-9_-]*$"
 """Begins with a letter: what has no id is called by its place, such as 3 or 3.0.1."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-OWNER = "owner"
 MOST_ROUNDS = 1000
 
 
 class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Notify(Part):
-    """A mail to our own people. Short: only who."""
-
-    to: list[str] = Field(min_length=1)
-    """Who gets it: `owner` (of the lead, else of its account), somebody of the team, or an address; the first found."""
-    template: str = Field(default=SEQUENCE_NOTICE, pattern=FOLDER)
-    because: str = ""
-    """What the mail says first: why it comes."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        if isinstance(value, str | list):
-            return {"to": value}
-        if not isinstance(value, dict):
-            raise ValueError(
-                f"found {shown(value)}; allowed: owner, a name of the team, an address, or fields with `to`"
-            )
-        return value
-
-    @field_validator("to", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("to")
-    @classmethod
-    def _addresses_are_some(cls, value: list[str]) -> list[str]:
-        for one in value:
-            if not one.strip():
-                raise ValueError("found an empty text; allowed: owner, a name of the team, or an address")
-            if "@" in one and isinstance(refused := address(one), Refused):
-                raise ValueError(refused.reason)
-        return value
 
 
 class Arm(Part):

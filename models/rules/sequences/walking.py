@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 from models.rules.conditions import Facts
 from models.rules.instants import DAY, Micros
+from models.rules.notices import Notify
 from models.rules.outbox import PutOff
 from models.rules.sequences.course import Node
 from models.rules.sequences.moments import Until
-from models.rules.sequences.steps import Notify
 
 UTC = ZoneInfo("UTC")
 _NOBODY = Facts("lead")
