@@ -32,7 +32,7 @@ from models.queries import (
     versions,
     watermarks,
 )
-from models.queries.assignments import Given, NewAssignment
+from models.queries.assignments import Ending, Given, NewAssignment
 from models.queries.enrolments import NewEnrolment
 from models.queries.messages import NewMessage
 from models.queries.situations import Way, facts_of
@@ -49,7 +49,7 @@ from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.model import Subject
 from models.rules.sequences import NO_ADDRESS, QUALIFIED_BEFORE, Enrolled, Sequence, beside, by_priority, choose
 from models.workspace import Workspace
-from tasks import appointments, handover, newcomers
+from tasks import appointments, briefing, newcomers
 from tasks.reasons import reasons
 
 log = logging.getLogger(__name__)
@@ -298,22 +298,22 @@ class _Batch:
         self.mail.extend(self._notifications(known, asked, "appointment"))
 
     def _close(self, ended: list[Given]) -> None:
-        states = []
+        endings = []
         for given in ended:
             to_stage = self.stage[given.lead_id]
             if to_stage in (Stage.LEAD, Stage.MARKETING_QUALIFIED):
-                states.append((given.id, "recalled"))
+                endings.append(Ending(given.id, "recalled", because=self.causes.get(given.lead_id)))
                 self.mail.append(self._recall(given, to_stage))
                 self.counts["recalled"] += 1
             else:  # bought, buying or disqualified: the rep knows, for sales did it
-                states.append((given.id, "closed"))
-        assignments.end(self.connection, states, self.router.now)
+                endings.append(Ending(given.id, "closed", because=self.causes.get(given.lead_id)))
+        assignments.end(self.connection, endings, self.router.now)
 
     def _recall(self, given: Given, to_stage: str) -> NewMessage:
         router, standing = self.router, self.standings[given.lead_id]
         rep = next((rep for rep in router.workspace.team.reps if rep.email == given.rep), None)
         cause = self.causes.get(given.lead_id, "moved by hand")
-        payload = handover.recall(standing, rep, given, to_stage, cause, router.workspace.zone, router.now)
+        payload = briefing.recall(standing, rep, given, to_stage, cause, router.workspace.zone, router.now)
         return self._alert(given, SALES_RECALL, "recalled", dict(payload))
 
     def _open(self, wanting: list[int], latest: Mapping[int, Given]) -> None:
@@ -360,7 +360,7 @@ class _Batch:
         acts = standings.newest_acts(self.connection, ids, router.now, ACTS_READ)
         whys = reasons(self.connection, router.compiled, ids, router.now, router.workspace.zone)
         for lead_id, outcome in chosen.items():
-            told = handover.Handover(
+            told = briefing.Handover(
                 standing=self.standings[lead_id],
                 assigned=outcome,
                 again=given[lead_id].ordinal > 1,
@@ -370,7 +370,7 @@ class _Batch:
                 shown=whys[lead_id].shown if lead_id in whys else None,
                 appointment=self.appointments.get(lead_id),
             )
-            payload = dict(handover.notification(told, router.workspace.zone))
+            payload = dict(briefing.notification(told, router.workspace.zone))
             if told.appointment is not None:
                 payload["invitation"] = appointments.invitation(
                     router.workspace, given[lead_id], told.appointment, outcome.rep, told.standing

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, bindparam, text
@@ -32,6 +32,10 @@ class Given:
     state: str
     at: int
     appointment: Appointment | None = None
+    accept_by: int | None = None
+    ended_by: str | None = None
+    ended_because: str | None = None
+    ended_at: int | None = None
 
     @property
     def runs(self) -> bool:
@@ -46,6 +50,19 @@ class NewAssignment:
     ordinal: int
     assigned: Assigned
     stage_change_id: int | None
+    accept_by: int | None = None
+    """Until when the rep shall answer; None without an SLA."""
+    actor: str = "flow"
+    """Who gives it: flow, sla, or a person's name."""
+
+
+class Ending(NamedTuple):
+    """How a running assignment ends: recalled | not_ready | unqualified | reassigned | closed; by whom, and why."""
+
+    id: int
+    state: str
+    by: str = "flow"
+    because: str | None = None
 
 
 def lock(connection: Connection) -> None:
@@ -55,7 +72,9 @@ def lock(connection: Connection) -> None:
 
 
 _LATEST = """
-    SELECT a.id, a.lead_id, a.ordinal, a.rep, a.state, a.at, a.appointment FROM assignments a
+    SELECT a.id, a.lead_id, a.ordinal, a.rep, a.state, a.at, a.appointment, a.accept_by, a.ended_by,
+           a.ended_because, a.ended_at
+    FROM assignments a
     WHERE {among} AND a.ordinal = (SELECT max(b.ordinal) FROM assignments b WHERE b.lead_id = a.lead_id)
 """
 
@@ -70,10 +89,9 @@ def latest(connection: Connection, lead_ids: Sequence[int]) -> dict[int, Given]:
 
 
 def _given(row: Any) -> Given:
-    key, lead_id, ordinal, rep, state, at, appointment = row
-    return Given(
-        key, lead_id, ordinal, rep, state, at, None if appointment is None else Appointment.from_content(appointment)
-    )
+    key, lead_id, ordinal, rep, state, at, appointment, *rest = row
+    known = None if appointment is None else Appointment.from_content(appointment)
+    return Given(key, lead_id, ordinal, rep, state, at, known, *rest)
 
 
 def loads(connection: Connection, reps: Iterable[str], now: int, day_start: int) -> dict[str, Load]:
@@ -113,8 +131,9 @@ def loads(connection: Connection, reps: Iterable[str], now: int, day_start: int)
 
 _OPEN = text(
     """
-    INSERT INTO assignments (lead_id, ordinal, rep, state, at, reason, stage_change_id)
-    VALUES (:lead_id, :ordinal, :rep, 'open', :at, :reason, :stage_change_id)
+    INSERT INTO assignments
+        (lead_id, ordinal, rep, state, at, reason, stage_change_id, actor, accept_by, due_at, escalations)
+    VALUES (:lead_id, :ordinal, :rep, 'open', :at, :reason, :stage_change_id, :actor, :accept_by, :accept_by, 0)
     """
 )
 
@@ -133,6 +152,8 @@ def begin(connection: Connection, rows: Sequence[NewAssignment], now: int) -> di
                 "at": now,
                 "reason": reason_text(row.assigned),
                 "stage_change_id": row.stage_change_id,
+                "actor": row.actor,
+                "accept_by": row.accept_by,
             }
             for row in rows
         ],
@@ -190,13 +211,29 @@ def appoint(connection: Connection, proposed: Mapping[int, Appointment]) -> None
         connection.execute(_APPOINT, [{"id": key, "appointment": one.content()} for key, one in proposed.items()])
 
 
-_END = text("UPDATE assignments SET state = :state, ended_at = :now WHERE id = :id AND state IN ('open', 'accepted')")
+_END = text(
+    """
+    UPDATE assignments SET state = :state, ended_at = :now, due_at = NULL, ended_by = :by, ended_because = :because
+    WHERE id = :id AND state IN ('open', 'accepted')
+    """
+)
 
 
-def end(connection: Connection, ended: Sequence[tuple[int, str]], now: int) -> None:
-    """Close running assignments: (id, recalled | not_ready | unqualified | closed)."""
+def end(connection: Connection, ended: Sequence[Ending], now: int) -> None:
+    """Close running assignments. Whose SLA was running has nothing to come any more."""
     if ended:
-        connection.execute(_END, [{"id": key, "state": state, "now": now} for key, state in ended])
+        connection.execute(_END, [{**one._asdict(), "now": now} for one in ended])
+
+
+_ACCEPT = text(
+    "UPDATE assignments SET state = 'accepted', accepted_at = :now, due_at = NULL WHERE id = :id AND state = 'open'"
+)
+
+
+def accept(connection: Connection, ids: Sequence[int], now: int) -> None:
+    """The reps have said that they work on these: the SLA stops. Doing it twice changes nothing."""
+    if ids:
+        connection.execute(_ACCEPT, [{"id": key, "now": now} for key in ids])
 
 
 _UNASSIGNED = text(

@@ -65,7 +65,7 @@ def hand_over(
     return {one.loser: before[one.loser] for one in going}
 
 
-_LEAD = ("id", "account_id", "email", "stage", "stage_at", "owner", "attributes", "created_at", "recorded_at")
+_LEAD = ("id", "account_id", "email", "stage", "stage_at", "stage_said", "owner", "attributes", "created_at", "recorded_at")
 
 
 def _rows(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -135,7 +135,8 @@ def _move_stages(
         cause = f"one person with lead {one.loser}, which was {theirs}"
         for stage in merging.way(ours, merging.further(ours, theirs)):
             # "person": whoever moved the other lead there may have; the table of legal moves allows a person the most.
-            hops.append([StageMove(one.survivor, at[one.survivor], stage, "person", cause, ACTOR)])
+            holds = before[one.loser]["stage_said"] is not None
+            hops.append([StageMove(one.survivor, at[one.survivor], stage, "person", cause, ACTOR, holds=holds)])
             at[one.survivor] = stage
     for moves in hops:
         stages.move(
@@ -163,7 +164,11 @@ def _merge_assignments(connection: Connection, going: Sequence[Succession], now:
             (row[0], row[1] + shift, "closed" if keeps_own and row[2] in ("open", "accepted") else row[2])
             for row in theirs
         ]
-    execute(connection, "UPDATE assignments SET state = 'closed', ended_at = :now WHERE id = :id", ended)
+    ending = """
+        UPDATE assignments SET state = 'closed', ended_at = :now, due_at = NULL, ended_by = 'merge',
+            ended_because = 'another lead with a rep is the same person' WHERE id = :id
+    """
+    execute(connection, ending, ended)
     execute(connection, "UPDATE assignments SET lead_id = :lead, ordinal = :ordinal WHERE id = :id", moved)
 
 

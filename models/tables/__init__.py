@@ -1,5 +1,6 @@
 """The SQLModel tables, by noun. Importing this package registers them all with `SQLModel.metadata`."""
 
+from models.tables.actions import ActionTaken, DisabledEndpoint, WebhookDelivery
 from models.tables.behaviour import Activity, Deal, Import, MachineMark, RejectedRecord, Touchpoint
 from models.tables.consents import Consent
 from models.tables.people import Account, AttributeChange, Identity, Lead, Merge, MergeConflict
@@ -12,19 +13,23 @@ from models.tables.programme import (
     SentCount,
     SlowedDomain,
     StageChange,
+    StageDue,
     Suppression,
+    WaitingLead,
 )
 from models.tables.returned_mail import Refusal, ReturnedMail
 from models.tables.scoring import Activation, Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
 
 __all__ = [
     "Account",
+    "ActionTaken",
     "Activation",
     "Activity",
     "Assignment",
     "AttributeChange",
     "Consent",
     "Deal",
+    "DisabledEndpoint",
     "Enrolment",
     "ExperimentDecision",
     "Identity",
@@ -46,7 +51,10 @@ __all__ = [
     "SentCount",
     "SlowedDomain",
     "StageChange",
+    "StageDue",
     "Suppression",
     "Touchpoint",
+    "WaitingLead",
     "Watermark",
+    "WebhookDelivery",
 ]

@@ -18,9 +18,18 @@ class StageChange(SQLModel, table=True):
     to_stage: str = columns.text()
     at: int = columns.at()
     cause: str = columns.text()  # in words: the condition that held
-    actor: str = columns.text()  # flow | import | cli | …
+    actor: str = columns.text()  # flow | import | merge | the name of who did it by hand
     total: float | None = None
     version_id: int | None = columns.optional_reference("programme_versions.id")
+
+
+class StageDue(SQLModel, table=True):
+    """When a lead's stage has to be looked at again because time alone ends what a `did: {within}` asks for."""
+
+    __tablename__ = "stage_due"
+
+    lead_id: int = columns.id_part()  # no foreign key: the lead may have been merged into another one
+    at: int = columns.at(index=True)
 
 
 class Enrolment(SQLModel, table=True):
@@ -66,7 +75,11 @@ class Enrolment(SQLModel, table=True):
 
 
 class Assignment(SQLModel, table=True):
-    """A lead handed to a salesperson. state: open | accepted | recalled | not_ready | unqualified | closed."""
+    """A lead handed to a salesperson. state: open | accepted | recalled | not_ready | unqualified | reassigned | closed.
+
+    It never changes its rep: passing the lead on ends it (`reassigned`) and opens the next ordinal. `due_at`: when the
+    next step of the SLA comes (reminder, next rep, manager); empty once the rep has answered.
+    """
 
     __tablename__ = "assignments"
     __table_args__ = (
@@ -85,6 +98,12 @@ class Assignment(SQLModel, table=True):
             sqlite_where=text("state IN ('open', 'accepted')"),
             postgresql_where=text("state IN ('open', 'accepted')"),
         ),
+        Index(
+            "ix_assignments_due",
+            "due_at",
+            sqlite_where=text("state = 'open' AND due_at IS NOT NULL"),
+            postgresql_where=text("state = 'open' AND due_at IS NOT NULL"),
+        ),
     )
 
     id: int | None = columns.key()
@@ -97,6 +116,26 @@ class Assignment(SQLModel, table=True):
     reason: str = columns.text()  # JSON: why this rep, and for each rep passed over why not
     stage_change_id: int | None = columns.optional_reference("stage_changes.id")
     appointment: str | None = columns.optional_text()  # JSON: the time that rep and lead were invited to
+    actor: str = columns.text(default="flow")  # who gave it: flow | sla | a person's name
+    accept_by: int | None = columns.optional_at()  # until when the rep shall answer
+    due_at: int | None = columns.optional_at()
+    accepted_at: int | None = columns.optional_at()
+    reminded_at: int | None = columns.optional_at()
+    escalated_at: int | None = columns.optional_at()
+    escalations: int = columns.number(0)  # managers who were told
+    ended_by: str | None = columns.optional_text()  # flow | sla | feedback | a person's name
+    ended_because: str | None = columns.optional_text()
+
+
+class WaitingLead(SQLModel, table=True):
+    """A sales-qualified lead that no rep could take when it was last tried. `queue`: the pool, else the team."""
+
+    __tablename__ = "waiting_leads"
+
+    lead_id: int = columns.id_part()
+    queue: str = columns.text(index=True)
+    since: int = columns.at()
+    reason: str = columns.text()  # JSON: why nobody could take it, and for each rep why not
 
 
 class Message(SQLModel, table=True):

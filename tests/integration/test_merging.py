@@ -194,16 +194,16 @@ def test_stage_rep_and_sequence_of_both_are_kept_one_of_each_running(workspace: 
     say(act(1, email="ana@x.example"), act(2, user_id="u1"), act(3, email="bob@x.example"), act(4, user_id="u2"))
     lead = dict(rows(workspace, "SELECT value, lead_id FROM identities"))
     ana, u1, bob, u2 = (lead[name] for name in ("ana@x.example", "u1", "bob@x.example", "u2"))
-    given = "INSERT INTO assignments (lead_id, ordinal, rep, state, at, reason) VALUES "
+    given = "INSERT INTO assignments (lead_id, ordinal, rep, state, at, reason, actor, escalations) VALUES "
     enrolled = "INSERT INTO enrolments (lead_id, sequence, entry, version_id, state, step, due_at, entered_at) VALUES "
     seed(
         workspace,
         VERSION,
         f"UPDATE leads SET stage = 'sales_qualified' WHERE id = {u1}",
         f"UPDATE leads SET stage = 'lead' WHERE id = {bob}",
-        f"{given} ({u1}, 1, 'r1', 'recalled', 1, '{{}}'), ({u1}, 2, 'r2', 'accepted', 2, '{{}}')",
-        f"{given} ({ana}, 1, 'r0', 'not_ready', 1, '{{}}')",
-        f"{given} ({bob}, 1, 'r1', 'open', 1, '{{}}'), ({u2}, 1, 'r2', 'open', 1, '{{}}')",
+        f"{given} ({u1}, 1, 'r1', 'recalled', 1, '{{}}', 'flow', 0), ({u1}, 2, 'r2', 'accepted', 2, '{{}}', 'flow', 0)",
+        f"{given} ({ana}, 1, 'r0', 'not_ready', 1, '{{}}', 'flow', 0)",
+        f"{given} ({bob}, 1, 'r1', 'open', 1, '{{}}', 'flow', 0), ({u2}, 1, 'r2', 'open', 1, '{{}}', 'flow', 0)",
         f"{enrolled} ({ana}, 'welcome', 1, 900, 'finished', 3, NULL, 1), ({u1}, 'welcome', 1, 900, 'active', 1, 5, 1)",
         f"{enrolled} ({u2}, 'hot', 1, 900, 'active', 1, 5, 1)",
         *(f"{enrolled} ({key}, 'new', 0, 900, 'passed_over', 0, NULL, 1)" for key in (ana, u1, u2)),

@@ -219,6 +219,14 @@ def upgrade() -> None:
     sa.Column('reason', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('domain')
     )
+    op.create_table('stage_due',
+    sa.Column('lead_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('lead_id')
+    )
+    with op.batch_alter_table('stage_due', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_stage_due_at'), ['at'], unique=False)
+
     op.create_table('suppressions',
     sa.Column('digest', sa.LargeBinary(), nullable=False),
     sa.Column('scope', sa.Text(), nullable=False),
@@ -244,6 +252,16 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('digest')
     )
+    op.create_table('waiting_leads',
+    sa.Column('lead_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('queue', sa.Text(), nullable=False),
+    sa.Column('since', sa.BigInteger(), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('lead_id')
+    )
+    with op.batch_alter_table('waiting_leads', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_waiting_leads_queue'), ['queue'], unique=False)
+
     op.create_table('watermarks',
     sa.Column('name', sa.Text(), nullable=False),
     sa.Column('at', sa.BigInteger(), nullable=False),
@@ -272,6 +290,7 @@ def upgrade() -> None:
     sa.Column('email', sa.Text(), nullable=True),
     sa.Column('stage', sa.Text(), nullable=False),
     sa.Column('stage_at', sa.BigInteger(), nullable=False),
+    sa.Column('stage_said', sa.Text(), nullable=True),
     sa.Column('owner', sa.Text(), nullable=True),
     sa.Column('attributes', sa.Text(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
@@ -328,12 +347,22 @@ def upgrade() -> None:
     sa.Column('reason', sa.Text(), nullable=False),
     sa.Column('stage_change_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('appointment', sa.Text(), nullable=True),
+    sa.Column('actor', sa.Text(), nullable=False),
+    sa.Column('accept_by', sa.BigInteger(), nullable=True),
+    sa.Column('due_at', sa.BigInteger(), nullable=True),
+    sa.Column('accepted_at', sa.BigInteger(), nullable=True),
+    sa.Column('reminded_at', sa.BigInteger(), nullable=True),
+    sa.Column('escalated_at', sa.BigInteger(), nullable=True),
+    sa.Column('escalations', sa.BigInteger(), nullable=False),
+    sa.Column('ended_by', sa.Text(), nullable=True),
+    sa.Column('ended_because', sa.Text(), nullable=True),
     sa.ForeignKeyConstraint(['lead_id'], ['leads.id'], ),
     sa.ForeignKeyConstraint(['stage_change_id'], ['stage_changes.id'], ),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('lead_id', 'ordinal')
     )
     with op.batch_alter_table('assignments', schema=None) as batch_op:
+        batch_op.create_index('ix_assignments_due', ['due_at'], unique=False, sqlite_where=sa.text("state = 'open' AND due_at IS NOT NULL"), postgresql_where=sa.text("state = 'open' AND due_at IS NOT NULL"))
         batch_op.create_index('ix_assignments_open', ['rep'], unique=False, sqlite_where=sa.text("state IN ('open', 'accepted')"), postgresql_where=sa.text("state IN ('open', 'accepted')"))
         batch_op.create_index('ix_assignments_rep', ['rep', 'at'], unique=False)
         batch_op.create_index('ux_assignments_running', ['lead_id'], unique=True, sqlite_where=sa.text("state IN ('open', 'accepted')"), postgresql_where=sa.text("state IN ('open', 'accepted')"))
