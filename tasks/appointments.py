@@ -18,7 +18,7 @@ from models.rules.assignment import Rep
 from models.rules.instants import Micros
 from models.rules.invitations import Guest, Invitation
 from models.workspace import Workspace
-from tasks.handover import name_of
+from tasks.contacts import name_of
 
 
 def appoint(

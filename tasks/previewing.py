@@ -27,7 +27,7 @@ from models.rules.outbox import MessageKind
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.sequences import Advance, Deed, Send, Sequence, Step, Tell
 from models.workspace import Workspace
-from tasks import handover, personal
+from tasks import briefing, personal
 from tasks.composition import Composer
 from tasks.deeds import Maker, Taken
 from tasks.reasons import reasons
@@ -157,7 +157,7 @@ def _notification(connection: Connection, workspace: Workspace, standing: Standi
     reps = workspace.team.reps
     rep = next((one for one in reps if given is not None and one.email == given.rep), reps[0])
     why = reasons(connection, CompiledModel(workspace.scoring, workspace.zone), [lead_id], now, workspace.zone)
-    told = handover.Handover(
+    told = briefing.Handover(
         standing=standing,
         assigned=Assigned(rep, "a preview: nothing was assigned", ()),
         again=given is not None and given.ordinal > 1,
@@ -172,7 +172,7 @@ def _notification(connection: Connection, workspace: Workspace, standing: Standi
         kind=MessageKind.ALERT,
         recipient=rep.email,
         template=SALES_NOTIFICATION,
-        payload=dict(handover.notification(told, workspace.zone)),
+        payload=dict(briefing.notification(told, workspace.zone)),
         next_attempt_at=now,
         lead_id=lead_id,
     )

@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 
 from models.database import Database
 from models.queries import (
+    acts,
     assignments,
     consents,
     enrolments,
@@ -38,9 +39,11 @@ from models.queries.messages import NewMessage
 from models.queries.situations import Way, facts_of
 from models.queries.stages import StageMove
 from models.queries.standings import Standing
+from models.rules.acts import Act
 from models.rules.appointments import Appointment
 from models.rules.assignment import Assigned, Hold, Request, after, assign
 from models.rules.conditions import Facts
+from models.rules.criteria import ends_at
 from models.rules.instants import Micros, instant, micros
 from models.rules.lifecycle import Move, Stage
 from models.rules.notification import SALES_NOTIFICATION, SALES_RECALL
@@ -82,7 +85,8 @@ def route(workspace: Workspace, now: Micros) -> Counter[str]:
     )
     with database.read() as connection:
         seen = watermarks.at(connection, WATERMARK)
-        waiting = {*assignments.unassigned(connection), *_ripe(connection, workspace, seen, now)}
+        waiting = {*assignments.unassigned(connection), *stages.due(connection, now)}
+        waiting.update(_ripe(connection, workspace, seen, now))
     if waiting or seen is None or now < seen:  # an idle run leaves the mark: what it looked at was nothing
         with database.write() as connection:
             queue.enqueue(connection, "route", sorted(waiting))
@@ -132,7 +136,8 @@ class Router:
         found = standings.read(connection, [lead_id for lead_id, _ in rows], self.workspace.scoring.name, self.now)
         facts = standings.derived(connection, found.values(), self._attributes, self.now)
         rated = ratings.read(connection, list(found), self.workspace.rated, self.now)
-        batch = _Batch(self, connection, found, facts, rated)
+        done = acts.asked(connection, list(found), self.workspace.lifecycle.questions, self.now)
+        batch = _Batch(self, connection, found, facts, rated, done)
         batch.move()
         batch.assign()
         batch.enrol()
@@ -224,6 +229,8 @@ class _Batch:
     facts: Mapping[int, Mapping[str, Any]]
     rated: ratings.Ratings
     """What further models say of the leads, as far as a condition asks."""
+    acts: Mapping[int, list[Act]]
+    """What they did, as far as the lifecycle asks."""
     counts: Counter[str] = field(default_factory=Counter)
     mail: list[NewMessage] = field(default_factory=list)
     overtaken: set[int] = field(default_factory=set)
@@ -255,9 +262,18 @@ class _Batch:
                 continue
             self.stage[one.lead_id], self.causes[one.lead_id] = one.to_stage, one.cause
             self.counts.update(("moved", f"to_{one.to_stage}"))
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Note when time alone will end what a condition asks of their acts."""
+        if questions := self.router.workspace.lifecycle.questions:
+            ends = {lead_id: ends_at(questions, self._known(lead_id)) for lead_id in self.standings}
+            ending = {lead_id: at for lead_id, at in ends.items() if at is not None}
+            stages.look_again(self.connection, list(self.standings), ending)
 
     def _known(self, lead_id: int) -> Facts:
-        return self.standings[lead_id].facts(self.facts[lead_id], self.rated.get(lead_id))
+        known = self.standings[lead_id].facts(self.facts[lead_id], self.rated.get(lead_id))
+        return known._replace(acts=self.acts.get(lead_id, ()), now=self.router.now)
 
     def _stage_move(self, standing: Standing, decision: Move) -> StageMove:
         by_score = decision.mover in ("points", "rule")

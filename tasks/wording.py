@@ -1,6 +1,6 @@
 """What a salesperson reads: acts, facts, points and causes in plain words instead of the names that files use.
 
-Decides words only. tasks.reasons and tasks.handover make the payloads of the mails to sales from them.
+Decides words only. tasks.reasons and tasks.briefing make the payloads of the mails to sales from them.
 """
 
 from __future__ import annotations
@@ -37,18 +37,6 @@ WORDS = {
 _WITHOUT_OBJECT = {"content_download": "a document", "cta_click": "a button", "page_view": "a page"}
 _ASKING = frozenset(("email_reply", "form_submit", "free_trial", "meeting", "phone_call"))
 _QUIET = frozenset(("email_open", "page_view", "site_visit"))
-_OPENINGS = {
-    "contact_request": "you asked us to get in touch: how can I help?",
-    "content_download": "thank you for downloading our material: what are you working on?",
-    "demo_request": "you asked for a demo: what would you like to see first?",
-    "email_reply": "thank you for your reply: when would a short call suit you?",
-    "form_submit": "thank you for writing to us: how can I help?",
-    "free_trial": "you have started a trial: what would you like to get out of it?",
-    "quote_request": "you asked for a quote: what should it cover?",
-    "webinar_attended": "thank you for joining our webinar: which part was of most use to you?",
-    "webinar_registered": "you have signed up for our webinar: what would you like to take away from it?",
-}
-_OPENING = "I would like to hear what you are working on: what are you trying to solve?"
 _ATTRIBUTES = {
     "account.name": "company",
     "days_since_created": "days since we first heard of them",
@@ -88,6 +76,12 @@ def day(at: int, zone: ZoneInfo) -> str:
     return f"{local:%a} {local.day} {local:%b}"
 
 
+def until(at: int, now: int, zone: ZoneInfo) -> str:
+    """ "by 14:35" if that is today, else "by Tue 3 Mar, 14:35", in the team's time zone."""
+    then, today = (instant(one).astimezone(zone) for one in (at, now))
+    return f"by {then:%H:%M}" if then.date() == today.date() else f"by {in_words(at, zone)}"
+
+
 def points(value: float, signed: bool = False) -> str:
     """Points as people see them: one decimal, none where it is 0, a real minus sign."""
     text = f"{value:+.1f}" if signed else f"{value:.1f}"
@@ -119,11 +113,6 @@ def rank(kind: str) -> int:
     if kind.endswith("_request") or kind in _ASKING:
         return 0
     return 2 if kind in _QUIET else 1
-
-
-def opening(kind: str | None) -> str:
-    """A first sentence for a salesperson to say after an act of this type."""
-    return _OPENINGS.get(kind or "", _OPENING)
 
 
 def fact(name: str, value: object) -> str:

@@ -1,26 +1,29 @@
-"""What a salesperson is told about a lead: the payloads of the notification and of the recall.
+"""What a salesperson is told about a lead: the payloads of the mails about an assignment.
 
-Decides which facts are told and in which words; how they look is the templates' business. Reads nothing: routing gives
-it the lead's standing, its newest activities and the explanation of its score.
+Decides which facts are told and in which words; how they look is the templates' business. Reads nothing:
+tasks.handover gives it the lead's standing, its newest activities, its past and the explanation of its score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from models.queries.assignments import Given
+from models.queries.dossiers import Dossier
 from models.queries.standings import Act, Standing
 from models.rules.appointments import Appointment
 from models.rules.assignment import Assigned, Rep
 from models.rules.instants import DAY
-from models.rules.notification import Contact, SalesNotification, SalesRecall, Seen, Why
-from tasks import wording
+from models.rules.mail import harmless
+from models.rules.notification import Answer, LastTime, Part, SalesNotification, SalesRecall, Seen, Why
+from models.rules.openings import DEFAULT, WORDS, LeadFacts, Openings
+from tasks import dossiers, wording
+from tasks.contacts import LONGEST_NAME, contact_of, name_of, phone_of, position_of, short
 from tasks.reasons import Reason
 
-CONTACTS = (("E-mail", "email"), ("Phone", "phone"), ("Country", "country"), ("Language", "language"))
 SHOWN = 6
 """Newest acts in the mail; more are looked through for what to open with."""
 LATELY = 14 * DAY
@@ -44,6 +47,16 @@ class Handover:
     """The score as the one number of the model's `display`."""
     appointment: Appointment | None = None
     """The time that rep and lead are invited to; the mail carries the invitation."""
+    ordinal: int = 1
+    dossier: Dossier = field(default_factory=Dossier)
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of the team: address → name."""
+    openings: Openings = DEFAULT
+    answers: Sequence[Answer] = ()
+    accept_by: int | None = None
+    """Until when the rep shall answer."""
+    comes_from: str = ""
+    """Why the lead was passed on to this rep, as a half sentence; empty if it was not."""
 
 
 def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
@@ -63,13 +76,44 @@ def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
         why=[Why(name=one.name, points=one.points, because=one.because) for one in handover.why],
         contact=contact_of(standing),
         touchpoints=_seen(handover.acts, zone),
-        opening=_opening(handover, deeds),
+        opening=_opening(handover),
         assigned_because=_because(handover.assigned),
-        answers=[],
+        answers=list(handover.answers),
+        greeting=_greeting(handover),
+        answer_by=_answer_by(handover, zone),
+        parts=[Part(name=name.replace("_", " "), points=points) for name, points in standing.dimensions.items()],
+        history=dossiers.history(handover.dossier, handover.ordinal, handover.names, zone),
+        mails=dossiers.mails(handover.dossier, zone),
+        colleagues=dossiers.colleagues(handover.dossier, handover.names),
+        deals=dossiers.deals(handover.dossier),
     )
     if handover.shown is not None:
         made["shown"] = handover.shown
+    if (phone := phone_of(standing.attributes)) is not None and "href" in phone:
+        made["phone"] = phone
+    if (before := _last_time(handover, zone)) is not None:
+        made["last_time"] = before
     return made
+
+
+def _greeting(handover: Handover) -> str:
+    rep = handover.assigned.rep.name
+    if handover.comes_from:
+        return f"{rep}, this lead is yours now: {handover.comes_from}."
+    return f"{rep}, this lead is yours{' again' if handover.again else ''}."
+
+
+def _answer_by(handover: Handover, zone: ZoneInfo) -> str:
+    if handover.accept_by is None:
+        return ""
+    return f"Please answer {wording.until(handover.accept_by, handover.now, zone)}; then it is passed on."
+
+
+def _last_time(handover: Handover, zone: ZoneInfo) -> LastTime | None:
+    """What was different before; of a lead that comes straight from a colleague there is nothing to compare."""
+    if handover.comes_from or not handover.again:
+        return None
+    return dossiers.last_time(handover.dossier, handover.ordinal, handover.names, zone)
 
 
 def _ask(handover: Handover, zone: ZoneInfo) -> str:
@@ -99,27 +143,6 @@ def recall(
         appointment=wording.in_words(appointment.starts_at, zone) if appointment is not None else "",
         contact=contact_of(standing),
     )
-
-
-def name_of(standing: Standing) -> str:
-    """The lead's name; without one the address, without that the number."""
-    attributes = standing.attributes
-    names = [str(attributes[key]).strip() for key in ("first_name", "last_name") if attributes.get(key)]
-    return " ".join(names) or str(attributes.get("name") or standing.email or f"lead {standing.lead_id}")
-
-
-def position_of(standing: Standing) -> str:
-    """ "VP Engineering, Northwind Ltd"; whatever of it is known."""
-    company = (standing.account or {}).get("name") or standing.attributes.get("company")
-    return ", ".join(str(word) for word in (standing.attributes.get("job_title"), company) if word)
-
-
-def contact_of(standing: Standing) -> list[Contact]:
-    """How to reach the lead: labels and values that are known."""
-    known = {**standing.attributes, "email": standing.email}
-    found = [Contact(label=label, value=str(known[key])) for label, key in CONTACTS if known.get(key)]
-    account = standing.account or {}
-    return [*found, Contact(label="Company", value=str(account["domain"]))] if account.get("domain") else found
 
 
 def _seen(acts: Sequence[Act], zone: ZoneInfo) -> list[Seen]:
@@ -182,10 +205,24 @@ def _why_now(handover: Handover, deeds: Sequence[_Deed], zone: ZoneInfo) -> str:
     return f"{again}{listed[:1].upper()}{listed[1:]}. The score is now {total} points."
 
 
-def _opening(handover: Handover, deeds: Sequence[_Deed]) -> str:
-    first = str(handover.standing.attributes.get("first_name") or "").strip()
-    spoken = sorted((one.type for one in deeds), key=wording.rank)
-    return f"{f'Hello {first},' if first else 'Hello,'} {wording.opening(spoken[0] if spoken else None)}"
+def _opening(handover: Handover) -> str:
+    """What openings.yaml says first to such a lead; else what is said everywhere."""
+    standing = handover.standing
+    acts = [asdict(act) for act in handover.acts if act.at >= handover.now - LATELY]
+    said = {
+        **standing.attributes,
+        "company": (standing.account or {}).get("name") or standing.attributes.get("company"),
+    }
+    words = {name: short(harmless(str(said[name])), LONGEST_NAME) for name in WORDS if said.get(name)}
+    account = {f"account.{name}": value for name, value in (standing.account or {}).items()}
+    facts = LeadFacts(
+        attributes={**standing.attributes, **account, "email": standing.email, "stage": standing.stage},
+        words={**words, "rep": handover.assigned.rep.name},
+        band=standing.band,
+        cell=standing.cell,
+        again=handover.again,
+    )
+    return handover.openings.choose(facts, acts) or DEFAULT.choose(facts, acts) or ""
 
 
 def _because(assigned: Assigned) -> str:
