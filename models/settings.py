@@ -35,6 +35,7 @@ from models.rules.mail import Refused, address
 from models.rules.pacing import Sending
 from models.rules.verdicts import FeedbackRules
 from models.rules.verp import LONGEST_MAILBOX
+from models.rules.webhooks import ENDPOINT, Endpoint
 
 PREFIX = "WARMLINE_"
 SECRETS = {
@@ -230,6 +231,7 @@ class Settings(BaseSettings):
     consent: ConsentRules = ConsentRules()
     sending: Sending = Sending()
     feedback: FeedbackRules = FeedbackRules()
+    webhooks: dict[Annotated[str, Field(pattern=ENDPOINT)], Endpoint] = {}
     schedules: dict[str, str] = {}
 
     @model_validator(mode="after")
