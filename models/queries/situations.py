@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 
-from models.queries import ratings, staging, standings
+from models.queries import acts, ratings, staging, standings
 from models.queries.standings import Standing
 from models.rules.conditions import Facts, further_models
 from models.rules.scoring.model import Subject
@@ -52,27 +50,15 @@ def facts_of(
     attributes = standings.derived(connection, [found[key] for key in {way.lead_id for way in ways}], asked, now)
     named = further_models(condition for sequence in used for _, condition in sequence.conditions()[1:])
     rated = ratings.read(connection, list(attributes), {name: models[name] for name in named if name in models}, now)
-    acts = _acts(connection, ways, sequences, now)
+    done = _acts(connection, ways, sequences, now)
     return {
         way.id: found[way.lead_id]
         .facts(attributes[way.lead_id], rated.get(way.lead_id))
-        ._replace(acts=acts.get(way.id, ()), entered_at=way.entered_at, now=now)
+        ._replace(acts=done.get(way.id, ()), entered_at=way.entered_at, now=now)
         for way in ways
     }
 
 
-_TOUCHED = "t.name, t.host, t.path, t.campaign, t.source, t.medium, t.term, t.content, t.referrer_host, t.facets"
-_FIELDS = tuple(column.removeprefix("t.") for column in _TOUCHED.split(", "))
-_NEWEST = """
-    SELECT a.lead_id, max(a.occurred_at), t.type, {fields} FROM activities a
-    JOIN touchpoints t ON t.id = a.touchpoint_id
-    WHERE a.machine = 0 AND a.occurred_at > {mark} AND a.occurred_at <= {mark} AND {types} AND {among}
-      AND NOT (t.type = 'email_bounce' AND coalesce(a.properties, '') LIKE {mark}
-               AND coalesce(a.properties, '') NOT LIKE {mark})
-    GROUP BY a.lead_id, t.id
-"""
-PASSING_BOUNCE = ('%"severity":"%', '%"severity":"hard"%')
-"""A bounce of which it is known that it may pass, or says nothing of the address, ends no sequence (patterns)."""
 _ABOUT_MAILS = """
     SELECT a.lead_id, a.occurred_at, a.properties, t.type, {fields} FROM activities a
     JOIN touchpoints t ON t.id = a.touchpoint_id
@@ -89,32 +75,14 @@ def _acts(
     asked = [did for way in ways for did in questions[way.version_id]]
     oldest = -1 if any(did.since == "ever" for did in asked) else min(way.entered_at for way in ways)
     leads = sorted({way.lead_id for way in ways})
-    by_lead: dict[int, list[Act]] = defaultdict(list)
-    for row in _rows(connection, _NEWEST, asked, leads, (oldest, now), PASSING_BOUNCE):
-        by_lead[row[0]].append(Act(row[2], row[1], _touchpoint(row[2], row[3:])))
+    by_lead = acts.newest(connection, leads, asked, oldest, now)
     about = [way for way in ways if any(did.mail for did in questions[way.version_id])]
     found = {way.id: by_lead[way.lead_id] for way in ways if way.lead_id in by_lead}
     if about:
         mails = [did for did in asked if did.mail]
-        for key, acts in _about_mails(connection, about, mails, (oldest, now)).items():
-            found[key] = [*found.get(key, ()), *acts]
+        for key, told in _about_mails(connection, about, mails, (oldest, now)).items():
+            found[key] = [*found.get(key, ()), *told]
     return found
-
-
-def _rows(
-    connection: Connection,
-    statement: str,
-    asked: Collection[Did],
-    leads: Sequence[int],
-    times: tuple[int, int],
-    patterns: tuple[str, ...] = (),
-) -> list[staging.Row]:
-    types = sorted({kind for did in asked for kind in did.on})
-    mark = staging.mark(connection)
-    among, ids = staging.among(connection, "a.lead_id", leads)
-    said = f"t.type IN ({', '.join([mark] * len(types))})"
-    worded = statement.format(fields=_TOUCHED, mark=mark, types=said, among=among)
-    return staging.rows(connection, worded, (*times, *types, *ids, *patterns))
 
 
 def _about_mails(
@@ -131,11 +99,11 @@ def _about_mails(
     for way in ways:
         by_lead[way.lead_id].append(way)
     found: dict[int, list[Act]] = defaultdict(list)
-    for lead_id, at, properties, kind, *fields in _rows(connection, _ABOUT_MAILS, asked, leads, times):
+    for lead_id, at, properties, kind, *fields in acts.rows(connection, _ABOUT_MAILS, asked, leads, times):
         message = signs_of(properties).message
         for way in by_lead[lead_id]:
             if message is not None and (folder := known[way.id].get(_local(message))) is not None:
-                found[way.id].append(Act(kind, at, _touchpoint(kind, fields), folder))
+                found[way.id].append(Act(kind, at, acts.touchpoint(kind, fields), folder))
     return found
 
 
@@ -155,9 +123,3 @@ def sent(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[tupl
 
 def _local(message_id: str) -> str:
     return message_id.strip().strip("<>").partition("@")[0].lower()
-
-
-def _touchpoint(kind: str, fields: Sequence[Any]) -> dict[str, Any]:
-    *plain, facets = fields
-    known = dict(zip(_FIELDS, plain, strict=False))
-    return {**(orjson.loads(facets) if facets and facets != "{}" else {}), **known, "type": kind}

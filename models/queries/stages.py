@@ -7,19 +7,20 @@ the mover saw it and the table of legal moves allows it, together with the row t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
-from models.queries import staging
-from models.rules.lifecycle import IllegalMoveError, Mover, is_legal
-from models.tables import StageChange
+from models.queries import queue, staging
+from models.rules.lifecycle import IllegalMoveError, Mover, Word, refusal, word_of
+from models.tables import StageChange, StageDue
 
 
 @dataclass(frozen=True, slots=True)
 class StageMove:
-    """A move to be made. `cause` in words; `actor`: flow, import, cli …; `total` and `version_id` of the score."""
+    """A move to be made. `cause` in words; `actor`: flow, import, merge, or who did it by hand; `total` and
+    `version_id` of the score. A person's move `holds`: points do not undo it (models.rules.lifecycle.Word)."""
 
     lead_id: int
     from_stage: str
@@ -29,14 +30,27 @@ class StageMove:
     actor: str = "flow"
     total: float | None = None
     version_id: int | None = None
+    holds: bool = True
 
+    @property
+    def word(self) -> Word | None:
+        """What a person says by it."""
+        return word_of(self.from_stage, self.to_stage) if self.mover == "person" and self.holds else None
+
+
+CROSSED = "act_stage"
+"""The queue of leads that came into another stage: tasks.actions looks whether lifecycle.yaml asks for anything."""
+MERGED = "merge"
+"""The actor of moves that only say that two leads are one: the person crossed nothing."""
 
 _UPDATE = """
-    UPDATE leads SET stage = {mark}, stage_at = CASE WHEN stage_at >= {now} THEN stage_at + 1 ELSE {now} END
+    UPDATE leads
+    SET stage = {mark}, stage_said = {mark}, stage_at = CASE WHEN stage_at >= {now} THEN stage_at + 1 ELSE {now} END
     WHERE stage = {mark} AND {among}
     RETURNING id, stage_at
 """
 _COLUMNS = ("lead_id", "from_stage", "to_stage", "at", "cause", "actor", "total", "version_id")
+_DUE = "SELECT lead_id FROM stage_due WHERE at <= :now ORDER BY lead_id"
 _RECORDED = "SELECT lead_id, max(id) FROM stage_changes WHERE {among} GROUP BY lead_id"
 
 
@@ -47,16 +61,16 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
     written. `stage_at` of a lead only grows, so that its history keeps its order.
     """
     for one in moves:
-        if not is_legal(one.from_stage, one.to_stage, one.mover):
-            raise IllegalMoveError(f"stage: {one.from_stage} → {one.to_stage} is not legal for: {one.mover}")
-    alike: dict[tuple[str, str], list[StageMove]] = defaultdict(list)
+        if why := refusal(one.from_stage, one.to_stage, one.mover):
+            raise IllegalMoveError(f"lead {one.lead_id}: {why}")
+    alike: dict[tuple[str, str, Word | None], list[StageMove]] = defaultdict(list)
     for one in moves:
-        alike[one.from_stage, one.to_stage].append(one)
+        alike[one.from_stage, one.to_stage, one.word].append(one)
     moved_at: dict[int, int] = {}
-    for (from_stage, to_stage), group in alike.items():
+    for (from_stage, to_stage, word), group in alike.items():
         among, ids = staging.among(connection, "id", [one.lead_id for one in group])
         statement = _UPDATE.format(mark=staging.mark(connection), now=int(now), among=among)
-        moved_at.update(dict(staging.rows(connection, statement, (to_stage, from_stage, *ids))))
+        moved_at.update(dict(staging.rows(connection, statement, (to_stage, word, from_stage, *ids))))
     if not moved_at:
         return {}
     made = [one for one in moves if one.lead_id in moved_at]
@@ -65,5 +79,19 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
         for m in made
     ]
     staging.insert(connection, StageChange, _COLUMNS, rows)
+    queue.enqueue(connection, CROSSED, sorted(one.lead_id for one in made if one.actor != MERGED))
     among, ids = staging.among(connection, "lead_id", sorted(moved_at))
     return dict(staging.rows(connection, _RECORDED.format(among=among), ids))
+
+
+def due(connection: Connection, now: int) -> list[int]:
+    """The leads of whom what a condition asks of their acts has ended by time alone."""
+    return list(connection.execute(text(_DUE), {"now": now}).scalars())
+
+
+def look_again(connection: Connection, lead_ids: Sequence[int], at: Mapping[int, int]) -> None:
+    """Note when each of the leads is `due` next, in place of what was noted before: lead → instant, if ever."""
+    if lead_ids:
+        among, ids = staging.among(connection, "lead_id", lead_ids)
+        connection.exec_driver_sql(f"DELETE FROM stage_due WHERE {among}", ids)
+        staging.insert(connection, StageDue, ("lead_id", "at"), sorted(at.items()))

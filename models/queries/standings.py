@@ -44,6 +44,9 @@ class Standing(NamedTuple):
     deal: str = "none"
     lost_at: int | None = None
     active_at: int | None = None
+    said: str | None = None
+    """raised | lowered, where a person put the lead into its stage."""
+    stage_at: int = 0
 
     @property
     def account_owner(self) -> str | None:
@@ -66,6 +69,8 @@ class Standing(NamedTuple):
             deal=self.deal,
             lost_at=None if self.lost_at is None else Micros(self.lost_at),
             active_at=None if self.active_at is None else Micros(self.active_at),
+            said=self.said,
+            said_at=None if self.said is None else Micros(self.stage_at),
             attributes=attributes,
             further=further or {},
         )
@@ -74,7 +79,8 @@ class Standing(NamedTuple):
 _LEADS = """
     SELECT l.id, l.email, l.stage, l.owner, l.attributes, l.created_at, l.account_id,
            a.name, a.domain, a.owner, a.attributes,
-           s.total, s.dimensions, s.cell, s.band, s.must, s.excluded, s.surge, s.version_id
+           s.total, s.dimensions, s.cell, s.band, s.must, s.excluded, s.surge, s.version_id,
+           l.stage_said, l.stage_at
     FROM leads l
     LEFT JOIN accounts a ON a.id = l.account_id
     LEFT JOIN scores s ON s.subject_id = l.id AND s.model = {mark}
@@ -94,7 +100,8 @@ _DEALS = """
 _ACTIVE = text(
     """
     SELECT a.lead_id, max(a.occurred_at) FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id
-    WHERE a.machine = 0 AND a.lead_id IN :ids AND a.occurred_at <= :now AND t.type <> 'score_adjusted'
+    WHERE a.machine = 0 AND a.lead_id IN :ids AND a.occurred_at <= :now
+      AND t.type NOT IN ('score_adjusted', 'sales_accepted', 'sales_not_ready', 'sales_unqualified')
     GROUP BY a.lead_id
     """
 ).bindparams(bindparam("ids", expanding=True))
@@ -120,16 +127,16 @@ def read(connection: Connection, lead_ids: Sequence[int], model: str, now: int) 
     among, ids = staging.among(connection, "l.id", lead_ids)
     statement = _LEADS.format(mark=staging.mark(connection), among=among)
     found = {row[0]: _standing(row) for row in staging.rows(connection, statement, (model, *ids))}
-    lost: list[int] = []
+    asked = [lead_id for lead_id, one in found.items() if one.said is not None]
     among, ids = staging.among(connection, "lead_id", lead_ids)
     statement = _DEALS.format(now=int(now), among=among)
     for lead_id, won, opened, lost_at in staging.rows(connection, statement, ids):
         deal = "won" if won else "open" if opened else "lost" if lost_at is not None else "none"
         found[lead_id] = found[lead_id]._replace(deal=deal, lost_at=lost_at)
         if lost_at is not None:
-            lost.append(lead_id)
-    if lost:
-        for lead_id, active_at in connection.execute(_ACTIVE, {"ids": lost, "now": now}).all():
+            asked.append(lead_id)
+    if asked:
+        for lead_id, active_at in connection.execute(_ACTIVE, {"ids": asked, "now": now}).all():
             found[lead_id] = found[lead_id]._replace(active_at=active_at)
     return found
 
@@ -234,4 +241,6 @@ def _standing(row: Any) -> Standing:
         excluded=row[16],
         surge=bool(row[17]),
         version_id=row[18],
+        said=row[19],
+        stage_at=row[20],
     )

@@ -24,7 +24,7 @@ from models.rules.outbox import MessageKind
 from models.rules.past import CREATED, EMAIL
 from models.rules.tokens import suppression_digest
 
-ACTOR = "merge"
+ACTOR = stages.MERGED
 _RUNNING = ("active", "held")
 _ENROLLED = "SELECT lead_id, id, sequence, entry, state FROM enrolments WHERE lead_id {among} ORDER BY lead_id, id"
 
@@ -65,7 +65,18 @@ def hand_over(
     return {one.loser: before[one.loser] for one in going}
 
 
-_LEAD = ("id", "account_id", "email", "stage", "stage_at", "stage_said", "owner", "attributes", "created_at", "recorded_at")
+_LEAD = (
+    "id",
+    "account_id",
+    "email",
+    "stage",
+    "stage_at",
+    "stage_said",
+    "owner",
+    "attributes",
+    "created_at",
+    "recorded_at",
+)
 
 
 def _rows(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:

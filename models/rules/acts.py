@@ -1,7 +1,8 @@
-"""What a lead did, as conditions of a sequence ask for it: `did: {on, where, within, since, mail}`.
+"""What a lead did, as conditions ask for it: `did: {on, where, within}`, in a sequence also `since` and `mail`.
 
-Decides whether one of some acts answers the question. Reads nothing: models.queries.situations brings the acts, the
-newest of each touchpoint, and says which of our mails an act was about.
+Decides whether one of some acts answers the question. Reads nothing: models.queries.acts (for the lifecycle) and
+models.queries.situations (for sequences, with which of our mails an act was about) bring the acts, the newest of each
+touchpoint.
 """
 
 from __future__ import annotations
@@ -31,18 +32,14 @@ class Act(NamedTuple):
     """The folder of the mail of this way through the sequence that it was about; None for any other act."""
 
 
-class Did(BaseModel):
-    """One of these acts, and about what. Short: one type, or a list of types."""
+class Question(BaseModel):
+    """One of these acts. Short: one type, or a list of types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     on: list[str] = Field(min_length=1)
     where: Predicate | None = None
     within: Duration | None = None
-    since: Literal["entry", "ever"] = "entry"
-    """Acts since the lead entered the sequence, or of its whole life."""
-    mail: str | None = Field(default=None, pattern=FOLDER)
-    """Acts about this mail of the sequence (a folder of emails/), or about `any` of them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -66,8 +63,8 @@ class Did(BaseModel):
         return value
 
     def found(self, acts: Iterable[Act], entered_at: int, now: int) -> Act | None:
-        """The first of `acts` that answers the question at `now`, or None."""
-        after = entered_at if self.since == "entry" else -1
+        """The first of `acts` that answers the question at `now`, or None. `entered_at`: of the sequence that asks."""
+        after = self._after(entered_at)
         if self.within is not None:
             after = max(after, now - self.within)
         for act in acts:
@@ -75,18 +72,53 @@ class Did(BaseModel):
                 return act
         return None
 
+    def ends_at(self, acts: Iterable[Act], now: int) -> int | None:
+        """The instant after `now` at which nothing answers any more that does now; None if time alone changes nothing.
+
+        `acts`: the newest of each touchpoint at least.
+        """
+        if self.within is None:
+            return None
+        answers = (act.at for act in acts if act.type in self.on and act.at <= now and self._is_about(act))
+        newest = max(answers, default=None)
+        return newest + self.within if newest is not None and newest + self.within > now else None
+
+    def _after(self, entered_at: int) -> int:
+        return -1
+
     def _is_about(self, act: Act) -> bool:
-        if self.mail is not None and (act.mail is None or self.mail not in (ANY_MAIL, act.mail)):
-            return False
         return self.where is None or self.where.holds(act.touchpoint)
 
     def described(self) -> str:
-        """In words: `did email_click about welcome-first-hour within 7d`."""
-        words = [f"did {' or '.join(self.on)}"]
-        if self.mail is not None:
-            words.append("about any mail" if self.mail == ANY_MAIL else f"about {self.mail}")
+        """In words: `did demo_request within 7d`."""
+        words = [f"did {' or '.join(self.on)}", *self._about()]
         if self.where is not None:
             words.append(f"where {self.where.describe()}")
         if self.within is not None:
             words.append(f"within {duration_text(self.within)}")
         return " ".join(words)
+
+    def _about(self) -> list[str]:
+        return []
+
+
+class Did(Question):
+    """A question of a sequence: which acts, since when, and about which of its mails."""
+
+    since: Literal["entry", "ever"] = "entry"
+    """Acts since the lead entered the sequence, or of its whole life."""
+    mail: str | None = Field(default=None, pattern=FOLDER)
+    """Acts about this mail of the sequence (a folder of emails/), or about `any` of them."""
+
+    def _after(self, entered_at: int) -> int:
+        return entered_at if self.since == "entry" else -1
+
+    def _is_about(self, act: Act) -> bool:
+        if self.mail is not None and (act.mail is None or self.mail not in (ANY_MAIL, act.mail)):
+            return False
+        return super()._is_about(act)
+
+    def _about(self) -> list[str]:
+        if self.mail is None:
+            return []
+        return ["about any mail" if self.mail == ANY_MAIL else f"about {self.mail}"]

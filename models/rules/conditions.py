@@ -1,8 +1,8 @@
 """Conditions on a scored lead: `total`, `dimension`, `band`, `grid`, `must`, `surge`, `if`, joined by any, all and not.
 
-Decides whether a condition of lifecycle.yaml holds for a lead's facts, and says it in words. Several keys in one
-condition must all hold; `model` says whose score they mean. Never looks at activities: what was done counts through
-the score's rules.
+Decides whether a condition holds for a lead's facts, and says it in words. Several keys in one condition must all hold;
+`model` says whose score they mean. Never looks at activities: models.rules.criteria (lifecycle.yaml) and
+models.rules.sequences.asking do, which add to it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Facts(NamedTuple):
     lost_at: Micros | None = None
     """When the newest deal was lost."""
     active_at: Micros | None = None
-    """The newest activity that is no suspected machine's; looked up only where `lost_at` is known."""
+    """The newest activity that is no suspected machine's; looked up only where `lost_at` or `said_at` is known."""
     attributes: Mapping[str, Any] = {}
     """For `if`: what the scoring model's predicates see."""
     appointment: bool = False
@@ -61,10 +61,14 @@ class Facts(NamedTuple):
     further: Mapping[str, Rating] = {}
     """By name of a further model; without an entry no condition on that model holds."""
     acts: Sequence[Act] = ()
-    """What the lead did, as far as a sequence asks."""
+    """What the lead did, as far as the lifecycle or a sequence asks."""
     entered_at: int = 0
     """When the lead entered the sequence that asks."""
     now: int = 0
+    said: str | None = None
+    """raised | lowered: a person put the lead into its stage, so; None where points, a deal or a rule did."""
+    said_at: Micros | None = None
+    """When that was."""
 
 
 Check = Callable[[Facts], bool]

@@ -31,11 +31,13 @@ MODELS: dict[str, tuple[str, type[BaseModel]]] = {
 }
 """Word of the command line → the files and their model."""
 
+_ACTS: Schema = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+    "description": "An activity type, or several.",
+}
 _SHORT: dict[str, Schema] = {
-    "Did": {
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-        "description": "An activity type, or several.",
-    },
+    "Did": _ACTS,
+    "Question": _ACTS,
     "Notify": {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
         "description": "Who gets it: owner, somebody of the team, or an address; the first who is found.",
@@ -108,6 +110,9 @@ _MEANING = {
     ("Arm", "else"): "What those do for whom no other way is open.",
     ("Until", "date"): "An attribute with a date, or `appointment`.",
     ("Until", "missing"): "What to do without such a date: skip the wait, or exit the sequence.",
+    ("Question", "on"): "Activity types: one such act, by no suspected machine.",
+    ("Question", "where"): "A predicate on the touchpoint: type, name, host, path, campaign, …, and declared facets.",
+    ("Question", "within"): "Only acts younger than this.",
     ("Did", "since"): "Acts since the lead entered, or of its whole life.",
     ("Did", "mail"): "Acts about this mail of the sequence (a folder of emails/), or about `any` of them.",
     ("Display", "blocks"): "100 for each must that is met.",

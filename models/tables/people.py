@@ -32,6 +32,7 @@ class Lead(SQLModel, table=True):
     email: str | None = columns.optional_text()
     stage: str = columns.text(default="subscriber")
     stage_at: int = columns.at()
+    stage_said: str | None = columns.optional_text()  # raised | lowered: a person moved it here, which points keep to
     owner: str | None = columns.optional_text()
     attributes: str = columns.text(default="{}")
     created_at: int = columns.at()

@@ -38,6 +38,8 @@ facts = st.builds(
     active_at=st.none() | st.integers(0, 3).map(Micros),
     attributes=st.sampled_from([{}, {"plan": "enterprise"}]),
     acts=st.just(()),
+    said=st.sampled_from([None, "raised", "lowered"]),
+    said_at=st.integers(0, 3).map(Micros),
 )
 
 
@@ -186,7 +188,18 @@ def test_edges_name_every_threshold_of_each_subject() -> None:
             "{totl: 35}",
             "lifecycle.yaml:5: stages.marketing_qualified.enter.totl: unknown field — did you",
         ),
-        ("{total: 35}", "{did: demo}", "lifecycle.yaml:5: stages.marketing_qualified.enter: `did`: "),
+        (
+            "{total: 35}",
+            "{within: 30d}",
+            "lifecycle.yaml:5: stages.marketing_qualified.enter: `within`: belongs into `did`",
+        ),
+        ("{total: 35}", "{did: {on: demo, witin: 7d}}", "enter.did.witin: unknown field — did you mean 'within'?"),
+        ("{total: 35}", "{did: {where: {path: /}}}", "lifecycle.yaml:5: stages.marketing_qualified.enter.did.on"),
+        (
+            "{total: 35}",
+            "{any: [{did: {on: demo, within: soon}}]}",
+            "lifecycle.yaml:5: stages.marketing_qualified.enter",
+        ),
         ("{total: 35}", "{}", "empty"),
         ("{total: 35}", "{total: many}", "a number of points"),
         ("{total: 35}", "{total: {from: 40, to: 30}}", "no number lies between"),

@@ -24,6 +24,21 @@ def upgrade() -> None:
     with op.batch_alter_table('accounts', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_accounts_domain'), ['domain'], unique=False)
 
+    op.create_table('actions_taken',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('action', sa.Text(), nullable=False),
+    sa.Column('crossing', sa.Text(), nullable=False),
+    sa.Column('lead_id', sa.BigInteger(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('told', sa.Text(), nullable=False),
+    sa.Column('done', sa.Text(), nullable=False),
+    sa.Column('passed_over', sa.Text(), nullable=True),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('action', 'crossing', 'lead_id')
+    )
+    with op.batch_alter_table('actions_taken', schema=None) as batch_op:
+        batch_op.create_index('ix_actions_taken_lead', ['lead_id', 'action', 'at'], unique=False)
+
     op.create_table('activities',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('dedupe', sa.LargeBinary(), nullable=False),
@@ -70,6 +85,13 @@ def upgrade() -> None:
         batch_op.create_index('ix_consents_address', ['digest', 'topic', 'at'], unique=False)
         batch_op.create_index('ix_consents_lead', ['lead_id'], unique=False)
 
+    op.create_table('disabled_endpoints',
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('url', sa.Text(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('name')
+    )
     op.create_table('experiment_decisions',
     sa.Column('experiment', sa.Text(), nullable=False),
     sa.Column('winner', sa.Text(), nullable=False),
@@ -267,6 +289,28 @@ def upgrade() -> None:
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('name')
     )
+    op.create_table('webhook_deliveries',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('webhook_id', sa.Text(), nullable=False),
+    sa.Column('endpoint', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('lead_id', sa.BigInteger(), nullable=True),
+    sa.Column('body', sa.Text(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('next_attempt_at', sa.BigInteger(), nullable=False),
+    sa.Column('attempts', sa.BigInteger(), nullable=False),
+    sa.Column('lease_owner', sa.Text(), nullable=True),
+    sa.Column('lease_until', sa.BigInteger(), nullable=True),
+    sa.Column('ended_at', sa.BigInteger(), nullable=True),
+    sa.Column('status', sa.BigInteger(), nullable=True),
+    sa.Column('reason', sa.Text(), nullable=True),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('webhook_id')
+    )
+    with op.batch_alter_table('webhook_deliveries', schema=None) as batch_op:
+        batch_op.create_index('ix_webhook_deliveries_lead', ['lead_id'], unique=False)
+        batch_op.create_index('ix_webhook_deliveries_ready', ['next_attempt_at', 'id'], unique=False, sqlite_where=sa.text("state = 'queued'"), postgresql_where=sa.text("state = 'queued'"))
+
     op.create_table('work_queue',
     sa.Column('queue', sa.Text(), nullable=False),
     sa.Column('subject_id', sa.BigInteger(), autoincrement=False, nullable=False),
