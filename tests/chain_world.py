@@ -7,8 +7,6 @@ was not; `progress` says how far a chain has come, whatever the speed of the mac
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,8 +16,8 @@ from sqlalchemy import text
 
 from cli import demo_world, init
 from models.database import Database
+from tests.commands import Command
 
-WARMLINE = Path(sys.executable).parent / "warmline"
 NOW = demo_world.START + timedelta(days=demo_world.DAYS)
 LATER = NOW + timedelta(hours=2)
 """When the first mail of the sequence `welcome` is due."""
@@ -67,21 +65,15 @@ class Chain:
     smtp_port: int
     environment: Mapping[str, str]
 
-    def start(self, now: datetime, *words: str) -> subprocess.Popen[str]:
+    def start(self, now: datetime, *words: str) -> Command:
         """`warmline run --now …`, begun."""
-        command = [WARMLINE, "-w", self.root, "run", "--now", now.isoformat(), *words]
-        return subprocess.Popen(
-            [str(word) for word in command],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return Command("run", "--now", now.isoformat(), *words, folder=self.root, environment=self.environment)
 
     def run(self, now: datetime, *words: str) -> tuple[int, str, str]:
         """`warmline run --now …`, to its end: exit code, stdout, stderr."""
         process = self.start(now, *words)
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate()
+        assert process.returncode is not None
         return process.returncode, out, err
 
     def facts(self) -> dict[str, list[tuple[object, ...]]]:

@@ -6,14 +6,18 @@ import contextlib
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from models.database import Database
 from tests.postgres_server import command, named, running
+
+if TYPE_CHECKING:
+    from flows.server import Server
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -25,18 +29,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "test_kill.py" not in item.nodeid)
 
 
-class SharedPostgres:
-    """With xdist: one server for all of its processes, started by the one that directs them."""
+class SharedServers:
+    """With xdist: one PostgreSQL and one Prefect server for all processes, started by the one that directs them."""
 
     def __init__(self) -> None:
         self._running = contextlib.ExitStack()
-        self._url: str | None = None
+        self._urls: dict[str, str] = {}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        if self._url is None:
-            self._url = self._running.enter_context(with_template())
-        node.workerinput["postgres_server"] = self._url
+        if not self._urls:
+            self._urls["prefect_server"] = self._running.enter_context(running_prefect()).api_url
+            self._urls["postgres_server"] = self._running.enter_context(with_template())
+        node.workerinput.update(self._urls)
 
     def pytest_unconfigure(self) -> None:
         self._running.close()
@@ -44,7 +49,20 @@ class SharedPostgres:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(SharedPostgres())
+        config.pluginmanager.register(SharedServers())
+
+
+@contextlib.contextmanager
+def running_prefect() -> Iterator[Server]:
+    """A Prefect server of our own in a folder of its own (the UI and the scheduler are off), still starting."""
+    from flows import server
+
+    with tempfile.TemporaryDirectory(prefix="warmline-prefect-") as folder:
+        started = server.start(server.home(Path(folder)), is_one_shot=True)
+        try:
+            yield started
+        finally:
+            started.stop()
 
 
 @contextlib.contextmanager
@@ -112,15 +130,15 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Prefect server for the whole session (5 s once; the UI and the scheduler are off)."""
-    from flows import server
+def prefect_api(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a Prefect server for the whole session (5 s once)."""
+    from flows.server import Server
 
-    started = server.start(server.home(tmp_path_factory.mktemp("prefect")), is_one_shot=True)
-    try:
+    if shared := getattr(request.config, "workerinput", {}).get("prefect_server"):
+        yield Server(shared).ready()
+        return
+    with running_prefect() as started:
         yield started.ready()
-    finally:
-        started.stop()
 
 
 @pytest.fixture

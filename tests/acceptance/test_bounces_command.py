@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import warmline
 from tests.returned_world import MADE, World, returning_workspace
-
-WARMLINE = Path(sys.executable).parent / "warmline"
 
 
 def bounces(folder: Path, *words: str | Path) -> str:
-    done = subprocess.run([WARMLINE, "bounces", *words], capture_output=True, text=True, cwd=folder, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return warmline("bounces", *words, cwd=folder).stdout
 
 
 @pytest.mark.feature("N7")
@@ -42,5 +37,5 @@ def test_a_folder_of_mails_is_classified_without_a_workspace_and_taken_into_one(
     counts = json.loads(bounces(tmp_path, "ingest", mails, "--json"))
     assert counts == {"mails": 2, "new": 2, "read": 2, "bounce": 1, "bounced hard": 1, "suppressed": 1, "kept": 1}
     assert "look at it" in bounces(tmp_path, "list", "--state", "kept")
-    shown = subprocess.run([WARMLINE, "messages"], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    shown = warmline("messages", folder=tmp_path).stdout
     assert "bounced: hard 5.1.1" in shown

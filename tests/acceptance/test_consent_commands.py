@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +10,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from models.errors import UsageError
+from tests.commands import warmline
 
-WARMLINE = Path(sys.executable).parent / "warmline"
 ADA = "ada@northwind.example"
 SEQUENCE = """
 name: trial
@@ -25,13 +22,6 @@ steps:
       variants: [{name: short, send: short}, {name: long, send: long}]
       goal: clicked
 """
-
-
-def warmline(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "160"}
-    return subprocess.run(
-        [WARMLINE, "-w", folder, *words], capture_output=True, text=True, env=environment, check=False
-    )
 
 
 @pytest.fixture
@@ -56,8 +46,8 @@ def test_consent_shows_where_an_address_stands_and_takes_words_down(folder: Path
         here(folder, "consent", ADA, "--grant", "nwes", "--because", "by phone")
     [found] = json.loads(here(folder, "consent", ADA, "--json"))["addresses"]
     assert found["topics"]["news"] == {"stands": "nothing", "since": None}
-    said = warmline(folder, "consent", ADA, "--grant", "news", "--because", "by phone")
-    assert (said.returncode, said.stderr) == (0, "")
+    said = warmline("consent", ADA, "--grant", "news", "--because", "by phone", folder=folder, code=0)
+    assert said.stderr == ""
     assert "; we may write" in said.stdout
     assert "because: by phone" in said.stdout
     [found] = json.loads(here(folder, "consent", ADA, "--withdraw", "*", "--because", "a letter", "--json"))[
@@ -80,8 +70,8 @@ def test_experiments_prints_what_is_known_and_what_it_means(folder: Path) -> Non
             (mail / f"body.{body}.j2").write_text(f'{{% extends "layout.{body}.j2" %}}')
     (folder / "sequences").mkdir()
     (folder / "sequences" / "trial.yaml").write_text(SEQUENCE)
-    shown = warmline(folder, "experiments", "subject")
-    assert (shown.returncode, shown.stderr) == (0, "")
+    shown = warmline("experiments", "subject", folder=folder, code=0)
+    assert shown.stderr == ""
     assert "subject · goal: email_click within 14d" in shown.stdout
     assert "do not stop yet" in shown.stdout
     [found] = json.loads(here(folder, "experiments", "--json"))["experiments"]

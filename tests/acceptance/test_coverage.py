@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-COMMAND = Path(sys.executable).parent / "warmline"
+from tests.commands import warmline
+
 ROBOT = {"context": {"userAgent": "Mozilla/5.0 (compatible; bingbot/2.0)"}}
 
 
-def warmline(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
-
-
 def told(workspace: str, *words: str) -> Any:
-    done = warmline("-w", workspace, *words, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(warmline(*words, "--json", folder=workspace).stdout)
 
 
 def visit(number: int, page: str, email: str = "ana@acme.example", **more: Any) -> dict[str, Any]:
@@ -33,13 +25,12 @@ def visit(number: int, page: str, email: str = "ana@acme.example", **more: Any) 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("coverage") / "programme"
-    assert warmline("init", str(folder), "--playbook", "mql-sql").returncode == 0
+    warmline("init", str(folder), "--playbook", "mql-sql")
     lines = [visit(n, f"/academy/[bold]lesson-{n}") for n in range(30)]
     lines += [visit(40, "/pricing"), visit(41, "/pricing", properties=ROBOT)]
     lines += [{**visit(1, "/", "bo@acme.example"), "type": "email_sent"}]
     (folder / "acts.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    done = warmline("-w", str(folder), "ingest", "activities", str(folder / "acts.jsonl"))
-    assert done.returncode == 0, done.stderr
+    warmline("ingest", "activities", str(folder / "acts.jsonl"), folder=folder)
     return str(folder)
 
 
@@ -49,10 +40,10 @@ def test_marks_are_set_told_and_explained(workspace: str) -> None:
     found = told(workspace, "marks", "--recompute")
     assert found["recomputed"]["marked"] == 1
     assert found["reasons"] == [{"reason": "robot", "type": "page_view", "activities": 1, "leads": 1}]
-    assert "1 activities of 1 leads" in warmline("-w", workspace, "marks").stdout
+    assert "1 activities of 1 leads" in warmline("marks", folder=workspace).stdout
     marked = told(workspace, "explain", "ana@acme.example")["not_scored"]
     assert [(one["path"], one["reasons"]) for one in marked] == [("/pricing", ["robot"])]
-    assert "not scored, suspected machine" in warmline("-w", workspace, "explain", "ana@acme.example").stdout
+    assert "not scored, suspected machine" in warmline("explain", "ana@acme.example", folder=workspace).stdout
 
 
 @pytest.mark.feature("S18")
@@ -67,11 +58,10 @@ def test_what_no_rule_scores_is_told_in_few_lines(workspace: str) -> None:
     assert found["activities"]["machine"] == {"robot": 1}
     assert found["activities"]["met"] == 32  # the robot is not counted
     assert [one["sent"] for one in found["unscored"] if one["type"] == "email_sent"] == [True]
-    done = warmline("-w", workspace, "coverage", "--limit", "3")
-    assert done.returncode == 0, done.stderr
+    done = warmline("coverage", "--limit", "3", folder=workspace)
     assert "/academy/[bold]lesson" in done.stdout and "No lead has a won deal yet" in " ".join(done.stdout.split())
 
 
 def test_since_cuts_off_what_was_before(workspace: str) -> None:
     assert told(workspace, "coverage", "--since", "2026-03-01T10:20:00Z")["activities"]["met"] == 11
-    assert warmline("-w", workspace, "coverage", "--since", "yesterday").returncode == 2
+    warmline("coverage", "--since", "yesterday", folder=workspace, code=2)

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-WARMLINE = str(Path(sys.executable).parent / "warmline")
-
-
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [WARMLINE, "-w", str(folder), *words], capture_output=True, text=True, timeout=120, check=False
-    )
+from tests.commands import warmline
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     folder = tmp_path / "programme"
-    made = subprocess.run([WARMLINE, "init", str(folder), "--playbook", "mql-sql"], capture_output=True, check=False)
-    assert made.returncode == 0, made.stderr
+    warmline("init", folder, "--playbook", "mql-sql")
     return folder
 
 
@@ -49,8 +40,7 @@ def test_lint_names_every_mistake_with_file_and_line(workspace: Path) -> None:
     (bare / "body.mjml.j2").write_text("<mjml><mj-body><mj-txt>a</mj-txt></mj-body></mjml>")
     (bare / "body.txt.j2").write_text("no way out")
     (emails / "welcome-why-leads-stall").rename(emails / "welcome-why-leads-stal")
-    done = run(workspace, "lint", "--json")
-    assert done.returncode == 1, done.stderr
+    done = warmline("lint", "--json", folder=workspace, code=1)
     told = json.loads(done.stdout)
     found = [(one["file"], one["line"], one["severity"], one["message"]) for one in told["findings"]]
     body, text = "emails/welcome-first-hour/body.mjml.j2", "emails/welcome-one-page-model/body.txt.j2"
@@ -68,8 +58,7 @@ def test_lint_names_every_mistake_with_file_and_line(workspace: Path) -> None:
     ]
     for file, line, severity, words in wanted:
         assert any(one[:3] == (file, line, severity) and words in one[3] for one in found), (file, line, words, found)
-    doctor = run(workspace, "doctor")
-    assert doctor.returncode == 3
+    doctor = warmline("doctor", folder=workspace, code=3)
     assert f"{body}:4: 'nobody' is undefined" in doctor.stderr.replace("\n", " ").replace("  ", " ")
 
 
@@ -77,15 +66,16 @@ def test_lint_names_every_mistake_with_file_and_line(workspace: Path) -> None:
 def test_preview_shows_the_mail_that_would_be_sent(workspace: Path, tmp_path: Path) -> None:
     file = tmp_path / "leads.csv"
     file.write_text("email,first_name,company,language\nada@northwind.example,Ada,Northwind,pl-PL\n")
-    assert run(workspace, "ingest", "leads", str(file)).returncode == 0
+    warmline("ingest", "leads", str(file), folder=workspace)
     out = tmp_path / "out"
-    done = run(workspace, "preview", "welcome/welcome-first-hour", "--lead", "ada@northwind.example", "--out", str(out))
-    assert done.returncode == 0, done.stderr
+    done = warmline(
+        "preview", "welcome/welcome-first-hour", "--lead", "ada@northwind.example", "--out", str(out), folder=workspace
+    )
     assert "Subject:   Ada, trzy pytania" in done.stdout
     assert "Preheader: Dziękujemy za zainteresowanie." in done.stdout
     assert "Podstawy oceny leadów (https://www.harbourline.example/blog/lead-scoring-basics)" in done.stdout
     assert {path.suffix for path in out.iterdir()} == {".html", ".txt", ".eml"}
-    alert = run(workspace, "preview", "sales_notification", "--lead", "ada@northwind.example")
+    alert = warmline("preview", "sales_notification", "--lead", "ada@northwind.example", folder=workspace)
     assert (alert.returncode, "HOW TO REACH THEM" in alert.stdout) == (0, True), alert.stderr
-    unknown = run(workspace, "preview", "welcome/99", "--lead", "ada@northwind.example")
-    assert (unknown.returncode, "welcome/1 (welcome-first-hour)" in unknown.stderr) == (2, True)
+    unknown = warmline("preview", "welcome/99", "--lead", "ada@northwind.example", folder=workspace, code=2)
+    assert "welcome/1 (welcome-first-hour)" in unknown.stderr

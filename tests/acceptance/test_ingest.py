@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.conftest import ROOT, SHARED
+from tests.commands import warmline
+from tests.conftest import SHARED
 
-COMMAND = Path(sys.executable).parent / "warmline"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not at {SHARED}")
 
 
@@ -26,15 +23,8 @@ def programme(tmp_path: Path) -> Path:
     return folder
 
 
-def warmline(folder: Path, *words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command, environment = [COMMAND, "-w", folder, *words], {**os.environ, "NO_COLOR": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
-    assert done.returncode == code, done.stderr
-    return done
-
-
 def ingest(folder: Path, kind: str, *words: str | Path) -> tuple[int, int, int, int]:
-    counts = orjson.loads(warmline(folder, "ingest", kind, *words, "--json").stdout)
+    counts = orjson.loads(warmline("ingest", kind, *words, "--json", folder=folder).stdout)
     assert counts["received"] == counts["accepted"] + counts["duplicate"] + counts["rejected"]
     return counts["received"], counts["accepted"], counts["duplicate"], counts["rejected"]
 
@@ -81,7 +71,7 @@ def test_the_hubspot_tables(programme: Path) -> None:
     assert ingest(programme, "deals", folder / "deal_data.csv", "--mapping", "hubspot-deals") == (44, 44, 0, 0)
     events = folder / "email_event_data.csv"
     assert ingest(programme, "activities", events, "--mapping", "hubspot-email-events") == (100, 0, 0, 100)
-    assert orjson.loads(warmline(programme, "rejected", "--json").stdout)["rejected"] == 100
+    assert orjson.loads(warmline("rejected", "--json", folder=programme).stdout)["rejected"] == 100
 
 
 @needs_data
@@ -98,7 +88,7 @@ def test_awkward_contact_files(programme: Path) -> None:
         "subscription-group-actions": (5, 4, 0, 1),
         "users": (5, 1, 4, 0),
     }
-    done = warmline(programme, "ingest", "leads", folder / "dittofeed__missing-headers-users.csv", code=4)
+    done = warmline("ingest", "leads", folder / "dittofeed__missing-headers-users.csv", folder=programme, code=4)
     assert "Is the first line a header" in done.stderr
 
 
@@ -107,29 +97,34 @@ def test_counts_go_to_stdout_and_reasons_to_stderr_without_personal_data(program
     file = tmp_path / "a.jsonl"
     good = {"email": "ana@x.example", "type": "demo_request", "occurred_at": "2025-06-01T10:00:00Z"}
     file.write_bytes(b"\n".join([orjson.dumps(good), orjson.dumps({**good, "email": "secret.person"}), b"[1]", b"{"]))
-    done = warmline(programme, "ingest", "activities", file)
+    done = warmline("ingest", "activities", file, folder=programme)
     assert done.stdout.split() == ["received", "4", "accepted", "1", "duplicate", "0", "rejected", "3"]
     assert "e-mail … has … @" in done.stderr and "secret.person" not in done.stderr
-    listed = warmline(programme, "rejected", "--limit", "5").stdout
+    listed = warmline("rejected", "--limit", "5", folder=programme).stdout
     assert "a.jsonl:2:" in listed and "secret.person" in listed
-    machine = orjson.loads(warmline(programme, "rejected", "--json", "--limit", "1").stdout)
+    machine = orjson.loads(warmline("rejected", "--json", "--limit", "1", folder=programme).stdout)
     assert machine["rejected"] == 3 and [one["line"] for one in machine["records"]] == [4]
 
 
 def test_exit_codes(programme: Path, tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("email\na@x.example\n")
-    done = warmline(programme, "ingest", "leads", tmp_path / "missing.csv", file, code=4)
+    done = warmline("ingest", "leads", tmp_path / "missing.csv", file, folder=programme, code=4)
     assert "No such file" in done.stderr and "accepted 1" in done.stdout  # the other file was read
-    assert "allowed: " in warmline(programme, "ingest", "leads", file, "--mapping", "hubspot-contact", code=2).stderr
+    assert (
+        "allowed: "
+        in warmline("ingest", "leads", file, "--mapping", "hubspot-contact", folder=programme, code=2).stderr
+    )
     assert "says nothing about deals" in warmline(
-        programme, "ingest", "deals", file, "--mapping", "hubspot-contacts", code=2
+        "ingest", "deals", file, "--mapping", "hubspot-contacts", folder=programme, code=2
     ).stderr.replace("\n", " ")
     (programme / "mappings").mkdir()
     (programme / "mappings" / "own.yaml").write_text("source: own\nlead:\n  email: {colum: email}\n")
-    assert "mappings/own.yaml:3:" in warmline(programme, "ingest", "leads", file, "--mapping", "own", code=3).stderr
+    assert (
+        "mappings/own.yaml:3:" in warmline("ingest", "leads", file, "--mapping", "own", folder=programme, code=3).stderr
+    )
     missing = "database_url=sqlite:////proc/nowhere/warmline.db"
-    assert "/proc/nowhere" in warmline(programme, "--set", missing, "ingest", "leads", file, code=5).stderr
+    assert "/proc/nowhere" in warmline("--set", missing, "ingest", "leads", file, folder=programme, code=5).stderr
 
 
 @pytest.mark.parametrize(
@@ -146,7 +141,7 @@ def test_a_file_without_records_says_so(programme: Path, tmp_path: Path, name: s
     file = tmp_path / name
     file.write_text(content)
     for _ in range(2):
-        done = warmline(programme, "ingest", "leads", file)
+        done = warmline("ingest", "leads", file, folder=programme)
         assert done.stdout.split() == ["received", "0", "accepted", "0", "duplicate", "0", "rejected", "0"]
         assert f"no record in it: {said}" in " ".join(done.stderr.split())
 
@@ -154,18 +149,18 @@ def test_a_file_without_records_says_so(programme: Path, tmp_path: Path, name: s
 def test_a_run_names_what_it_did_not_read(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     programme = tmp_path / "new"
-    warmline(tmp_path, "init", programme)
+    warmline("init", programme, folder=tmp_path)
     leads = programme / "inbox" / "leads"
     leads.mkdir(parents=True, exist_ok=True)
     (leads / "a.xlsx").write_bytes(b"PK\x03\x04")
     (leads / "b.csv").write_text("email\n")
     (leads / "c.csv").write_text("email\nana@x.example\n")
-    done = warmline(programme, "run", "--only", "ingest_activities", "--json")
+    done = warmline("run", "--only", "ingest_activities", "--json", folder=programme)
     told = orjson.loads(done.stdout)["ingest_activities"]
     assert (told["files"], told["accepted"]) == (2, 1)
     assert [note.split("inbox/leads/")[1].split(";")[0] for note in told["notes"]] == [
         "a.xlsx: never read",
         "b.csv: no record in it: nothing but a header, blank lines or an empty list",
     ]
-    plain = warmline(programme, "run", "--only", "ingest_activities")
+    plain = warmline("run", "--only", "ingest_activities", folder=programme)
     assert "inbox/leads/a.xlsx: never read" in plain.stderr and "b.csv" not in plain.stderr

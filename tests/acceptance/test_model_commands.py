@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-COMMAND = Path(sys.executable).parent / "warmline"
+from tests.commands import warmline
+
 MODEL = """name: {name}
 of: {of}
 dimensions:
@@ -40,14 +38,10 @@ FILES = {
 }
 
 
-def warmline(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=240, check=False)
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("further") / "programme"
-    assert warmline("init", str(folder), "--playbook", "mql-sql").returncode == 0
+    warmline("init", str(folder), "--playbook", "mql-sql")
     (folder / "scoring").mkdir()
     for name, of, fit in (
         ("company", "account", "{name: Acme}"),
@@ -58,7 +52,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
     for kind, records in FILES.items():
         path = folder / f"{kind}.jsonl"
         path.write_text("\n".join(map(json.dumps, records)))
-        done = warmline("-w", str(folder), "ingest", kind, str(path), "--recorded-at", "occurred")
+        done = warmline("ingest", kind, str(path), "--recorded-at", "occurred", folder=folder)
         assert done.returncode == 0, done.stderr
     return str(folder)
 
@@ -66,34 +60,32 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.feature("S10", "S11")
 def test_each_model_is_explained_by_its_name(workspace: str) -> None:
     at = ("--as-of", "2026-03-02T12:00:00Z", "--json")
-    company = json.loads(warmline("-w", workspace, "explain", "acme", "--model", "company", *at).stdout)
+    company = json.loads(warmline("explain", "acme", "--model", "company", *at, folder=workspace).stdout)
     assert (company["of"], company["account"]["name"], company["band"]) == ("account", "Acme", "hot")
     assert len(next(rule for rule in company["rules"] if rule["name"] == "view")["acts"]) == 3
     assert sum(part["points"] for part in company["parts"]) == pytest.approx(company["total"], abs=1e-6)
-    deal = json.loads(warmline("-w", workspace, "explain", "D-7", "--model", "deal-health", *at).stdout)
+    deal = json.loads(warmline("explain", "D-7", "--model", "deal-health", *at, folder=workspace).stdout)
     assert deal["of"] == "deal" and deal["total"] == pytest.approx(15, abs=0.2)
-    ana = json.loads(warmline("-w", workspace, "explain", "ana@acme.example", *at).stdout)
+    ana = json.loads(warmline("explain", "ana@acme.example", *at, folder=workspace).stdout)
     beside = {one["model"]: (one["of"], one["subject"], one["total"]) for one in ana["beside"]}
     assert beside["company"] == ("account", "Acme", company["total"])
     assert beside["deal-health"][2] == deal["total"]
     # That she is called Ana was told after that instant: it counts for nothing then.
     assert beside["loyalty"] == ("lead", "Ana", pytest.approx(deal["total"] - 5, abs=1e-6))
-    said = warmline("-w", workspace, "explain", "ana@acme.example", "--as-of", "2026-03-02T12:00:00Z").stdout
+    said = warmline("explain", "ana@acme.example", "--as-of", "2026-03-02T12:00:00Z", folder=workspace).stdout
     assert "also: company of Acme 34.9 (hot)" in " ".join(said.split())
 
 
 def test_an_unknown_model_or_account_is_a_usage_error(workspace: str) -> None:
-    done = warmline("-w", workspace, "explain", "acme", "--model", "compny")
-    assert done.returncode == 2
+    done = warmline("explain", "acme", "--model", "compny", folder=workspace, code=2)
     assert "no model is named 'compny' — did you mean 'company'?" in " ".join(done.stderr.split())
-    done = warmline("-w", workspace, "explain", "nobody", "--model", "company")
-    assert done.returncode == 2
+    done = warmline("explain", "nobody", "--model", "company", folder=workspace, code=2)
     assert "no account is called 'nobody'" in done.stderr
 
 
 @pytest.mark.feature("S10", "R1")
 def test_decay_looks_at_what_is_due_of_every_model(workspace: str) -> None:
-    run = warmline("-w", workspace, "run", "--only", "score_leads", "--now", "2026-03-02T12:00:00Z", "--json")
+    run = warmline("run", "--only", "score_leads", "--now", "2026-03-02T12:00:00Z", "--json", folder=workspace)
     told = json.loads(run.stdout)["score_leads"]
     assert {name: count for name, count in told.items() if name.startswith("scored ")} == {
         "scored mql-sql": 2,
@@ -102,7 +94,7 @@ def test_decay_looks_at_what_is_due_of_every_model(workspace: str) -> None:
         "scored deal-health": 1,
     }
     assert "6 scores (mql-sql 2, loyalty 2, company 1, deal-health 1)" in told["headline"]
-    idle = json.loads(warmline("-w", workspace, "decay", "--now", "2026-03-02T12:01:00Z", "--json").stdout)
+    idle = json.loads(warmline("decay", "--now", "2026-03-02T12:01:00Z", "--json", folder=workspace).stdout)
     assert idle == {"as_of": "2026-03-02T12:01:00+00:00", "scored": 0, "changed": 0, "skipped": 0}
-    later = json.loads(warmline("-w", workspace, "decay", "--now", "2026-04-02T12:00:00Z", "--json").stdout)
+    later = json.loads(warmline("decay", "--now", "2026-04-02T12:00:00Z", "--json", folder=workspace).stdout)
     assert later["scored company"] == 1 and later["changed company"] == 1

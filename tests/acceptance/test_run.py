@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from cli.sink import start_sink
 from tests.chain_world import NOW, Progress, children, make_chain
+from tests.commands import WARMLINE
 
 pytestmark = pytest.mark.prefect
 
@@ -27,9 +29,10 @@ def test_the_chain_runs_with_a_server_of_its_own_and_leaves_none(tmp_path: Path)
     root = tmp_path / "shop"
     with start_sink() as sink:
         chain = make_chain(root, f"sqlite:///{root}/warmline.db", sink.port, api_url=None, leads=60, thinned=2)
-        code, out, err = chain.run(NOW, "--json")
-    assert (code, err) == (0, "")
-    told = json.loads(out)
+        words = [WARMLINE, "-w", root, "run", "--now", NOW.isoformat(), "--json"]
+        done = subprocess.run(words, env=chain.environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
     assert list(told) == [
         "ingest_activities", "score_leads", "decay_scores", "route_leads", "run_nurture", "deliver_messages",
     ]  # fmt: skip

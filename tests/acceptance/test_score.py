@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import warmline
+
 ROOT = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).parent / "warmline"
 LINES = [
     {
         "lead": {"country": "US", "industry": "software", "employees": 200, "job_title": "VP Marketing"},
@@ -24,12 +23,6 @@ LINES = [
 TEXT = "\n".join(map(json.dumps, LINES))
 
 
-def warmline(*words: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *words], capture_output=True, text=True, timeout=120, input=stdin, cwd=cwd, check=False
-    )
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ROOT / "playbooks" / "mql-sql" / "scoring.yaml"
@@ -39,8 +32,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_made_up_leads_are_scored_without_a_workspace(model: Path, tmp_path: Path) -> None:
     (tmp_path / "leads.jsonl").write_text(TEXT)
     words = ("score", "--model", str(model), "--test", "leads.jsonl", "--as-of", "2026-03-01T10:00:00Z", "--json")
-    done = warmline(*words, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = warmline(*words, cwd=tmp_path, code=0)
+    assert done.stderr == ""
     first, second = map(json.loads, done.stdout.splitlines())
     keys = ["total", "dimensions", "groups", "rules", "cell", "band", "must", "exclude", "surge", "display"]
     assert [list(first), list(second)] == [keys, keys]
@@ -53,16 +46,14 @@ def test_made_up_leads_are_scored_without_a_workspace(model: Path, tmp_path: Pat
 
 def test_people_read_a_table_and_stdin_is_a_file(model: Path, tmp_path: Path) -> None:
     done = warmline("score", "--model", str(model), "--test", "-", cwd=tmp_path, stdin=TEXT)
-    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].split()[:2] == ["lead", "total"]
     assert "industry +10.0" in done.stdout
 
 
 def test_bad_lines_and_bad_models_are_told(model: Path, tmp_path: Path) -> None:
-    done = warmline("score", "--model", str(model), "--test", "-", cwd=tmp_path, stdin="{}\n{")
-    assert (done.returncode, done.stdout.count("\n")) == (4, 0)
+    done = warmline("score", "--model", str(model), "--test", "-", cwd=tmp_path, stdin="{}\n{", code=4)
+    assert done.stdout.count("\n") == 0
     assert "stdin:2: not a JSON object" in done.stderr
     (tmp_path / "m.yaml").write_text("name: m\nhalf_lif: 3d\n")
-    done = warmline("score", "--model", "m.yaml", "--test", "-", cwd=tmp_path)
-    assert done.returncode == 3
+    done = warmline("score", "--model", "m.yaml", "--test", "-", cwd=tmp_path, code=3)
     assert "m.yaml:2: half_lif: unknown field — did you mean 'half_life'?" in done.stderr

@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from cli import init
-from tests.chain_world import WARMLINE, children
+from tests.chain_world import children
+from tests.commands import WARMLINE
 
 pytestmark = pytest.mark.prefect
 PATIENCE = 150

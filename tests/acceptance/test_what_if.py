@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-COMMAND = Path(sys.executable).parent / "warmline"
+from tests.commands import warmline
+
 WHEN = ("--now", "2026-03-30", "--since", "2026-01-05")
-
-
-def warmline(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("what-if") / "programme"
-    assert warmline("init", str(folder), "--playbook", "mql-sql").returncode == 0
+    warmline("init", str(folder), "--playbook", "mql-sql")
     acts = [
         {"message_id": f"{n}-{day}", "email": f"ana{n}@acme.example", "type": kind, "occurred_at": f"2026-03-{day:02}"}
         for n in range(12)
@@ -34,7 +29,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for kind, records in (("activities", acts), ("deals", deals)):
         (folder / f"{kind}.jsonl").write_text("\n".join(map(json.dumps, records)))
-        done = warmline("-w", str(folder), "ingest", kind, str(folder / f"{kind}.jsonl"))
+        done = warmline("ingest", kind, str(folder / f"{kind}.jsonl"), folder=folder)
         assert done.returncode == 0, done.stderr
     draft = (
         (folder / "scoring.yaml")
@@ -56,8 +51,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
 @pytest.mark.feature("S17")
 def test_machines_get_everything_and_no_file_changes(workspace: Path) -> None:
     before = bytes_of(workspace)
-    done = warmline("-w", str(workspace), "what-if", str(workspace / "draft.yaml"), *WHEN, "--json")
-    assert done.returncode == 0, done.stderr
+    done = warmline("what-if", str(workspace / "draft.yaml"), *WHEN, "--json", folder=workspace)
     told = json.loads(done.stdout)
     assert (told["in_force"], told["draft"], told["leads"]) == ("mql-sql v1", "mql-sql v2", 12)
     assert len(told["weeks"]) == 5  # since the first lead came, not since January
@@ -72,8 +66,7 @@ def test_machines_get_everything_and_no_file_changes(workspace: Path) -> None:
 
 @pytest.mark.feature("S17")
 def test_a_marketer_reads_it_on_a_screen_and_a_half(workspace: Path) -> None:
-    done = warmline("-w", str(workspace), "what-if", str(workspace / "draft.yaml"), *WHEN)
-    assert done.returncode == 0, done.stderr
+    done = warmline("what-if", str(workspace / "draft.yaml"), *WHEN, folder=workspace)
     shown = ["mql-sql v2 instead of mql-sql v1", "Who would change stage now", "sales can take", "Against outcomes"]
     for words in (*shown, "Most changed", "demo +", "Nothing was written"):
         assert words in done.stdout, words
@@ -87,24 +80,21 @@ def test_every_mistake_of_a_draft_is_told_at_once(workspace: Path) -> None:
     )
     wrong += "          - {name: b, if: {country: US}, point: 3}\n"
     (workspace / "wrong.yaml").write_text(wrong)
-    done = warmline("-w", str(workspace), "what-if", str(workspace / "wrong.yaml"))
-    assert done.returncode == 3
+    done = warmline("what-if", str(workspace / "wrong.yaml"), folder=workspace, code=3)
     assert "wrong.yaml:7" in done.stderr
     assert "wrong.yaml:8" in done.stderr
     fits = "name: mql-sql\ndimensions: {fit: {groups: {g: {rules: [{name: a, if: {country: US}, points: 3}]}}}}\n"
     (workspace / "wrong.yaml").write_text(fits)
-    done = warmline("-w", str(workspace), "what-if", str(workspace / "wrong.yaml"))
-    assert done.returncode == 3  # lifecycle.yaml asks for a dimension that the draft has not
+    done = warmline("what-if", str(workspace / "wrong.yaml"), folder=workspace, code=3)
+    # lifecycle.yaml asks for a dimension that the draft has not
     assert "lifecycle.yaml:" in done.stderr
     assert "engagement" in done.stderr
     (workspace / "wrong.yaml").unlink()
 
 
 def test_what_cannot_be_read_or_understood_is_said(workspace: Path) -> None:
-    assert warmline("-w", str(workspace), "what-if", str(workspace / "nothing.yaml")).returncode == 4
-    done = warmline("-w", str(workspace), "what-if", str(workspace / "draft.yaml"), "--since", "soon")
-    assert done.returncode == 2
+    warmline("what-if", str(workspace / "nothing.yaml"), folder=workspace, code=4)
+    done = warmline("what-if", str(workspace / "draft.yaml"), "--since", "soon", folder=workspace, code=2)
     assert "--since" in done.stderr
-    done = warmline("-w", str(workspace), "what-if", str(workspace / "draft.yaml"), "--steady", "no_such_attribute")
-    assert done.returncode == 2
+    done = warmline("what-if", str(workspace / "draft.yaml"), "--steady", "no_such_attribute", folder=workspace, code=2)
     assert "--steady: no rule asks for 'no_such_attribute'" in done.stderr

@@ -17,7 +17,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from cli.sink import start_sink
 from flows.schedules import CHAIN
-from tests.chain_world import LATER, NOW, WARMLINE, Chain, make_chain
+from tests.chain_world import LATER, NOW, Chain, make_chain
+from tests.commands import WARMLINE
 
 pytestmark = [pytest.mark.prefect, pytest.mark.torture]
 ROUNDS = 4

@@ -1,0 +1,17 @@
+"""All that a command may import, imported once before the commands of tests are forked (see tests.commands)."""
+
+import gc
+import importlib
+import pkgutil
+
+import cli
+import flows
+import models
+import tasks
+import web
+
+for package in (cli, flows, models, tasks, web):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if ".migrations." not in module.name and module.name != "flows.server_process":
+            importlib.import_module(module.name)
+gc.freeze()  # a collection would write to, and so copy, all the memory that is shared with the children
