@@ -22,21 +22,23 @@ from models.settings import Settings, load_settings, secret_variable
 
 if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay for these imports
     from models.database import Database
-    from models.rules.assignment import Team
     from models.rules.dkim import Key
     from models.rules.experiments import Experiment
     from models.rules.lifecycle import Lifecycle
     from models.rules.limits import Limits
     from models.rules.mail import MessageIds
     from models.rules.mapping import Mapping as ColumnMapping
+    from models.rules.openings import Openings
     from models.rules.pacing import Pacing
     from models.rules.scoring import ScoringModel
     from models.rules.scoring.model import Subject
     from models.rules.sequences import Sequence
+    from models.rules.team import Team
 
 SETTINGS_FILE = "warmline.yaml"
 SECRET_KEY_FILE = ".warmline/secret.key"
 SCORING_FILE, LIFECYCLE_FILE, TEAM_FILE = "scoring.yaml", "lifecycle.yaml", "team.yaml"
+OPENINGS_FILE = "openings.yaml"
 SCORING_FOLDER = "scoring"
 
 
@@ -167,11 +169,28 @@ class Workspace:
         return Lifecycle.load(self.document(LIFECYCLE_FILE), self.read_text)
 
     @cached_property
+    def watched(self) -> frozenset[str]:
+        """The models from whose bands and cells an action of lifecycle.yaml follows."""
+        from models.rules.actions import watched
+
+        there = (self.root / LIFECYCLE_FILE).is_file()
+        return watched(self.lifecycle.actions, self.scoring.name) if there else frozenset()
+
+    @cached_property
     def team(self) -> Team:
         """team.yaml."""
-        from models.rules.assignment import Team
+        from models.rules.team import Team
 
         return Team.load(self.document(TEAM_FILE), self.read_text)
+
+    @cached_property
+    def openings(self) -> Openings:
+        """openings.yaml; without the file what is said everywhere."""
+        from models.rules.openings import DEFAULT, Openings
+
+        if not (self.root / OPENINGS_FILE).is_file():
+            return DEFAULT
+        return Openings.load(self.document(OPENINGS_FILE), self.read_text)
 
     @cached_property
     def pacing(self) -> Pacing:
@@ -265,6 +284,7 @@ class Workspace:
             lambda: self.models,
             lambda: self.lifecycle,
             lambda: self.team,
+            lambda: self.openings,
             lambda: self.pacing,
             lambda: self.sequences,
             self._check_mappings,
@@ -285,6 +305,7 @@ class Workspace:
             experiment_mistakes,
             invitation_mistakes,
             lifecycle_mistakes,
+            openings_mistakes,
             step_mistakes,
             team_mistakes,
             topic_mistakes,
@@ -315,6 +336,7 @@ class Workspace:
         pairs: list[tuple[str, Callable[[], Iterable[tuple[Location, str]]]]] = [
             (LIFECYCLE_FILE, lambda: lifecycle_mistakes(self.lifecycle, self.models)),
             (TEAM_FILE, lambda: team_mistakes(self.team, self.scoring)),
+            (OPENINGS_FILE, lambda: openings_mistakes(self.openings, self.scoring)),
             *((file, compare(file)) for file in self.sequence_files() for compare in checks),
         ]
         for file, compare in pairs:

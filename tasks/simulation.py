@@ -21,7 +21,6 @@ from models.errors import UsageError
 from models.queries import columns, decisions, history, versions
 from models.queries.decisions import DealCourse
 from models.rules import evaluation
-from models.rules.assignment import Team
 from models.rules.evaluation import Outcomes, Tally
 from models.rules.instants import DAY, instant
 from models.rules.lifecycle import LADDER, Lifecycle, Stage
@@ -33,6 +32,7 @@ from models.rules.scoring.explanation import explain
 from models.rules.scoring.kernel import Scores, score
 from models.rules.scoring.labels import Labels
 from models.rules.simulation import MARKETING, SALES, SELLING, View, rungs_of, settle
+from models.rules.team import Team
 from models.rules.what_if import ChangedLead, Judged, Judgement, Week, WhatIf, reasons
 from models.workspace import LIFECYCLE_FILE, TEAM_FILE, Workspace
 

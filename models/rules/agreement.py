@@ -11,12 +11,12 @@ from pathlib import PurePosixPath
 
 from models.documents import did_you_mean, shown
 from models.rules.activity_types import SCORE_ADJUSTED
-from models.rules.assignment import Team
 from models.rules.conditions import Condition
 from models.rules.consent import ConsentRules
 from models.rules.lifecycle import Lifecycle
 from models.rules.notices import OWNER
 from models.rules.notification import SEQUENCE_NOTICE
+from models.rules.openings import Openings
 from models.rules.pacing import Pacing
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
@@ -24,6 +24,7 @@ from models.rules.scoring.coherence import FIRST
 from models.rules.scoring.doubts import total_parts, unreachable
 from models.rules.scoring.reach import reach_of
 from models.rules.sequences import Sequence
+from models.rules.team import Team
 
 Place = tuple[str | int, ...]
 Mistake = tuple[Place, str]
@@ -123,11 +124,21 @@ def team_mistakes(team: Team, scoring: ScoringModel) -> Iterator[Mistake]:
     for index, rep in enumerate(team.reps):
         for territory in rep.territories:
             yield from _unknown_first(("reps", index, "territories"), territory)
+    for index, pool in enumerate(team.pools):
+        if pool.if_ is not None:
+            yield from _unknown_first(("pools", index, "if"), pool.if_)
     wanted = team.senior_first
     yield from _unknown(("senior_first", "cells"), "cell", wanted.cells, cells_of(scoring))
     yield from _unknown(("senior_first", "bands"), "band", wanted.bands, bands_of(scoring))
     if wanted.surge and scoring.surge is None:
         yield ("senior_first", "surge"), "asks for a surge, but scoring.yaml has no `surge`"
+
+
+def openings_mistakes(openings: Openings, scoring: ScoringModel) -> Iterator[Mistake]:
+    """Bands and cells in openings.yaml that the scoring model does not have."""
+    for index, one in enumerate(openings.openings):
+        yield from _unknown(("openings", index, "cell"), "cell", one.cell, cells_of(scoring))
+        yield from _unknown(("openings", index, "band"), "band", one.band, bands_of(scoring))
 
 
 def sequence_mistakes(file: str, sequence: Sequence, folders: Mapping[str, Iterable[str]]) -> Iterator[Mistake]:

@@ -1,123 +1,21 @@
-"""Which salesperson gets a lead: territories, language, absence and capacity first, then weighted rotation.
+"""Which salesperson gets a lead: owners and named accounts, then the lead's pool: who can take it, in weighted turns.
 
 Decides purely from facts, and says why for the rep chosen and for each one passed over. Never left to chance: equal
-facts give the same rep. models.queries.assignments counts the loads and keeps the result; tasks.routing joins them.
+facts give the same rep. models.queries.assignments counts the loads and keeps the result; tasks.placement joins them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-
-from models.documents import Document, shown
-from models.rules.appointments import Appointments
 from models.rules.instants import DAY, Micros
-from models.rules.predicates import Predicate, ReadList
+from models.rules.team import Pool, Rep, SeniorFirst, Team
+from models.rules.working_time import HERE, Roster
 
 FAIRNESS_WINDOW = 30 * DAY
 """Shares are kept over this many microseconds: who was ill in spring is not flooded in autumn."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Capacity(_Part):
-    """How many leads a rep can take: new ones per calendar day (workspace zone), and open or accepted at once."""
-
-    per_day: int | None = Field(default=None, ge=0)
-    open: int | None = Field(default=None, ge=0)
-
-
-class Absence(_Part):
-    """Days on which a rep gets nothing, both included."""
-
-    from_: date = Field(alias="from")
-    to: date
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Absence:
-        if self.to < self.from_:
-            raise ValueError(f"ends ({self.to}) before it begins ({self.from_})")
-        return self
-
-    def covers(self, day: date) -> bool:
-        return self.from_ <= day <= self.to
-
-
-class Rep(_Part):
-    """A salesperson. Without `territories` every lead is in reach; with some, one of them must hold."""
-
-    email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
-    name: str = Field(min_length=1)
-    weight: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
-    capacity: Capacity = Capacity()
-    territories: list[Predicate] = []
-    languages: list[str] = []
-    seniority: Literal["junior", "regular", "senior"] = "regular"
-    absent: list[Absence] = []
-
-    @field_validator("email")
-    @classmethod
-    def _folded(cls, value: str) -> str:
-        return value.strip().casefold()
-
-    @field_validator("languages")
-    @classmethod
-    def _languages_folded(cls, value: list[str]) -> list[str]:
-        return [language.strip().casefold() for language in value]
-
-    def is_away(self, day: date) -> bool:
-        """True if the rep is absent on that day."""
-        return any(absence.covers(day) for absence in self.absent)
-
-    def is_called(self, owner: str) -> bool:
-        """True if `owner`, as a CRM writes it, means this rep: by e-mail address or by name."""
-        return owner.strip().casefold() in (self.email, self.name.strip().casefold())
-
-
-class SeniorFirst(_Part):
-    """Leads that go to a senior rep as long as one can take them."""
-
-    surge: bool = False
-    cells: list[str] = []
-    bands: list[str] = []
-
-
-class Team(_Part):
-    """team.yaml."""
-
-    name: str = "sales"
-    reps: list[Rep] = Field(min_length=1)
-    senior_first: SeniorFirst = SeniorFirst()
-    appointments: Appointments | None = None
-    """Who asks for an appointment is proposed one; without this block nobody is."""
-
-    @model_validator(mode="after")
-    def _reps_differ(self) -> Team:
-        for field in ("email", "name"):
-            counted = Counter(getattr(rep, field).casefold() for rep in self.reps)
-            if twice := [value for value, count in counted.items() if count > 1]:
-                raise ValueError(f"reps: {field} {shown(twice[0])} is there twice")
-        wanted = self.senior_first
-        if (wanted.surge or wanted.cells or wanted.bands) and all(rep.seniority != "senior" for rep in self.reps):
-            raise ValueError("senior_first: no rep has `seniority: senior`")
-        return self
-
-    @classmethod
-    def load(cls, document: Document, read_list: ReadList | None = None) -> Team:
-        """team.yaml as a Team. Raises ConfigurationError with every mistake and its line."""
-        return document.validate(cls, {"read_list": read_list})
-
-    def attributes(self) -> frozenset[str]:
-        """The attributes that territories look at, and `language` where reps name theirs."""
-        asked = frozenset[str]().union(*(_attributes_of(rep) for rep in self.reps))
-        return asked | {"language"} if any(rep.languages for rep in self.reps) else asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +44,12 @@ class Request:
     surge: bool = False
     cell: str | None = None
     band: str | None = None
+    account: tuple[str, ...] = ()
+    """What its account is called: by name, by domain."""
+    colleague_rep: str | None = None
+    """Who has an open lead of the same account."""
+    barred: Mapping[str, str] = field(default_factory=dict)
+    """Rep's address → why this lead is not for them, such as that they did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,32 +71,23 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nobody can take the lead now; it is tried again at the next run."""
+    """Nobody can take the lead now; it waits in `queue` (its pool, else the team) and is tried again at each run."""
 
     reason: str
     passed_over: tuple[PassedOver, ...]
+    queue: str = "sales"
 
 
-def assign(request: Request, team: Team, loads: Mapping[str, Load], today: date) -> Assigned | Hold:
-    """Who gets the lead. `loads`: rep's e-mail → load (absent: none yet); `today`: the date in the workspace's zone.
+def assign(request: Request, team: Team, loads: Mapping[str, Load], present: Roster) -> Assigned | Hold:
+    """Who gets the lead. `loads`: rep's e-mail → load (absent: none yet); `present`: who is there now.
 
-    Owners come first (the lead's, then the account's), whatever their territory, as long as they are there and have
-    capacity. Otherwise the lowest recent load ÷ weight among those eligible; ties go to the one longest without a
-    lead, then by name.
+    Who has a claim comes first, whatever their territory and hours, as long as they are not absent and have capacity:
+    the lead's owner, the rep that its account is named for, who had it before, the account's owner, the rep of a
+    colleague. Otherwise the lead's pool, then those that it falls back to: of those who can take the lead (a senior,
+    where one is wanted; at work, if any of them is) the lowest recent load ÷ weight; ties go to the one longest without
+    a lead, then by name.
     """
-    why_not: dict[str, str] = {}
-    for owner, whose in _owners(request):
-        rep = next((rep for rep in team.reps if rep.is_called(owner)), None)
-        if rep is None or rep.email in why_not:
-            continue
-        if not (obstacle := _unavailable(rep, loads, today)):
-            others = tuple(PassedOver(other.name, f"{rep.name} is {whose}") for other in team.reps if other is not rep)
-            return Assigned(rep, f"{rep.name} is {whose}", _told(team, why_not, others))
-        why_not[rep.email] = f"{whose}, but {obstacle}"
-    candidates = list(_eligible(request, team, loads, today, why_not))
-    if not candidates:
-        return Hold(f"no rep of {len(team.reps)} can take it", _told(team, why_not, ()))
-    return _rotate(candidates, team, loads, why_not)
+    return _Choice(request, team, loads, present, dict(request.barred)).made()
 
 
 def after(loads: Mapping[str, Load], rep: str, at: Micros) -> dict[str, Load]:
@@ -203,23 +98,145 @@ def after(loads: Mapping[str, Load], rep: str, at: Micros) -> dict[str, Load]:
     return {**loads, rep: had.with_one_more(at)}
 
 
-def _rotate(candidates: Sequence[Rep], team: Team, loads: Mapping[str, Load], why_not: dict[str, str]) -> Assigned:
-    shares = _shares(team.reps, loads)
-    order = sorted(candidates, key=lambda rep: (shares[rep.email], _last_at(rep, loads), rep.name))
-    chosen = order[0]
-    least = shares[chosen.email]
-    for rep in order[1:]:
-        if shares[rep.email] > least:
-            why_not[rep.email] = f"had more recent leads for the weight ({shares[rep.email]:.2f})"
-        elif _last_at(rep, loads) > _last_at(chosen, loads):
-            why_not[rep.email] = "as few recent leads, but got the last one later"
+@dataclass(slots=True)
+class _Choice:
+    """One lead on its way to a rep."""
+
+    request: Request
+    team: Team
+    loads: Mapping[str, Load]
+    present: Roster
+    why_not: dict[str, str]
+    """Rep's address → why not, of those passed over until now."""
+
+    def made(self) -> Assigned | Hold:
+        for claimed, whose in self._claims():
+            rep = self.team.rep(claimed)
+            if rep is None:
+                continue
+            if not (obstacle := self.why_not.get(rep.email) or self._unavailable(rep)):
+                others = {other.email: f"{rep.name} is {whose}" for other in self.team.reps if other is not rep}
+                return Assigned(rep, f"{rep.name} is {whose}", self._told({**others, **self.why_not}))
+            self.why_not.setdefault(rep.email, f"{whose}, but {obstacle}")
+        pools = list(self._pools())
+        wanted = _senior_because(self.request, self.team.senior_first)
+        able = [self._able(reps) for _, reps in pools]
+        if wanted:  # a senior of a pool that it falls back to rather than somebody else of its own
+            seniors = [[rep for rep in reps if rep.seniority == "senior"] for reps in able]
+            if any(seniors):
+                lesser = (rep for reps in able for rep in reps if rep.seniority != "senior")
+                self.why_not.update({rep.email: f"{wanted} goes to a senior rep" for rep in lesser})
+                able = seniors
+        for (pool, members), candidates in zip(pools, able, strict=True):
+            if candidates:
+                return self._of(candidates, members, pool)
+        queue = self.team.name if pools[0][0] is None else pools[0][0].name
+        asked = {rep.email for _, members in pools for rep in members}
+        self._set_apart(asked, queue)
+        return Hold(f"no rep of {len(asked)} can take it", self._told(self.why_not), queue)
+
+    def _claims(self) -> Iterator[tuple[str, str]]:
+        """(name of a rep, whose rep that is), the strongest claim first."""
+        request = self.request
+        if request.owner:
+            yield request.owner, "the lead's owner"
+        for name in self._named():
+            yield name, "the rep of this named account"
+        if request.earlier_rep and not request.owner:
+            yield request.earlier_rep, "the rep who had the lead before"
+        if request.account_owner:
+            yield request.account_owner, "the account's owner"
+        if request.colleague_rep:
+            yield request.colleague_rep, "the rep of a colleague at the same account"
+
+    def _named(self) -> Iterator[str]:
+        named = self.team.named
+        if named:
+            yield from (named[key] for name in self.request.account if (key := name.strip().casefold()) in named)
+
+    def _pools(self) -> Iterator[tuple[Pool | None, list[Rep]]]:
+        """The lead's pool with its reps, then those that it falls back to; the whole team where no pool is for it."""
+        named = (pool for name in self._named() if (pool := self.team.pool(name)) is not None)
+        holding = (one for one in self.team.pools if one.if_ is None or one.if_.holds(self.request.attributes))
+        pool = next(named, None) or next(holding, None)
+        if pool is None:
+            yield None, self.team.reps
+        while pool is not None:
+            yield pool, self.team.members(pool)
+            pool = None if pool.fallback is None else self.team.pool(pool.fallback)
+
+    def _able(self, reps: Sequence[Rep]) -> list[Rep]:
+        """Those of `reps` who can take the lead; why the others cannot goes into `why_not`."""
+        language = str(self.request.attributes.get("language") or "").strip().casefold()
+        spoken = bool(language) and any(language in rep.languages for rep in self.team.reps)
+        able: list[Rep] = []
+        for rep in reps:
+            if rep.email in self.why_not:
+                continue
+            if obstacle := self._unavailable(rep):
+                self.why_not[rep.email] = obstacle
+            elif rep.territories and not any(one.holds(self.request.attributes) for one in rep.territories):
+                self.why_not[rep.email] = "outside the territory: " + " or ".join(t.describe() for t in rep.territories)
+            elif spoken and language not in rep.languages:
+                self.why_not[rep.email] = f"does not speak {language}"
+            else:
+                able.append(rep)
+        return able
+
+    def _unavailable(self, rep: Rep) -> str:
+        """Why the rep can take no lead at all now; empty if it can."""
+        if absent := self.present.get(rep.email, HERE).absent:
+            return absent
+        load, capacity = self.loads.get(rep.email, _NO_LOAD), rep.capacity
+        if capacity.per_day is not None and load.today >= capacity.per_day:
+            return f"has {load.today} of {capacity.per_day} leads of today"
+        if capacity.open is not None and load.open >= capacity.open:
+            return f"has {load.open} of {capacity.open} open leads"
+        return ""
+
+    def _of(self, candidates: list[Rep], members: Sequence[Rep], pool: Pool | None) -> Assigned:
+        """The one of the candidates whose turn it is."""
+        working = [rep for rep in candidates if not self.present.get(rep.email, HERE).off]
+        if working and len(working) < len(candidates):
+            off = (rep for rep in candidates if rep not in working)
+            self.why_not.update({rep.email: self.present[rep.email].off for rep in off})
+            candidates = working
+        within = "" if pool is None else f" of the pool {pool.name}"
+        if len(candidates) == 1:
+            chosen, reason = candidates[0], f"the only one{within} who can take it"
+        elif pool is not None and pool.order == "listed":
+            chosen, reason = candidates[0], f"the first{within} who can take it"
+            self.why_not.update({rep.email: f"listed after {chosen.name}" for rep in candidates[1:]})
         else:
-            why_not[rep.email] = "as few recent leads; the order of names decided"
-    if len(order) == 1:
-        reason = "the only one who can take it"
-    else:
-        reason = f"the fewest recent leads for the weight ({least:.2f})"
-    return Assigned(chosen, reason, _told(team, why_not, ()))
+            chosen, reason = self._turn(candidates, members, within)
+        self._set_apart({rep.email for rep in members} | {chosen.email}, None if pool is None else pool.name)
+        return Assigned(chosen, reason, self._told(self.why_not))
+
+    def _turn(self, candidates: Sequence[Rep], members: Sequence[Rep], within: str) -> tuple[Rep, str]:
+        shares = _shares(members, self.loads)
+        order = sorted(candidates, key=lambda rep: (shares[rep.email], _last_at(rep, self.loads), rep.name))
+        chosen = order[0]
+        least = shares[chosen.email]
+        for rep in order[1:]:
+            if shares[rep.email] > least:
+                self.why_not[rep.email] = f"had more recent leads for the weight ({shares[rep.email]:.2f})"
+            elif _last_at(rep, self.loads) > _last_at(chosen, self.loads):
+                self.why_not[rep.email] = "as few recent leads, but got the last one later"
+            else:
+                self.why_not[rep.email] = "as few recent leads; the order of names decided"
+        return chosen, f"the fewest recent leads for the weight ({least:.2f}){within}"
+
+    def _set_apart(self, asked: set[str], pool: str | None) -> None:
+        """Say why not of those who were not asked at all."""
+        for rep in self.team.reps:
+            if rep.email not in asked:
+                self.why_not.setdefault(rep.email, f"not in the pool {pool}")
+
+    def _told(self, why: Mapping[str, str]) -> tuple[PassedOver, ...]:
+        return tuple(PassedOver(rep.name, why[rep.email]) for rep in self.team.reps if rep.email in why)
+
+
+_NO_LOAD = Load()
 
 
 def _shares(reps: Sequence[Rep], loads: Mapping[str, Load]) -> dict[str, float]:
@@ -235,54 +252,6 @@ def _last_at(rep: Rep, loads: Mapping[str, Load]) -> float:
     return float("-inf") if load is None or load.last_at is None else load.last_at
 
 
-def _owners(request: Request) -> Iterator[tuple[str, str]]:
-    if request.owner:
-        yield request.owner, "the lead's owner"
-    elif request.earlier_rep:
-        yield request.earlier_rep, "the rep who had the lead before"
-    if request.account_owner:
-        yield request.account_owner, "the account's owner"
-
-
-def _unavailable(rep: Rep, loads: Mapping[str, Load], today: date) -> str:
-    """Why the rep can take no lead at all now; empty if it can."""
-    if (absence := next((a for a in rep.absent if a.covers(today)), None)) is not None:
-        return f"absent until {absence.to}"
-    load, capacity = loads.get(rep.email, Load()), rep.capacity
-    if capacity.per_day is not None and load.today >= capacity.per_day:
-        return f"has {load.today} of {capacity.per_day} leads of today"
-    if capacity.open is not None and load.open >= capacity.open:
-        return f"has {load.open} of {capacity.open} open leads"
-    return ""
-
-
-def _eligible(
-    request: Request, team: Team, loads: Mapping[str, Load], today: date, why_not: dict[str, str]
-) -> Iterator[Rep]:
-    """The reps who can take the lead; why the others cannot goes into `why_not`."""
-    language = str(request.attributes.get("language") or "").strip().casefold()
-    spoken = bool(language) and any(language in rep.languages for rep in team.reps)
-    able: list[Rep] = []
-    for rep in team.reps:
-        if rep.email in why_not:
-            continue
-        if obstacle := _unavailable(rep, loads, today):
-            why_not[rep.email] = obstacle
-        elif rep.territories and not any(territory.holds(request.attributes) for territory in rep.territories):
-            why_not[rep.email] = "outside the territory: " + " or ".join(t.describe() for t in rep.territories)
-        elif spoken and language not in rep.languages:
-            why_not[rep.email] = f"does not speak {language}"
-        else:
-            able.append(rep)
-    wanted = _senior_because(request, team.senior_first)
-    seniors = [rep for rep in able if rep.seniority == "senior"]
-    if not wanted or not seniors:
-        yield from able
-        return
-    why_not.update({rep.email: f"{wanted} goes to a senior rep" for rep in able if rep.seniority != "senior"})
-    yield from seniors
-
-
 def _senior_because(request: Request, wanted: SeniorFirst) -> str:
     if wanted.surge and request.surge:
         return "a surge"
@@ -291,13 +260,3 @@ def _senior_because(request: Request, wanted: SeniorFirst) -> str:
     if request.band is not None and request.band in wanted.bands:
         return f"band {request.band}"
     return ""
-
-
-def _told(team: Team, why_not: Mapping[str, str], others: Sequence[PassedOver]) -> tuple[PassedOver, ...]:
-    reasons = {other.rep: other.why for other in others}
-    reasons.update({rep.name: why_not[rep.email] for rep in team.reps if rep.email in why_not})
-    return tuple(PassedOver(rep.name, reasons[rep.name]) for rep in team.reps if rep.name in reasons)
-
-
-def _attributes_of(rep: Rep) -> frozenset[str]:
-    return frozenset[str]().union(*(territory.attributes() for territory in rep.territories))

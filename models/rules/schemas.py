@@ -11,14 +11,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from models.rules.assignment import Team
 from models.rules.durations import DURATION_SCHEMA
 from models.rules.lifecycle import Lifecycle
 from models.rules.mapping import Mapping
+from models.rules.openings import Openings
 from models.rules.predicates import MARK, OPERATORS, PARTS, RANGES
 from models.rules.scoring.model import ScoringModel
 from models.rules.sending_times import DAYS
 from models.rules.sequences import Sequence
+from models.rules.team import Team
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -26,6 +27,7 @@ MODELS: dict[str, tuple[str, type[BaseModel]]] = {
     "scoring": ("scoring.yaml and scoring/*.yaml", ScoringModel),
     "lifecycle": ("lifecycle.yaml", Lifecycle),
     "team": ("team.yaml", Team),
+    "openings": ("openings.yaml", Openings),
     "sequence": ("sequences/*.yaml", Sequence),
     "mapping": ("mappings/*.yaml", Mapping),
 }
@@ -52,7 +54,8 @@ _SHORT: dict[str, Schema] = {
 _ONE_OR_MORE: dict[str, Schema] = {
     "band": {"type": ["string", "integer"]},
     "grid": {"type": ["string", "integer"]},
-    **{name: {"$ref": "#/$defs/Window"} for name in ("window", "windows")},
+    **{name: {"$ref": "#/$defs/Window"} for name in ("window", "windows", "working_hours")},
+    "waiting": {"type": "string"},
     "quiet_hours": {"$ref": "#/$defs/QuietHours"},
     **{name: {"type": "string"} for name in ("did", "format", "spread", "stages", "on", "to")},
     "days": {"enum": list(DAYS)},
@@ -104,6 +107,20 @@ _MEANING = {
     ("Step", "notify"): "A mail to our own people.",
     ("Step", "enrol"): "Another sequence that the lead enters; this one ends, unless one of the two runs alongside.",
     ("Step", "exit"): "The way ends here; the reason, in words.",
+    ("Team", "working_hours"): "Of every rep who has none of their own; without it at all hours.",
+    ("Team", "waiting"): "Who is told, once a day, that leads wait because no rep can take them.",
+    ("Rep", "working_hours"): "On the rep's own clock; without it the team's.",
+    ("Rep", "country"): "Where the rep keeps holidays.",
+    ("Rep", "manager"): "Who is told when the rep does not answer: a rep, or an address.",
+    ("Pool", "if"): "Leads for whom this holds; the first pool in the file that holds is theirs.",
+    ("Pool", "order"): "`rotate`: shares by weight; `listed`: the first of `reps` who can take it.",
+    ("Pool", "fallback"): "The pool that is asked where nobody of this one can take the lead.",
+    ("NamedAccounts", "accounts"): "By the account's name, or its domain.",
+    ("NamedAccounts", "to"): "A rep, or a pool.",
+    ("Sla", "accept_within"): "Of the rep's working time; then the rep is reminded.",
+    ("Sla", "after_reminder"): "Of working time after the reminder; then the lead is passed on.",
+    ("Sla", "next_reps"): "So often it is passed on; then the manager is told.",
+    ("Sla", "manager"): "Of whom has no manager of their own: a rep, or an address.",
     ("Arm", "when"): "What must hold: conditions on score, attributes, stage and acts.",
     ("Arm", "go"): "The id of the step that comes next.",
     ("Arm", "at_most"): "How often one lead may be sent this way; needed where it leads back.",

@@ -138,6 +138,10 @@ class SendingTimes:
                     return Micros(start)
         raise ValueError(f"these sending times never open: {self.never_opens()}")
 
+    def open_on(self, day: date, country: str | None = None) -> list[tuple[int, int]]:
+        """The open minutes of a day as spans [begin, end); none on a holiday."""
+        return [] if self.holidays.has(day, country) else self._spans[day.weekday()]
+
     def is_open(self, at: Micros, zone: ZoneInfo, country: str | None = None) -> bool:
         """True if mail may go at `at`."""
         return not self.why_not(at, zone, country)

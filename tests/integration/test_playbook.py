@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from models.documents import Document
-from models.rules.assignment import Team
 from models.rules.instants import DAY
 from models.rules.lifecycle import LEGAL, Lifecycle, Stage
 from models.rules.sequences import Sequence
+from models.rules.team import Team
 from models.workspace import Workspace
 from tests.reference.columns import scored
 from tests.reference.scoring import Person

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from models.documents import ConfigurationError, Document
 from models.rules.appointments import Appointment, Appointments, Busy, propose, told, wished
-from models.rules.assignment import Team
 from models.rules.instants import HOUR, MINUTE, Micros, instant, micros
 from models.rules.invitations import Guest, Invitation
 from models.rules.invitations import icalendar as written
+from models.rules.team import Team
 
 PARIS = ZoneInfo("Europe/Paris")
 POLICY = Appointments.model_validate({"on": "quote_request", "wish": "preferred_time", "from": "09:30", "to": "17:00"})

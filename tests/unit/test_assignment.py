@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.documents import ConfigurationError, Document
-from models.rules.assignment import Assigned, Hold, Load, Request, Team, after, assign
-from models.rules.instants import Micros
+from models.rules.assignment import Assigned, Hold, Load, Request, after, assign
+from models.rules.instants import Micros, micros
+from models.rules.team import Team
+from models.rules.working_time import Presence, roster
 
 TEXT = """
 reps:
@@ -23,15 +26,18 @@ senior_first: {surge: true, cells: [A1]}
 TEAM = Team.load(Document.parse(TEXT, "team.yaml"))
 TODAY = date(2026, 3, 9)
 HOLIDAY = date(2026, 3, 4)
+ONE = "reps: [{name: Ann, email: a@x.example}]\n"
 NO_LOADS: dict[str, Load] = {}
+ALL_HERE: dict[str, Presence] = {}
 
 
 def team(text: str) -> Team:
-    return Team.load(Document.parse(text, "team.yaml"))
+    return Team.load(Document.parse(text, "t.yaml"))
 
 
 def given_to(request: Request, loads: dict[str, Load] | None = None, today: date = TODAY) -> Assigned:
-    outcome = assign(request, TEAM, loads or NO_LOADS, today)
+    noon = micros(datetime(today.year, today.month, today.day, 12, tzinfo=UTC))
+    outcome = assign(request, TEAM, loads or NO_LOADS, roster(TEAM, noon, ZoneInfo("UTC")))
     assert isinstance(outcome, Assigned)
     return outcome
 
@@ -46,7 +52,7 @@ def test_over_ten_thousand_leads_each_share_is_within_one_percent_of_its_weight(
     wide = team(f"reps:\n{reps}")
     loads: dict[str, Load] = {}
     for number in range(10_000):
-        outcome = assign(Request(number, {}), wide, loads, TODAY)
+        outcome = assign(Request(number, {}), wide, loads, ALL_HERE)
         assert isinstance(outcome, Assigned)
         loads = after(loads, outcome.rep.email, Micros(number))
     for rep in wide.reps:
@@ -111,7 +117,7 @@ def test_a_surge_or_a_hot_cell_goes_to_a_senior_as_long_as_one_can_take_it() -> 
 
 def test_when_nobody_can_take_it_the_lead_is_held_with_all_reasons() -> None:
     full = team("reps: [{name: Ann, email: a@x.example, capacity: {per_day: 0}}]")
-    outcome = assign(Request(1, {}), full, NO_LOADS, TODAY)
+    outcome = assign(Request(1, {}), full, NO_LOADS, ALL_HERE)
     assert isinstance(outcome, Hold)
     assert why_not(outcome) == {"Ann": "has 0 of 0 leads of today"}
 
@@ -121,11 +127,99 @@ def test_a_newcomer_is_not_flooded_until_level_with_the_rest() -> None:
     loads = {"old@x.example": Load(500, 0, 0, Micros(1)), "new@x.example": Load()}
     got = []
     for number in range(10):
-        outcome = assign(Request(number, {}), pair, loads, TODAY)
+        outcome = assign(Request(number, {}), pair, loads, ALL_HERE)
         assert isinstance(outcome, Assigned)
         got.append(outcome.rep.name)
         loads = after(loads, outcome.rep.email, Micros(10 + number))
     assert got.count("New") <= 6
+
+
+POOLED = team(
+    """
+reps:
+  - {name: Ann, email: ann@x.example, weight: 3}
+  - {name: Bob, email: bob@x.example, weight: 1}
+  - {name: Cid, email: cid@x.example, capacity: {open: 1}, seniority: senior}
+  - {name: Dee, email: dee@x.example, working_hours: {days: [mon], from: '09:00', to: '17:00'}, time_zone: Asia/Tokyo}
+pools:
+  - {name: large, if: {employees: {from: 250}}, reps: [Cid], fallback: field}
+  - {name: field, if: {country: [US, GB]}, reps: [Ann, bob@x.example]}
+  - {name: rota, if: {country: JP}, reps: [Dee, Bob, Ann], order: listed}
+named_accounts:
+  - {accounts: [Northwind, globex.example], to: Bob}
+  - {accounts: [Initech], to: large}
+senior_first: {surge: true}
+"""
+)
+MONDAY_MORNING = micros(datetime(2026, 3, 9, 1, tzinfo=UTC))
+"""10:00 in Tokyo."""
+
+
+def pooled(request: Request, loads: dict[str, Load] | None = None, now: Micros = MONDAY_MORNING) -> Assigned | Hold:
+    return assign(request, POOLED, loads or NO_LOADS, roster(POOLED, now, ZoneInfo("UTC")))
+
+
+def test_a_lead_goes_to_its_pool_and_on_to_what_the_pool_falls_back_to() -> None:
+    large = {"employees": "400", "country": "US"}
+    first = pooled(Request(1, large))
+    assert isinstance(first, Assigned) and first.rep.name == "Cid"
+    assert why_not(first)["Ann"] == "not in the pool large"
+    full = {"cid@x.example": Load(1, 1, 1, Micros(1))}
+    second = pooled(Request(1, large), full)
+    assert isinstance(second, Assigned) and second.rep.name == "Ann"
+    assert second.reason.endswith("of the pool field")
+    assert why_not(second)["Cid"] == "has 1 of 1 open leads"
+    held = pooled(Request(1, large, barred={f"{name}@x.example": "did not answer" for name in ("ann", "bob")}), full)
+    assert isinstance(held, Hold) and held.queue == "large"
+    assert why_not(held)["Ann"] == "did not answer"
+
+
+def test_a_surge_goes_to_a_senior_of_a_pool_that_the_lead_falls_back_to_rather_than_to_anybody_of_its_own() -> None:
+    outcome = pooled(Request(1, {"employees": "400"}, surge=True))
+    assert isinstance(outcome, Assigned) and outcome.rep.name == "Cid"
+
+
+def test_a_lead_that_no_pool_is_for_goes_to_the_whole_team() -> None:
+    outcome = pooled(Request(1, {"country": "FR"}))
+    assert isinstance(outcome, Assigned) and "pool" not in outcome.reason
+
+
+def test_who_is_at_work_comes_before_who_is_not_and_nobody_waits_for_the_morning() -> None:
+    rota = Request(1, {"country": "JP"})
+    working = pooled(rota)
+    assert isinstance(working, Assigned) and working.rep.name == "Dee"
+    night = pooled(rota, now=Micros(MONDAY_MORNING + 12 * 3600 * 10**6))
+    assert isinstance(night, Assigned) and night.rep.name == "Bob"
+    assert why_not(night)["Dee"] == "not at work before Mon 16 Mar 09:00 Asia/Tokyo"
+    alone = pooled(Request(1, {}, owner="Dee"), now=Micros(MONDAY_MORNING + 12 * 3600 * 10**6))
+    assert isinstance(alone, Assigned) and alone.rep.name == "Dee"
+
+
+def test_a_named_account_comes_after_the_leads_owner_and_before_the_accounts() -> None:
+    northwind = Request(1, {"country": "FR"}, account=("NORTHWIND", "x.example"), account_owner="Ann")
+    named = pooled(northwind)
+    assert isinstance(named, Assigned) and named.reason == "Bob is the rep of this named account"
+    owned = pooled(Request(1, {}, owner="Ann", account=("Northwind",)))
+    assert isinstance(owned, Assigned) and owned.rep.name == "Ann"
+    of_pool = pooled(Request(1, {"country": "US"}, account=("initech",)))
+    assert isinstance(of_pool, Assigned) and of_pool.rep.name == "Cid"
+    barred = pooled(Request(1, {"country": "US"}, account=("Globex.example",), barred={"bob@x.example": "no answer"}))
+    assert isinstance(barred, Assigned) and why_not(barred)["Bob"] == "no answer"
+
+
+def test_colleagues_of_one_account_stay_with_one_rep() -> None:
+    outcome = pooled(Request(1, {"country": "US"}, colleague_rep="bob@x.example"))
+    assert isinstance(outcome, Assigned)
+    assert outcome.reason == "Bob is the rep of a colleague at the same account"
+
+
+def test_within_a_pool_each_share_is_within_one_percent_of_its_weight() -> None:
+    loads: dict[str, Load] = {}
+    for number in range(4_000):
+        outcome = pooled(Request(number, {"country": "US"}), loads)
+        assert isinstance(outcome, Assigned)
+        loads = after(loads, outcome.rep.email, Micros(number))
+    assert loads["ann@x.example"].open == pytest.approx(3_000, rel=0.01)
 
 
 @settings(deadline=None)
@@ -143,8 +237,8 @@ def test_equal_facts_give_the_same_rep_and_no_capacity_is_exceeded(
     loads: dict[str, Load], attributes: dict[str, str], surge: bool
 ) -> None:
     request = Request(1, attributes, surge=surge)
-    outcome = assign(request, TEAM, loads, TODAY)
-    assert outcome == assign(request, TEAM, dict(reversed(list(loads.items()))), TODAY)
+    outcome = assign(request, TEAM, loads, ALL_HERE)
+    assert outcome == assign(request, TEAM, dict(reversed(list(loads.items()))), ALL_HERE)
     if isinstance(outcome, Assigned) and outcome.rep.name == "Cid":
         load = loads.get("cid@x.example", Load())
         assert load.today < 2 and load.open < 5
@@ -157,8 +251,29 @@ def test_equal_facts_give_the_same_rep_and_no_capacity_is_exceeded(
         ("reps: [{name: A, email: nobody}]", "found 'nobody'"),
         ("reps: [{name: A, email: a@x.example}, {name: a, email: b@x.example}]", "is there twice"),
         ("reps: [{name: A, email: a@x.example, weight: 0}]", "weight: found 0"),
-        ("reps: [{name: A, email: a@x.example, working_hours: 9-17}]", "working_hours: unknown field"),
-        ("reps: [{name: A, email: a@x.example}]\nsla: {accept_within: 30m}", "sla: unknown field"),
+        ("reps: [{name: A, email: a@x.example, working_hours: 9-17}]", "working_hours"),
+        ("reps: [{name: A, email: a@x.example, time_zone: Mars/Base}]", "allowed: an IANA time zone"),
+        ("reps: [{name: A, email: a@x.example, country: Atlantis}]", "allowed: an ISO 3166 code"),
+        (f"{ONE}sla: {{accept_within: 30m}}", "t.yaml:2: sla: nobody is told when these do not answer: Ann"),
+        (
+            f"{ONE}sla: {{accept_within: 30m, manager: An}}",
+            "t.yaml:2: sla.manager: no rep is named 'An' — did you mean 'Ann'?",
+        ),
+        (f"{ONE}pools: [{{name: p, reps: [Anne]}}]", "pools.0.reps.0: no rep is named 'Anne' — did you mean 'Ann'?"),
+        (
+            f"{ONE}pools: [{{name: Ann, reps: [Ann]}}]",
+            "pools.0.name: found 'Ann', the name of another pool or of a rep",
+        ),
+        (f"{ONE}pools: [{{name: p, reps: [Ann], fallback: q}}]", "pools.0.fallback: no pool is named 'q'"),
+        (f"{ONE}pools: [{{name: p, reps: [Ann], fallback: p}}]", "pools.0.fallback: goes round in a circle: p → p"),
+        (f"{ONE}named_accounts: [{{accounts: [X], to: Anne}}]", "no rep or pool is named 'Anne' — did you mean 'Ann'?"),
+        (f"{ONE}waiting: boss", "waiting.0: no rep is named 'boss'"),
+        (
+            "reps:\n  - {name: A, email: a@x.example, manager: B}\n  - {name: B, email: b@x.example, manager: C}\n"
+            "  - {name: C, email: c@x.example, manager: B}",
+            "t.yaml:3: reps.1.manager: goes round in a circle: B → C → B",
+        ),
+        ("reps: [{name: A, email: a@x.example, manager: Bo}]", "reps.0.manager: no rep is named 'Bo'"),
         ("reps: [{name: A, email: a@x.example, absent: [{from: 2026-03-06, to: 2026-03-01}]}]", "before it begins"),
         ("reps: [{name: A, email: a@x.example}]\nsenior_first: {surge: true}", "no rep has `seniority: senior`"),
     ],

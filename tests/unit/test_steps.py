@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from models.documents import ConfigurationError, Document
 from models.rules.agreement import step_mistakes
-from models.rules.assignment import Team
 from models.rules.conditions import Facts
 from models.rules.instants import DAY, HOUR, Micros, micros
 from models.rules.scoring import ScoringModel
 from models.rules.sequences import Act, Adjust, Advance, Enter, Send, Sequence, Situation, Tell, Until
+from models.rules.team import Team
 from tests.reference import worlds
 
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
