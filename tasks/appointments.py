@@ -1,24 +1,22 @@
 """Requests for an appointment → the time that rep and lead are invited to, kept with the assignment.
 
 Decides the order of things only: models.rules.appointments chooses the time. Called within routing's transaction and
-under its lock, so that no rep is promised to two people at once. The mails are routing's (rep) and nurture's (lead).
+under its lock, so that no rep is promised to two people at once. The mails are routing's (rep) and nurture's (lead);
+tasks.invitations says what they carry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from models.queries import assignments
+from models.queries import appointments, assignments
 from models.queries.assignments import Given
-from models.queries.standings import Standing
-from models.rules.appointments import Appointment, Busy, propose, wished
-from models.rules.assignment import Rep
+from models.rules.appointments import Appointment, Busy, kept, moved, propose, wished
 from models.rules.instants import Micros
-from models.rules.invitations import Guest, Invitation
 from models.workspace import Workspace
-from tasks.contacts import name_of
 
 
 def appoint(
@@ -30,45 +28,102 @@ def appoint(
 ) -> dict[int, Appointment]:
     """Propose a time for each running assignment that has none and whose lead asked for one; by lead.
 
-    `earlier`: the assignment before, by lead: a request that was answered with it is not answered again.
+    `earlier`: the assignment before, by lead. An appointment of it that is still to come is kept: by the same rep as it
+    is, by another one at its time or the next free one. A request that was answered with it is not answered again.
     """
     policy, team = workspace.team.appointments, workspace.team
     lacking = {given.lead_id: given for given in running if given.appointment is None}
-    if policy is None or not lacking:
+    if not lacking:
         return {}
-    asked = assignments.requests(connection, sorted(lacking), policy.on, now - policy.recent, now)
     reps = {rep.email: rep for rep in team.reps}
     taken = assignments.busy(connection, sorted(reps), now)
-    proposed: dict[int, Appointment] = {}
-    for lead_id, (at, properties) in sorted(asked.items(), key=lambda each: (each[1][0], each[0])):
-        rep = reps.get(lacking[lead_id].rep)
-        if rep is None or (lead_id in earlier and at <= earlier[lead_id].at):
-            continue
-        wish = wished(properties.get(policy.wish), workspace.zone) if policy.wish else None
-        found = propose(policy, wish, now, workspace.zone, taken[rep.email], rep.is_away)
-        if found is not None:
-            proposed[lead_id] = found
-            taken[rep.email].append(Busy(found.starts_at, found.ends_at))
+    proposed = _kept(workspace, lacking, earlier, taken, now)
+    if policy is not None:
+        asked = assignments.requests(connection, sorted(lacking), policy.on, now - policy.recent, now)
+        for lead_id, (at, properties) in sorted(asked.items(), key=lambda each: (each[1][0], each[0])):
+            rep = reps.get(lacking[lead_id].rep)
+            if rep is None or lead_id in proposed or (lead_id in earlier and at <= earlier[lead_id].at):
+                continue
+            wish = wished(properties.get(policy.wish), workspace.zone) if policy.wish else None
+            found = propose(policy, wish, now, workspace.zone, taken[rep.email], rep.is_away)
+            if found is not None:
+                proposed[lead_id] = found
+                taken[rep.email].append(Busy(found.starts_at, found.ends_at))
     assignments.appoint(connection, {lacking[lead_id].id: found for lead_id, found in proposed.items()})
+    gone = [one for key, one in earlier.items() if key in proposed and one.rep != lacking[key].rep]
+    call_off(connection, gone, now)
     return proposed
 
 
-def invitation(
-    workspace: Workspace, given: Given, appointment: Appointment, rep: Rep | None, standing: Standing
-) -> Invitation:
-    """What rep and lead are sent: the same event for both, named by its assignment."""
-    lead, host = name_of(standing), rep.name if rep is not None else given.rep
-    guests = [Guest(name=host, email=given.rep)]
-    if standing.email:
-        guests.append(Guest(name=lead, email=standing.email))
-    key = f"appointment:{given.lead_id}:{given.ordinal}"
-    return Invitation(
-        uid=workspace.message_ids.of(key).strip("<>"),
-        stamp=appointment.made_at,
-        starts_at=appointment.starts_at,
-        ends_at=appointment.ends_at,
-        title=f"{appointment.title} ({workspace.settings.sender.name})",
-        description=f"{host} and {lead}",
-        where=appointment.where,
-        guests=guests,
-    )
+def call_off(connection: Connection, ended: Iterable[Given], now: Micros) -> None:
+    """The reps of these assignments do not come to what is still to come: the time is free again."""
+    appointments.call_off(connection, {one.id: had for one in ended if (had := is_to_come(one, now)) is not None})
+
+
+def having(given: Iterable[Given], found: Mapping[int, Appointment], *, every: bool = False) -> Iterator[Given]:
+    """The assignments with the appointments just found, by lead; those without one only if `every`."""
+    for one in given:
+        if one.lead_id in found:
+            yield replace(one, appointment=found[one.lead_id])
+        elif every:
+            yield one
+
+
+def is_to_come(given: Given | None, now: int) -> Appointment | None:
+    """The appointment of the assignment if its rep still comes and it is not over."""
+    had = None if given is None else given.appointment
+    return had if had is not None and had.ends_at > now and not had.called_off else None
+
+
+def _kept(
+    workspace: Workspace,
+    lacking: Mapping[int, Given],
+    earlier: Mapping[int, Given],
+    taken: Mapping[str, list[Busy]],
+    now: Micros,
+) -> dict[int, Appointment]:
+    """Lead → the appointment of its assignment before, as the rep keeps it who has the lead now."""
+    found: dict[int, Appointment] = {}
+    reps = {rep.email: rep for rep in workspace.team.reps}
+    for lead_id, given in sorted(lacking.items()):
+        before, rep = earlier.get(lead_id), reps.get(given.rep)
+        had = is_to_come(before, now)
+        if before is None or had is None or rep is None:
+            continue
+        if before.rep == rep.email:
+            found[lead_id] = had.under(before.ordinal)
+        elif one := kept(
+            had, before.ordinal, workspace.team.appointments, now, workspace.zone, taken[rep.email], rep.is_away
+        ):
+            found[lead_id] = one
+            taken[rep.email].append(Busy(one.starts_at, one.ends_at))
+    return found
+
+
+def wishes(
+    connection: Connection, workspace: Workspace, running: Sequence[Given], now: Micros
+) -> dict[int, tuple[Given, Appointment, Appointment]]:
+    """Lead → (assignment, before, now) of appointments whose lead asked for another time since; that is kept."""
+    policy = workspace.team.appointments
+    held = {given.lead_id: (given, had) for given in running if (had := is_to_come(given, now)) is not None}
+    if policy is None or policy.wish is None or not held:
+        return {}
+    asked = assignments.requests(connection, sorted(held), policy.on, now - policy.recent, now)
+    late = {key: said for key, said in asked.items() if said[0] > held[key][1].made_at}
+    if not late:
+        return {}
+    reps = {rep.email: rep for rep in workspace.team.reps}
+    taken = assignments.busy(connection, sorted(reps), now)
+    found: dict[int, tuple[Given, Appointment, Appointment]] = {}
+    for lead_id, (_, properties) in sorted(late.items()):
+        given, had = held[lead_id]
+        rep, wish = reps.get(given.rep), wished(properties.get(policy.wish), workspace.zone)
+        if rep is None or wish is None or wish == had.starts_at or wish <= now:
+            continue
+        busy = [one for one in taken[rep.email] if one != Busy(had.starts_at, had.ends_at)]
+        if (other := propose(policy, wish, now, workspace.zone, busy, rep.is_away)) is not None:
+            after = moved(had, other, now)
+            found[lead_id] = (replace(given, appointment=after), had, after)
+            taken[rep.email] = [*busy, Busy(other.starts_at, other.ends_at)]
+    appointments.keep(connection, {given.id: after for given, _, after in found.values()})
+    return found

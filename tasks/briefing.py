@@ -15,11 +15,27 @@ from models.queries.assignments import Given
 from models.queries.dossiers import Dossier
 from models.queries.standings import Act, Standing
 from models.rules.appointments import Appointment
-from models.rules.assignment import Assigned, Rep
+from models.rules.assignment import Assigned, Hold
 from models.rules.instants import DAY
 from models.rules.mail import harmless
-from models.rules.notification import Answer, LastTime, Part, SalesNotification, SalesRecall, Seen, Why
+from models.rules.notification import (
+    Answer,
+    Attempt,
+    Contact,
+    LastTime,
+    Part,
+    SalesEscalation,
+    SalesNotification,
+    SalesPassedOn,
+    SalesRecall,
+    SalesReminder,
+    SalesUnassigned,
+    Seen,
+    Waiting,
+    Why,
+)
 from models.rules.openings import DEFAULT, WORDS, LeadFacts, Openings
+from models.rules.team import Rep
 from tasks import dossiers, wording
 from tasks.contacts import LONGEST_NAME, contact_of, name_of, phone_of, position_of, short
 from tasks.reasons import Reason
@@ -28,6 +44,7 @@ SHOWN = 6
 """Newest acts in the mail; more are looked through for what to open with."""
 LATELY = 14 * DAY
 """What a salesperson calls recent: acts since then are why somebody calls now."""
+MOST_WAITING = 12
 TOLD = 3
 """Acts that the sentence of why now names."""
 
@@ -61,12 +78,12 @@ class Handover:
 
 def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
     """The payload of `sales_notification`."""
-    standing, deeds = handover.standing, _deeds(handover)
+    standing, deeds = handover.standing, _deeds(handover.why, handover.now)
     made = SalesNotification(
         rep_name=handover.assigned.rep.name,
         lead_name=name_of(standing),
         position=position_of(standing),
-        headline=_headline(handover, deeds),
+        headline=f"{'is back: ' if handover.again else ''}{headline(handover.why, standing.total, handover.now)}",
         why_now=_why_now(handover, deeds, zone),
         score=standing.total or 0.0,
         out_of=None,
@@ -127,21 +144,124 @@ def _ask(handover: Handover, zone: ZoneInfo) -> str:
 
 
 def recall(
-    standing: Standing, rep: Rep | None, given: Given, to_stage: str, cause: str, zone: ZoneInfo, now: int
+    standing: Standing,
+    rep: Rep | None,
+    given: Given,
+    to_stage: str,
+    cause: str,
+    zone: ZoneInfo,
+    now: int,
+    *,
+    is_off: bool = False,
 ) -> SalesRecall:
-    """The payload of `sales_recall`. `rep` is None if the team has lost the rep meanwhile."""
+    """The payload of `sales_recall`. `rep`: None if the team has lost the rep; `is_off`: no appointment stands."""
     appointment = given.appointment
-    if appointment is not None and appointment.ends_at <= now:
+    if appointment is not None and (appointment.ends_at <= now or is_off):
         appointment = None
     return SalesRecall(
         rep_name=rep.name if rep is not None else given.rep,
         lead_name=name_of(standing),
         position=position_of(standing),
-        headline=f"is {to_stage.replace('_', '-')} again",
+        headline=f"is {to_stage.replace('_', '-')}{'' if to_stage == 'disqualified' else ' again'}",
         because=wording.cause(cause),
         assigned_at=wording.in_words(given.at, zone),
         appointment=wording.in_words(appointment.starts_at, zone) if appointment is not None else "",
         contact=contact_of(standing),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What the shorter mails about an assignment are made of."""
+
+    standing: Standing
+    given: Given
+    names: Mapping[str, str]
+    dossier: Dossier
+    why: Sequence[Reason]
+    answers: Sequence[Answer]
+    zone: ZoneInfo
+    now: int
+
+    def reminder(self, then: str) -> SalesReminder:
+        """The payload of `sales_reminder`. `then`: what happens without an answer, as a half sentence."""
+        given, standing = self.given, self.standing
+        by = "" if given.accept_by is None else wording.until(given.accept_by, self.now, self.zone)
+        made = SalesReminder(
+            rep_name=self._name(given.rep),
+            lead_name=name_of(standing),
+            position=position_of(standing),
+            headline=self._headline(),
+            given_at=wording.in_words(given.at, self.zone),
+            answer_by="; ".join(part for part in (f"Please answer {by}" if by else "Please answer now", then) if part),
+            contact=contact_of(standing),
+            answers=list(self.answers),
+        )
+        if (phone := phone_of(standing.attributes)) is not None and "href" in phone:
+            made["phone"] = phone
+        return made
+
+    def passed_on(self, to_rep: str, because: str, appointment: Appointment | None) -> SalesPassedOn:
+        """The payload of `sales_passed_on`. `to_rep`: empty if nobody has it yet."""
+        return SalesPassedOn(
+            rep_name=self._name(self.given.rep),
+            lead_name=name_of(self.standing),
+            position=position_of(self.standing),
+            to_rep=to_rep,
+            because=because,
+            given_at=wording.in_words(self.given.at, self.zone),
+            appointment="" if appointment is None else wording.in_words(appointment.starts_at, self.zone),
+        )
+
+    def escalation(self, manager: str, because: str) -> SalesEscalation:
+        """The payload of `sales_escalation`."""
+        standing = self.standing
+        attempts = [
+            Attempt(rep=self._name(one.rep), at=wording.in_words(one.at, self.zone), outcome=dossiers.outcome(one))
+            for one in reversed(self.dossier.past)
+            if one.ordinal <= self.given.ordinal
+        ]
+        made = SalesEscalation(
+            manager_name=manager,
+            lead_name=name_of(standing),
+            position=position_of(standing),
+            headline=self._headline(),
+            because=because,
+            attempts=attempts,
+            contact=contact_of(standing),
+            score=standing.total or 0.0,
+            answers=list(self.answers),
+        )
+        if (phone := phone_of(standing.attributes)) is not None and "href" in phone:
+            made["phone"] = phone
+        return made
+
+    def _name(self, email: str) -> str:
+        return self.names.get(email, email)
+
+    def _headline(self) -> str:
+        return headline(self.why, self.standing.total, self.now)
+
+
+def unassigned(
+    found: Mapping[int, Standing], since: Mapping[int, int], why: Hold, manager: str, zone: ZoneInfo
+) -> SalesUnassigned:
+    """The payload of `sales_unassigned`. `since`: lead → from when on it waits."""
+    best = sorted(found.values(), key=lambda one: (-(one.total or 0.0), one.lead_id))
+    return SalesUnassigned(
+        manager_name=manager,
+        count=len(best),
+        leads=[
+            Waiting(
+                name=name_of(one),
+                position=position_of(one),
+                score=one.total or 0.0,
+                since=wording.in_words(since[one.lead_id], zone),
+            )
+            for one in best[:MOST_WAITING]
+        ],
+        because=why.reason,
+        reps=[Contact(label=one.rep, value=one.why) for one in why.passed_over],
     )
 
 
@@ -173,12 +293,12 @@ class _Deed:
         return f"{self.said}{more} ({when}{wording.day(self.at, zone)}: {gave}{unit})"
 
 
-def _deeds(handover: Handover) -> list[_Deed]:
+def _deeds(why: Sequence[Reason], now: int) -> list[_Deed]:
     """What the lead did lately that gave points: first what asks for something, then by points."""
     found: dict[str, _Deed] = {}
-    for reason in handover.why:
+    for reason in why:
         act = reason.newest
-        if act is None or reason.points <= 0 or act.at < handover.now - LATELY:
+        if act is None or reason.points <= 0 or act.at < now - LATELY:
             continue
         said = wording.deed(act)
         had = found.get(said, _Deed(said, act.type, 0.0, act.at, 0, True))
@@ -187,11 +307,11 @@ def _deeds(handover: Handover) -> list[_Deed]:
     return sorted(found.values(), key=lambda one: (min(wording.rank(one.type), 1), -one.points))
 
 
-def _headline(handover: Handover, deeds: Sequence[_Deed]) -> str:
-    spoken = sorted(deeds, key=lambda one: wording.rank(one.type))
+def headline(why: Sequence[Reason], total: float | None, now: int) -> str:
+    """ "asked for a demo and reached 72 points"."""
+    spoken = sorted(_deeds(why, now), key=lambda one: wording.rank(one.type))
     did = f"{spoken[0].said} and " if spoken else ""
-    again = "is back: " if handover.again else ""
-    return f"{again}{did}reached {wording.points(handover.standing.total or 0.0)} points"
+    return f"{did}reached {wording.points(total or 0.0)} points"
 
 
 def _why_now(handover: Handover, deeds: Sequence[_Deed], zone: ZoneInfo) -> str:

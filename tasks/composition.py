@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from markupsafe import escape
@@ -21,7 +21,7 @@ from models.queries.messages import Leased
 from models.rules.dkim import Signer
 from models.rules.encodings import encoded_words, quoted_printable
 from models.rules.instants import SECOND, instant
-from models.rules.invitations import Guest, icalendar
+from models.rules.invitations import Guest, icalendar, method_of
 from models.rules.mail import Address, Refused, address, header_refusal
 from models.rules.outbox import MessageKind
 from models.rules.tokens import PREFERENCES, Answer, Tokens, Unsubscription, suppression_digest
@@ -34,6 +34,7 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 
 ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 LONGEST_ANSWER = 60
+FILE_TYPE = "application/ics; name=invite.ics"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Letter:
     sender: Address
     recipient: Address
     content: bytes
+
+
+class Calendar(NamedTuple):
+    """A calendar object, and its METHOD, which the part that carries it has to name too."""
+
+    content: bytes
+    method: str
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,12 @@ class Composer:
                 return Unrenderable(refused.reason)
         boundary = f"=_{message.message_id.strip('<>').partition('@')[0]}"
         invited = facts.get("invitation")
-        if invited is not None and message.kind is MessageKind.NURTURE and invited["starts_at"] <= now:
+        if invited is not None and message.kind is not MessageKind.ALERT and invited["starts_at"] <= now:
             return Unrenderable("the appointment that it invites to has begun")
-        calendar = None if invited is None else icalendar(invited, Guest(name=self.sender.name, email=sender.text))
+        calendar = None
+        if invited is not None:
+            host = Guest(name=self.sender.name, email=sender.text)
+            calendar = Calendar(icalendar(invited, host), method_of(invited))
         content = write(headers, self.sender.name, rendered, boundary, calendar)
         return Letter(self._envelope_sender(message, sender), recipient, self.signer.sign(content) + content)
 
@@ -182,7 +193,7 @@ def _without_way_out(rendered: Rendered, ways: _WaysOut) -> str | None:
 
 
 def write(
-    headers: Mapping[str, str], sender_name: str, rendered: Rendered, boundary: str, calendar: bytes | None = None
+    headers: Mapping[str, str], sender_name: str, rendered: Rendered, boundary: str, calendar: Calendar | None = None
 ) -> bytes:
     """The message as RFC 5322, 2045 and 2047 want it, with CRLF, text before HTML (RFC 2046 5.1.4: best part last).
 
@@ -190,8 +201,8 @@ def write(
     would kill one-click; only text beyond ASCII is folded, in encoded words of at most 75 characters. Written here and
     not by `email.message`, whose header parser takes ten times as long as all the rest (a test compares the two).
 
-    `calendar`: an invitation. It stands among the alternatives, where mail programs look for it to offer *accept* and
-    *decline* (RFC 6047 2.4), and once more as the file invite.ics for those that only show attachments.
+    `calendar`: an invitation, or its end. It stands among the alternatives, where mail programs look for it to offer
+    *accept* and *decline* (RFC 6047 2.4), and once more as the file invite.ics for those that only show attachments.
     """
     lines = []
     for name, value in headers.items():
@@ -204,13 +215,16 @@ def write(
     begin = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
     parts = [begin, _part("plain", rendered.text, boundary), _part("html", rendered.html, boundary)]
     if calendar is not None:
+        kind = f"text/calendar; charset=utf-8; method={calendar.method}; component=VEVENT"
         outer = f"=m{boundary}"  # neither begins like the other: lines are compared by their beginning (RFC 2046 5.1.1)
         parts = [
             f'Content-Type: multipart/mixed; boundary="{outer}"\r\n\r\n--{outer}\r\n'.encode(),
             *parts,
-            _calendar_part(calendar, boundary, "text/calendar; charset=utf-8; method=REQUEST; component=VEVENT"),
+            _calendar_part(calendar.content, boundary, kind),
             f"--{boundary}--\r\n\r\n".encode(),
-            _calendar_part(calendar, outer, "application/ics; name=invite.ics", "attachment; filename=invite.ics"),
+            _calendar_part(
+                calendar.content, outer, "application/ics; name=invite.ics", "attachment; filename=invite.ics"
+            ),
         ]
         boundary = outer
     return b"".join([*(line.encode() for line in lines), *parts, f"--{boundary}--\r\n".encode()])

@@ -26,7 +26,7 @@ from models.rules.sequences import Adjust, Advance, Enter, Send, Tell
 from models.workspace import Workspace
 from tasks import adjustments, notices, personal
 from tasks.adjustments import Adjustment
-from tasks.appointments import invitation
+from tasks.invitations import invitation
 from tasks.rendering import templates_of
 
 

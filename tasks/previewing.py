@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from models.documents import did_you_mean
 from models.errors import UsageError
 from models.queries import assignments, standings
+from models.queries.assignments import Given
 from models.queries.enrolments import Due
 from models.queries.messages import Leased, NewMessage
 from models.queries.standings import Standing
@@ -24,15 +25,13 @@ from models.rules.assignment import Assigned
 from models.rules.instants import Micros
 from models.rules.notification import SALES_NOTIFICATION
 from models.rules.outbox import MessageKind
-from models.rules.scoring.compilation import CompiledModel
 from models.rules.sequences import Advance, Deed, Send, Sequence, Step, Tell
 from models.workspace import Workspace
-from tasks import briefing, personal
+from tasks import personal
 from tasks.composition import Composer
 from tasks.deeds import Maker, Taken
-from tasks.reasons import reasons
+from tasks.handover import Desk
 from tasks.rendering import Unrenderable, templates_of
-from tasks.routing import ACTS_READ
 
 
 @dataclass(frozen=True)
@@ -152,27 +151,19 @@ def _sent(step: Step) -> list[str]:
 
 def _notification(connection: Connection, workspace: Workspace, standing: Standing, now: Micros) -> NewMessage:
     """The notification that a salesperson would get about the lead now: whoever has it, else the first of the team."""
-    lead_id = standing.lead_id
+    lead_id, reps = standing.lead_id, workspace.team.reps
     given = assignments.latest(connection, [lead_id]).get(lead_id)
-    reps = workspace.team.reps
     rep = next((one for one in reps if given is not None and one.email == given.rep), reps[0])
-    why = reasons(connection, CompiledModel(workspace.scoring, workspace.zone), [lead_id], now, workspace.zone)
-    told = briefing.Handover(
-        standing=standing,
-        assigned=Assigned(rep, "a preview: nothing was assigned", ()),
-        again=given is not None and given.ordinal > 1,
-        why=why[lead_id].reasons if lead_id in why else [],
-        acts=standings.newest_acts(connection, [lead_id], now, ACTS_READ)[lead_id],
-        now=now,
-        shown=why[lead_id].shown if lead_id in why else None,
-        appointment=None if given is None else given.appointment,
-    )
+    if given is None or not given.runs:  # as if it were handed over now
+        given = Given(0, lead_id, 1 if given is None else given.ordinal + 1, rep.email, "open", now)
+    desk = Desk(connection, workspace, now, {lead_id: standing})
+    outcome = Assigned(rep, "a preview: nothing was assigned", ())
     return NewMessage(
         idempotency_key=f"preview:{lead_id}",
         kind=MessageKind.ALERT,
         recipient=rep.email,
         template=SALES_NOTIFICATION,
-        payload=dict(briefing.notification(told, workspace.zone)),
+        payload=desk.notification(given, outcome, desk.facts([lead_id])),
         next_attempt_at=now,
         lead_id=lead_id,
     )

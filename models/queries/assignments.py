@@ -71,11 +71,13 @@ def lock(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('warmline_assignments'))"))
 
 
-_LATEST = """
+_GIVEN = """
     SELECT a.id, a.lead_id, a.ordinal, a.rep, a.state, a.at, a.appointment, a.accept_by, a.ended_by,
            a.ended_because, a.ended_at
     FROM assignments a
-    WHERE {among} AND a.ordinal = (SELECT max(b.ordinal) FROM assignments b WHERE b.lead_id = a.lead_id)
+"""
+_LATEST = f"""{_GIVEN} WHERE {{among}}
+    AND a.ordinal = (SELECT max(b.ordinal) FROM assignments b WHERE b.lead_id = a.lead_id)
 """
 
 
@@ -86,6 +88,12 @@ def latest(connection: Connection, lead_ids: Sequence[int]) -> dict[int, Given]:
     among, ids = staging.among(connection, "a.lead_id", lead_ids)
     found = staging.rows(connection, _LATEST.format(among=among), ids)
     return {row[1]: _given(row) for row in found}
+
+
+def by_id(connection: Connection, assignment_id: int) -> Given | None:
+    """The assignment of this id, whether it is the lead's newest or not."""
+    found = staging.rows(connection, f"{_GIVEN} WHERE a.id = {int(assignment_id)}", ())
+    return _given(found[0]) if found else None
 
 
 def _given(row: Any) -> Given:
@@ -192,12 +200,12 @@ def requests(
 
 
 def busy(connection: Connection, reps: Sequence[str], now: int) -> dict[str, list[Busy]]:
-    """Rep → the appointments proposed that are not over, whatever became of the lead: who was invited may come."""
+    """Rep → the appointments proposed that are not over nor called off: a lead that fell back may still come."""
     found: dict[str, list[Busy]] = {rep: [] for rep in reps}
     query = text("SELECT rep, appointment FROM assignments WHERE appointment IS NOT NULL AND rep IN :reps")
     for rep, content in connection.execute(query.bindparams(bindparam("reps", expanding=True)), {"reps": list(reps)}):
         appointment = Appointment.from_content(content)
-        if appointment.ends_at > now:
+        if appointment.ends_at > now and not appointment.called_off:
             found[rep].append(Busy(appointment.starts_at, appointment.ends_at))
     return found
 
@@ -226,14 +234,33 @@ def end(connection: Connection, ended: Sequence[Ending], now: int) -> None:
 
 
 _ACCEPT = text(
-    "UPDATE assignments SET state = 'accepted', accepted_at = :now, due_at = NULL WHERE id = :id AND state = 'open'"
+    """
+    UPDATE assignments SET state = 'accepted', accepted_at = :at, due_at = NULL,
+                           ended_at = NULL, ended_by = NULL, ended_because = NULL
+    WHERE id = :id AND state IN ('open', 'not_ready', 'unqualified')
+    """
+)
+_RESTATE = text(
+    """
+    UPDATE assignments SET state = :state, ended_by = :by, ended_because = :because
+    WHERE id = :id AND state IN ('recalled', 'not_ready', 'unqualified') AND state <> :state
+    """
 )
 
 
-def accept(connection: Connection, ids: Sequence[int], now: int) -> None:
-    """The reps have said that they work on these: the SLA stops. Doing it twice changes nothing."""
-    if ids:
-        connection.execute(_ACCEPT, [{"id": key, "now": now} for key in ids])
+def accept(connection: Connection, accepted: Sequence[tuple[int, int]]) -> None:
+    """(id, when): the reps have said that they work on these, so the SLA stops; one that they had rejected runs again.
+
+    Doing it twice changes nothing.
+    """
+    if accepted:
+        connection.execute(_ACCEPT, [{"id": key, "at": at} for key, at in accepted])
+
+
+def restate(connection: Connection, endings: Sequence[Ending]) -> None:
+    """Sales has changed its mind about assignments that have ended: how they ended, said anew."""
+    if endings:
+        connection.execute(_RESTATE, [one._asdict() for one in endings])
 
 
 _UNASSIGNED = text(

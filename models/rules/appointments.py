@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, NamedTuple, TypedDict
 from zoneinfo import ZoneInfo
@@ -86,6 +86,16 @@ class Appointment:
     asked: bool
     title: str
     where: str
+    origin: int | None = None
+    """The ordinal of the assignment under which it was first made; None: the one that it is kept with."""
+    sequence: int = 0
+    """How often it was changed since: what calendars go by."""
+    called_off: bool = False
+    """The rep that it is kept with does not come any more."""
+
+    def under(self, ordinal: int) -> Appointment:
+        """The same as a later assignment keeps it; `ordinal`: of the one that it was kept with so far."""
+        return self if self.origin is not None else replace(self, origin=ordinal)
 
     def content(self) -> str:
         """As JSON, from which `from_content` makes the same appointment."""
@@ -140,6 +150,39 @@ def propose(
             if start >= earliest and _is_free(start, policy.lasts, busy):
                 return _appointment(policy, start, now, asked=False)
     return None
+
+
+def moved(appointment: Appointment, found: Appointment, now: Micros) -> Appointment:
+    """The same appointment at another time."""
+    return replace(
+        appointment,
+        starts_at=found.starts_at,
+        ends_at=found.ends_at,
+        asked=found.asked,
+        made_at=now,
+        sequence=appointment.sequence + 1,
+    )
+
+
+def kept(
+    appointment: Appointment,
+    ordinal: int,
+    policy: Appointments | None,
+    now: Micros,
+    zone: ZoneInfo,
+    busy: Sequence[Busy],
+    is_away: Callable[[date], bool],
+) -> Appointment | None:
+    """The appointment for a rep who takes it over: at its time if the rep can, else moved; None if there is no time.
+
+    `ordinal`: of the assignment that it was kept with.
+    """
+    same = replace(appointment.under(ordinal), made_at=now, sequence=appointment.sequence + 1)
+    is_free = _is_free(same.starts_at, same.ends_at - same.starts_at, busy)
+    if is_free and not is_away(_day(same.starts_at, zone)):
+        return same
+    found = None if policy is None else propose(policy, None, now, zone, busy, is_away)
+    return None if found is None else moved(appointment.under(ordinal), found, now)
 
 
 def told(appointment: Appointment, rep: str, zone: ZoneInfo) -> AppointmentTold:

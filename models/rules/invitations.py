@@ -1,20 +1,22 @@
-"""An appointment as an iCalendar invitation (RFC 5545), to be answered by mail (RFC 5546, METHOD:REQUEST; RFC 6047).
+"""An appointment as an iCalendar object (RFC 5545), sent by mail (RFC 6047): invites, moves, calls off (RFC 5546).
 
-Decides the bytes. Times are written in UTC: they need no VTIMEZONE, and every calendar shows them in its reader's own
-zone. The same appointment gives the same bytes, so that rep and lead hold one event and not two.
+Decides the bytes. METHOD:REQUEST invites, and moves where its SEQUENCE is higher; METHOD:CANCEL calls off. Times are
+written in UTC: they need no VTIMEZONE, and every calendar shows them in its reader's own zone, whatever summer time
+does until then. The same appointment gives the same bytes, so that rep and lead hold one event and not two.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 from urllib.parse import quote
 
 from models.rules.instants import Micros, instant
 
 OCTETS = 75
 """RFC 5545 3.1: a line longer than that, without its break, is folded."""
+REQUEST, CANCEL = "REQUEST", "CANCEL"
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNSAFE_IN_QUOTES = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"]')
 
@@ -37,6 +39,17 @@ class Invitation(TypedDict):
     description: str
     where: str
     guests: Sequence[Guest]
+    method: NotRequired[str]
+    """REQUEST, which it is without, or CANCEL."""
+    sequence: NotRequired[int]
+    """Grows with every change of the event; 0 without."""
+    is_off: NotRequired[bool]
+    """Of a CANCEL: nobody comes any more. Without it only these guests are no longer invited."""
+
+
+def method_of(invitation: Invitation) -> str:
+    """REQUEST or CANCEL, as the mail's Content-Type has to say it too (RFC 6047 2.4)."""
+    return CANCEL if invitation.get("method") == CANCEL else REQUEST
 
 
 def icalendar(invitation: Invitation, organizer: Guest) -> bytes:
@@ -45,8 +58,10 @@ def icalendar(invitation: Invitation, organizer: Guest) -> bytes:
 
 
 def _lines(invitation: Invitation, organizer: Guest) -> Iterator[str]:
+    cancels = method_of(invitation) == CANCEL
     yield from ("BEGIN:VCALENDAR", "PRODID:-//Warmline//Appointments//EN", "VERSION:2.0", "CALSCALE:GREGORIAN")
-    yield from ("METHOD:REQUEST", "BEGIN:VEVENT", f"UID:{_text(invitation['uid'])}", "SEQUENCE:0")
+    yield from (f"METHOD:{method_of(invitation)}", "BEGIN:VEVENT", f"UID:{_text(invitation['uid'])}")
+    yield f"SEQUENCE:{int(invitation.get('sequence', 0))}"
     yield f"DTSTAMP:{_utc(invitation['stamp'])}"
     yield f"DTSTART:{_utc(invitation['starts_at'])}"
     yield f"DTEND:{_utc(invitation['ends_at'])}"
@@ -55,10 +70,15 @@ def _lines(invitation: Invitation, organizer: Guest) -> Iterator[str]:
         if value := _text(str(invitation[name])):
             yield f"{'LOCATION' if name == 'where' else 'DESCRIPTION'}:{value}"
     yield f"ORGANIZER{_called(organizer)}:{_mailto(organizer)}"
+    asked = "" if cancels else "PARTSTAT=NEEDS-ACTION;RSVP=TRUE"
     for guest in invitation["guests"]:
-        asked = "CUTYPE=INDIVIDUAL;ROLE=REQ-PARTICIPANT;PARTSTAT=NEEDS-ACTION;RSVP=TRUE"
-        yield f"ATTENDEE;{asked}{_called(guest)}:{_mailto(guest)}"
-    yield from ("STATUS:CONFIRMED", "TRANSP:OPAQUE", "END:VEVENT", "END:VCALENDAR")
+        role = f"CUTYPE=INDIVIDUAL;ROLE=REQ-PARTICIPANT{f';{asked}' if asked else ''}"
+        yield f"ATTENDEE;{role}{_called(guest)}:{_mailto(guest)}"
+    if not cancels:
+        yield "STATUS:CONFIRMED"
+    elif invitation.get("is_off"):
+        yield "STATUS:CANCELLED"  # not where somebody alone is uninvited: RFC 5546 3.2.5
+    yield from ("TRANSP:OPAQUE", "END:VEVENT", "END:VCALENDAR")
 
 
 def _utc(at: int) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.rules.mail import header_refusal
-from tasks.composition import write
+from tasks.composition import Calendar, write
 from tasks.rendering import Rendered
 
 HEADERS = {
@@ -89,7 +89,7 @@ def test_encoded_words_are_at_most_75_characters_long(subject: str) -> None:
 
 def test_an_invitation_stands_among_the_alternatives_and_as_a_file() -> None:
     calendar = "BEGIN:VCALENDAR\r\nSUMMARY:Zoë\r\nEND:VCALENDAR\r\n".encode() * 20
-    content = write(HEADERS, "Warmline", Rendered("Hello", "<p>h</p>", "t"), "=_b", calendar)
+    content = write(HEADERS, "Warmline", Rendered("Hello", "<p>h</p>", "t"), "=_b", Calendar(calendar, "REQUEST"))
     assert not re.search(rb"(?<!\r)\n|\r(?!\n)", content) and all(len(line) <= 998 for line in content.split(b"\r\n"))
     mail = message_from_bytes(content, policy=default)
     assert not any(part.defects for part in mail.walk())
