@@ -1,28 +1,33 @@
-"""Scored leads to their stage, their salesperson and their nurture sequence.
+"""Scored leads to their stage, their salesperson and their nurture sequence, and what follows from crossings.
 
-Decides nothing: `tasks.consents` writes down who signed up or opted out, then `tasks.routing` goes through the queue in
-batches, a transaction each. Next: run_nurture.
+Decides nothing: `tasks.consents` writes down who signed up or opted out, `tasks.routing` goes through the queue in
+batches, a transaction each, and `tasks.actions` does what lifecycle.yaml says of who came into a stage, a band or a
+cell. Next: run_nurture.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from flows.batches import batch, instant_of
+from flows.batches import added, batch, instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
+from tasks.actions import take_actions
 from tasks.consents import collect_queued
 from tasks.routing import route_queued
 
 collect = batch(collect_queued)
 route = batch(route_queued)
+act = batch(take_actions)
 
 
 @orchestrated
 async def route_leads(workspace: str, now: datetime | None = None) -> Report:
-    """Route every lead of the workspace (a path) whose score, deal or attributes changed."""
+    """Route every lead of the workspace (a path) whose score, deal or attributes changed; do what crossings ask for."""
     at = instant_of(now)
     heard = await collect(workspace, at)
-    counts = {**await route(workspace, at), **heard}
+    counts = {**added([await route(workspace, at), await act(workspace, at)]), **heard}
     headline = f"route {counts['seen']:,} leads, {counts['moved']:,} moved, {counts['assigned']:,} assigned"
+    if counts["acted"]:
+        headline += f", {counts['acted']:,} actions taken"
     return await publish("route_leads", headline, counts, at)

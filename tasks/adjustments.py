@@ -6,7 +6,7 @@ reads them like everything else that a lead did, so that explanations and what-i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -30,19 +30,22 @@ class Adjustment:
     campaign: str
 
 
-def record(connection: Connection, wanted: Iterable[Adjustment], now: Micros) -> int:
-    """Write those that are not there yet and queue their leads for scoring; how many were."""
+def record(
+    connection: Connection, wanted: Iterable[Adjustment], now: Micros, touched: Collection[int] = frozenset()
+) -> int:
+    """Write those that are not there yet and queue their leads for scoring; how many were.
+
+    `touched`: leads that have to be scored anew for another reason. One statement queues them all, in one order.
+    """
     made: dict[bytes, tuple[ActivityFacts, int, int]] = {}
     for one in wanted:
         dedupe = blake2b(f"adjust:{one.key}".encode(), digest_size=16).digest()
         about = Touchpoint(SCORE_ADJUSTED, one.name, campaign=one.campaign)
         made[dedupe] = (ActivityFacts(dedupe, now, about, None), one.lead_id, now)
-    if not made:
-        return 0
-    known = activities.known_among(connection, sorted(made))
+    known = activities.known_among(connection, sorted(made)) if made else set()
     fresh = [row for dedupe, row in made.items() if dedupe not in known]
     if fresh:
         ids = Touchpoints().ids(connection, {facts.touchpoint for facts, _, _ in fresh}, now)
         activities.insert(connection, fresh, ids)
-        queue.enqueue(connection, "score", sorted({lead_id for _, lead_id, _ in fresh}))
+    queue.enqueue(connection, "score", sorted({lead_id for _, lead_id, _ in fresh} | set(touched)))
     return len(fresh)

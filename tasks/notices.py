@@ -7,7 +7,7 @@ gives them to the outbox, in the transaction of what asks for them.
 from __future__ import annotations
 
 from models.queries.standings import Standing
-from models.rules.assignment import Rep
+from models.rules.team import Rep
 from models.rules.notices import OWNER, Notify
 from models.rules.notification import SequenceNotice
 from tasks import contacts
@@ -26,16 +26,19 @@ def recipient(notify: Notify, reps: list[Rep], standing: Standing, had_by: str |
     return "", ""
 
 
-def notice(notify: Notify, standing: Standing, name: str, comes_from: str) -> SequenceNotice:
-    """What the mail tells. `comes_from`: the sequence or the action, in words."""
-    return SequenceNotice(
+def notice(notify: Notify, standing: Standing, name: str, sequence: str, action: str = "") -> SequenceNotice:
+    """What the mail tells. `sequence` or `action`: what it comes from, in words."""
+    made = SequenceNotice(
         rep_name=name,
         lead_name=contacts.name_of(standing),
         position=contacts.position_of(standing),
         because=notify.because,
-        sequence=comes_from,
+        sequence=sequence,
         stage=standing.stage.replace("_", "-"),
         score=standing.total,
         contact=contacts.contact_of(standing),
         lead=dict(standing.attributes),
     )
+    if action:
+        made["action"] = action
+    return made

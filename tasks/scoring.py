@@ -271,7 +271,7 @@ class Scorer:
         own = page.of_model[rater.model.name]
         new = rater.rate(chunk if len(own) == len(page.ids) else chunk.only(own), self.now)
         before = scores.compare(new, known, self.now)
-        return Batch(rater.model.name, rater.version_id, self.now, new, before, rater.routes)
+        return Batch(rater.model.name, rater.version_id, self.now, new, before, rater.routes, rater.acts)
 
     def _work(self, ids: Sequence[int], batches: Sequence[Batch], queued: Queued, gone: Set[int]) -> Work:
         first, last = ids[0], ids[-1]
@@ -312,6 +312,7 @@ class _Rater:
         self._edges, self._predicates = thresholds(workspace, model)
         asked = (workspace.root / LIFECYCLE_FILE).is_file() and model.name in workspace.rated
         self.routes = model is workspace.scoring or asked
+        self.acts = model.name in workspace.watched
 
     @property
     def wanted(self) -> frozenset[str]:

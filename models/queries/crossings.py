@@ -6,15 +6,17 @@ row before it under the same model. Reads; tasks.actions acts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from models.queries import staging
+from models.queries import merges, staging
 from models.queries.stages import MERGED
 from models.rules.actions import Crossing, Of
+from models.rules.scoring.model import Subject
 
-QUEUES = {"lead": "act", "account": "act_account", "deal": "act_deal"}
+QUEUES: dict[Subject, str] = {"lead": "act", "account": "act_account", "deal": "act_deal"}
 """Whose bands and cells changed, by what is scored."""
 _STAGES = """
     SELECT id, lead_id, from_stage, to_stage, at, cause FROM stage_changes
@@ -28,6 +30,32 @@ _SCORES = """
     WINDOW w AS (PARTITION BY subject_id ORDER BY at, version_id)
     ORDER BY at, subject_id
 """
+
+_BEHIND = {
+    "account": "SELECT account_id, id FROM leads WHERE {among} ORDER BY id",
+    "deal": "SELECT id, lead_id FROM deals WHERE lead_id IS NOT NULL AND {among} ORDER BY id",
+}
+_COLUMN = {"account": "account_id", "deal": "id"}
+
+
+def behind(connection: Connection, of: str, ids: Sequence[int]) -> dict[int, list[int]]:
+    """Account or deal (`of`) → the leads that are its people. A lead that was merged stands for its survivor."""
+    found: dict[int, list[int]] = defaultdict(list)
+    if of == "lead":
+        into = merges.roots(connection, ids)
+        for lead_id in ids:
+            found[lead_id].append(_followed(into, lead_id))
+    elif ids:
+        among, wanted = staging.among(connection, _COLUMN[of], ids)
+        for subject, lead_id in staging.rows(connection, _BEHIND[of].format(among=among), wanted):
+            found[subject].append(lead_id)
+    return found
+
+
+def _followed(into: Mapping[int, int], lead_id: int) -> int:
+    while lead_id in into:
+        lead_id = into[lead_id]
+    return lead_id
 
 
 def of_stages(connection: Connection, lead_ids: Sequence[int], since: int) -> list[Crossing]:

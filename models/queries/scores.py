@@ -9,14 +9,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import compress
+from itertools import compress, repeat
 from operator import ne
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from models.queries import queue, staging, subjects
+from models.queries import crossings, queue, staging, subjects
 from models.queries.subjects import QUEUES, TABLES
 from models.rules.scoring.columns import NEVER, Ints, Truths
 from models.rules.scoring.compilation import UNIT
@@ -263,8 +263,12 @@ class Before:
     """Of the row that stands there; 0 without one."""
     same: Truths
     """Nothing but its instant and its version is new."""
+    points: Truths
+    """Besides these only points are new: the total and the dimensions, as after most days."""
     changed: Truths
     """There was none, or total, cell, band or a gate was another."""
+    crossed: Truths
+    """There was none, or its cell or its band was another."""
     stirred: Truths
     """Not changed, but routing has to look: other points in a dimension, another surge, or it was due. (A stage may ask
     for what is no part of the score, such as age.)"""
@@ -279,7 +283,7 @@ def compare(new: NewScores, known: Known, as_of: int) -> Before:
     ids = np.array(new.subject_id, np.int64)
     if not len(known.subject_id):
         every, none = np.ones(len(ids), np.bool_), np.zeros(len(ids), np.bool_)
-        return Before(np.zeros(len(ids), np.int64), none, every, none)
+        return Before(np.zeros(len(ids), np.int64), none, none, every, every, none)
     place = np.minimum(np.searchsorted(known.subject_id, ids), len(known.subject_id) - 1)
     there = known.subject_id[place] == ids
 
@@ -291,13 +295,17 @@ def compare(new: NewScores, known: Known, as_of: int) -> Before:
     total = np.array(new.total) * UNIT
     large = np.abs(total) >= LARGE
     units = np.rint(np.where(large, 0, total)).astype(np.int64)
-    changed = ~there | large | (known.units[place] != units) | (known.must[place] != new.must)
-    for column in ("cell", "band", "excluded"):
-        changed |= texts(getattr(known, column), getattr(new, column))
-    shifted = texts(known.dimensions, new.dimensions) | (known.surge[place] != new.surge)
+    changed = ~there | large | (known.units[place] != units)
+    crossed = ~there | texts(known.cell, new.cell) | texts(known.band, new.band)
+    other = crossed | (known.must[place] != new.must) | texts(known.excluded, new.excluded)
+    changed |= other
+    surges = known.surge[place] != new.surge
+    shifted = texts(known.dimensions, new.dimensions) | surges
     due_at = known.next_change_at[place]
-    same = ~changed & ~shifted & (due_at == [NEVER if at is None else at for at in new.next_change_at])
-    return Before(np.where(there, known.revision[place], 0), same, changed, there & (shifted | (due_at <= as_of)))
+    other |= surges | (due_at != [NEVER if at is None else at for at in new.next_change_at])
+    same = ~changed & ~shifted & ~other
+    stirred = there & (shifted | (due_at <= as_of))
+    return Before(np.where(there, known.revision[place], 0), same, ~same & ~other, changed, crossed, stirred)
 
 
 @dataclass(frozen=True)
@@ -311,6 +319,8 @@ class Batch:
     before: Before
     routes: bool = True
     """True if routing has to look at what is new; False for a further model that no condition names."""
+    acts: bool = False
+    """True if an action of lifecycle.yaml follows from its bands or cells."""
 
     def between(self, first: int, last: int) -> Batch:
         """Those of first ≤ subject ≤ last."""
@@ -343,19 +353,20 @@ def write(connection: Connection, work: Work) -> dict[str, tuple[int, int]]:
     counts: dict[str, tuple[int, int]] = {}
     gone = np.array(sorted(work.gone), np.int64)
     finished = np.setdiff1d(work.queued.ids, gone, assume_unique=True)
-    news = [np.zeros(0, np.int64)]
+    news, crossed = [np.zeros(0, np.int64)], set[int]()
     for batch in work.batches:
         ids, before = np.array(batch.scores.subject_id, np.int64), batch.before
         written = _upsert(connection, batch)
         changed = ids[written & before.changed].tolist()
         _remember(connection, batch.model, changed)
+        crossed.update(ids[written & before.crossed].tolist() if batch.acts else ())
         finished = np.intersect1d(finished, ids[written], assume_unique=True)
         if batch.routes:
             news.append(ids[written & (before.changed | before.stirred)])
         counts[batch.model] = int(written.sum()), len(changed)
     _forget(connection, work)
     done = work.queued.among(np.concatenate((finished, gone)))
-    # Whoever locks rows of several queues does it in this order: score, route, score_account, score_deal.
+    # Whoever locks rows of several queues does it in this order: score, route, score_account, score_deal, act….
     if work.of == "lead":
         queue.take_out(connection, QUEUES["lead"], done.ids, done.revisions)
         queue.enqueue(connection, "route", np.unique(np.concatenate((*news, finished))).tolist())
@@ -364,6 +375,7 @@ def write(connection: Connection, work: Work) -> dict[str, tuple[int, int]]:
         routed = np.unique(np.concatenate(news)).tolist()
         queue.enqueue(connection, "route", subjects.leads_of(connection, work.of, routed))
         queue.take_out(connection, QUEUES[work.of], done.ids, done.revisions)
+    queue.enqueue(connection, crossings.QUEUES[work.of], sorted(crossed))
     return counts
 
 
@@ -394,20 +406,37 @@ def _remember(connection: Connection, model: str, changed: Sequence[int]) -> Non
 
 def _upsert(connection: Connection, batch: Batch) -> Truths:
     """Write the scores; for each whether it was written: its row's revision is still the one that was read."""
+    every = np.ones(len(batch.scores), np.bool_)
     if not len(batch.scores):
-        return np.zeros(0, np.bool_)
+        return every
     if not staging.is_sqlite(connection):
-        values = _values(batch, np.ones(len(batch.scores), np.bool_))
+        values = _values(batch, every)
         returned = staging.insert_columns(connection, Score, values, conflict=_conflict(values), returning="subject_id")
         return np.isin(batch.scores.subject_id, [row[0] for row in returned], assume_unique=True)
-    # This transaction is the only writer: what is seen now stays.
-    written: Truths = _revisions(connection, batch) == batch.before.revision
-    same = written & batch.before.same
-    values = _values(batch, written & ~same)
-    new = not batch.before.revision.any()
-    staging.insert_columns(connection, Score, values, conflict="" if new else _conflict(values))
-    _stamp(connection, batch, np.array(batch.scores.subject_id)[same].tolist())
-    return written
+    driver: Any = connection.connection.driver_connection
+    driver.execute("SAVEPOINT scores")
+    if _put(connection, batch, every) < len(every):
+        driver.execute("ROLLBACK TO scores")  # rare: somebody else was here. From now on nobody else is
+        every = _revisions(connection, batch) == batch.before.revision
+        _put(connection, batch, every)
+    driver.execute("RELEASE scores")
+    return every
+
+
+POINTS = ("total", "dimensions")
+OTHERS = (*POINTS, "cell", "band", "must", "excluded", "surge", "next_change_at")
+
+
+def _put(connection: Connection, batch: Batch, chosen: Truths) -> int:
+    """Write the chosen scores on SQLite, and of each no more than what is new; how many found their row as it was."""
+    driver: Any = connection.connection.driver_connection
+    before, began = batch.before, driver.total_changes
+    fresh = before.revision == 0
+    staging.insert_columns(connection, Score, _values(batch, chosen & fresh), conflict="ON CONFLICT DO NOTHING")
+    for kind, names in ((before.same, ()), (before.points, POINTS), (~(before.same | before.points | fresh), OTHERS)):
+        _update(connection, batch, chosen & kind, names)
+    changed: int = driver.total_changes - began
+    return changed
 
 
 def _values(batch: Batch, chosen: Truths) -> dict[str, Sequence[Any]]:
@@ -425,12 +454,16 @@ def _values(batch: Batch, chosen: Truths) -> dict[str, Sequence[Any]]:
     }
 
 
-def _stamp(connection: Connection, batch: Batch, ids: Sequence[int]) -> None:
-    """Note on SQLite that these scores are what they were: a quarter of the time of writing them."""
-    if ids:
-        among, parameters = staging.among(connection, "subject_id", ids)
-        statement = "UPDATE scores SET version_id = ?, as_of = ?, revision = revision + 1 WHERE model = ? AND "
-        connection.exec_driver_sql(statement + among, (batch.version_id, batch.as_of, batch.model, *parameters))
+def _update(connection: Connection, batch: Batch, chosen: Truths, names: Sequence[str]) -> None:
+    """Write these columns of the chosen scores on SQLite, where the revision is the one that was read."""
+    kept = chosen.tolist()
+    given = [*(getattr(batch.scores, name) for name in names), batch.scores.subject_id, batch.before.revision.tolist()]
+    constants = f"version_id = {int(batch.version_id)}, as_of = {int(batch.as_of)}, revision = revision + 1"
+    settings = ", ".join([*(f"{name} = ?" for name in names), constants])
+    driver: Any = connection.connection.driver_connection
+    statement = f"UPDATE scores SET {settings} WHERE subject_id = ? AND revision = ? AND model = ?"
+    rows = zip(*(compress(column, kept) for column in given), repeat(batch.model))
+    driver.executemany(statement, rows)
 
 
 def _conflict(names: Iterable[str]) -> str:

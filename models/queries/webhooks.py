@@ -105,9 +105,9 @@ _SETTLE = text(
     """
     UPDATE webhook_deliveries SET state = :state, attempts = attempts + 1, status = :status, reason = :reason,
         next_attempt_at = coalesce(:next_attempt_at, next_attempt_at), lease_owner = NULL, lease_until = NULL,
-        ended_at = CASE WHEN :state = 'queued' THEN NULL ELSE {now} END
+        ended_at = CASE WHEN :state = 'queued' THEN NULL ELSE CAST(:now AS BIGINT) END
     WHERE id = :id AND state = 'queued' AND lease_owner = :owner
-    """.replace("{now}", "CAST(:now AS BIGINT)")
+    """
 )
 
 

@@ -204,9 +204,12 @@ class Crossing:
 
     @property
     def told(self) -> str:
-        """`stage: customer → advocate`."""
+        """`stage customer → advocate`, `loyalty: band none → champion`."""
         kind = "cell" if self.of == "grid" else self.of
-        return f"{f'{self.model}: ' if self.model else ''}{kind} {self.before or 'none'} → {self.after or 'none'}"
+        before, after = self.before or "none", self.after or "none"
+        if self.of == "stage":
+            before, after = before.replace("_", "-"), after.replace("_", "-")
+        return f"{f'{self.model}: ' if self.model else ''}{kind} {before} → {after}"
 
 
 def watched(actions: Sequence[Action], first: str) -> frozenset[str]:

@@ -301,6 +301,8 @@ class SequenceNotice(TypedDict):
     """Why the mail comes, as the step says it; may be empty."""
     sequence: str
     """What the sequence is for: its description, else its name."""
+    action: NotRequired[str]
+    """Of an action of lifecycle.yaml, in place of a sequence: its name and what it follows from."""
     stage: str
     score: float | None
     contact: list[Contact]

@@ -175,6 +175,15 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('digest', 'returned_mail_id'),
     sqlite_with_rowid=False
     )
+    op.create_table('refused_answers',
+    sa.Column('why', sa.Text(), nullable=False),
+    sa.Column('assignment_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('day', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('times', sa.BigInteger(), nullable=False),
+    sa.Column('first_at', sa.BigInteger(), nullable=False),
+    sa.Column('last_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('why', 'assignment_id', 'day')
+    )
     op.create_table('returned_mails',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('digest', sa.LargeBinary(), nullable=False),
@@ -274,6 +283,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('digest')
     )
+    with op.batch_alter_table('touchpoints', schema=None) as batch_op:
+        batch_op.create_index('ix_touchpoints_type', ['type'], unique=False)
+
     op.create_table('waiting_leads',
     sa.Column('lead_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('queue', sa.Text(), nullable=False),
