@@ -263,6 +263,42 @@ def restate(connection: Connection, endings: Sequence[Ending]) -> None:
         connection.execute(_RESTATE, [one._asdict() for one in endings])
 
 
+_UNANSWERED = """
+    SELECT a.lead_id, a.rep FROM assignments a
+    WHERE {among} AND a.state = 'reassigned' AND a.ended_by = 'sla' AND NOT EXISTS (
+        SELECT 1 FROM assignments b
+        WHERE b.lead_id = a.lead_id AND b.ordinal > a.ordinal AND b.state NOT IN ('open', 'accepted', 'reassigned'))
+    ORDER BY a.lead_id, a.ordinal
+"""
+
+
+def unanswered(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[str]]:
+    """Lead → the reps who let it pass on without an answer since it last came to sales."""
+    if not lead_ids:
+        return {}
+    found: dict[int, list[str]] = {}
+    among, ids = staging.among(connection, "a.lead_id", lead_ids)
+    for lead_id, rep in staging.rows(connection, _UNANSWERED.format(among=among), ids):
+        found.setdefault(lead_id, []).append(rep)
+    return found
+
+
+_OF_ACCOUNTS = """
+    SELECT l.account_id, a.rep, a.lead_id FROM leads l JOIN assignments a ON a.lead_id = l.id
+    WHERE {among} AND a.state IN ('open', 'accepted') ORDER BY a.at, a.id
+"""
+
+
+def of_accounts(connection: Connection, account_ids: Sequence[int], without: Sequence[int] = ()) -> dict[int, str]:
+    """Account → the rep of its newest running assignment; those of the leads `without` do not count."""
+    if not account_ids:
+        return {}
+    among, ids = staging.among(connection, "l.account_id", account_ids)
+    found = staging.rows(connection, _OF_ACCOUNTS.format(among=among), ids)
+    left_out = set(without)
+    return {account_id: rep for account_id, rep, lead_id in found if lead_id not in left_out}
+
+
 _UNASSIGNED = text(
     """
     SELECT l.id FROM leads l

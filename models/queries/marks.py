@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from models.queries import queue, staging
-from models.rules.machine import MAIL_TYPES
+from models.rules.machine import MAIL_TYPES, WITHDRAWN
 from models.rules.suspicion import NO_SIGNS, Candidates, Marks, signs_of
 from models.tables import MachineMark
 
@@ -147,9 +147,12 @@ def candidates(connection: Connection, points: Points, rows: Sequence[Row]) -> C
 
 
 def standing(connection: Connection, rows: Sequence[Row]) -> Open:
-    """The marks of these activities that stand."""
+    """The suspicions of these activities that stand; that a verdict was taken back is none."""
     marked = [row[0] for row in rows if row[5]]
-    statement = "SELECT activity_id, reason FROM machine_marks WHERE lifted_at IS NULL AND activity_id {among}"
+    statement = (
+        f"SELECT activity_id, reason FROM machine_marks WHERE lifted_at IS NULL AND reason <> '{WITHDRAWN}'"
+        " AND activity_id {among}"
+    )
     return frozenset((row[0], row[1]) for row in staging.select_among(connection, statement, marked, "bigint"))
 
 
@@ -195,12 +198,15 @@ def _settle(connection: Connection, activities: Sequence[int]) -> list[int]:
     return sorted(leads)
 
 
-_COUNTS = """
+_COUNTS = f"""
     SELECT m.reason, t.type, count(*), count(DISTINCT a.lead_id) FROM machine_marks m
     JOIN activities a ON a.id = m.activity_id JOIN touchpoints t ON t.id = a.touchpoint_id
-    WHERE m.lifted_at IS NULL GROUP BY m.reason, t.type ORDER BY m.reason, t.type
+    WHERE m.lifted_at IS NULL AND m.reason <> '{WITHDRAWN}' GROUP BY m.reason, t.type ORDER BY m.reason, t.type
 """
-_TOTALS = "SELECT count(*), count(DISTINCT lead_id) FROM activities WHERE machine = 1"
+_TOTALS = f"""
+    SELECT count(*), count(DISTINCT a.lead_id) FROM activities a WHERE a.machine = 1 AND EXISTS
+        (SELECT 1 FROM machine_marks m WHERE m.activity_id = a.id AND m.lifted_at IS NULL AND m.reason <> '{WITHDRAWN}')
+"""
 _LIFTED = "SELECT count(*) FROM machine_marks WHERE lifted_at IS NOT NULL"
 
 

@@ -47,6 +47,10 @@ class Standing(NamedTuple):
     said: str | None = None
     """raised | lowered, where a person put the lead into its stage."""
     stage_at: int = 0
+    not_ready_at: int | None = None
+    """When sales said so, where that is its newest verdict (tasks.feedback fills it)."""
+    earned_at: int | None = None
+    """Its newest act since then that gives points."""
 
     @property
     def account_owner(self) -> str | None:
@@ -71,6 +75,8 @@ class Standing(NamedTuple):
             active_at=None if self.active_at is None else Micros(self.active_at),
             said=self.said,
             said_at=None if self.said is None else Micros(self.stage_at),
+            not_ready_at=None if self.not_ready_at is None else Micros(self.not_ready_at),
+            earned_at=None if self.earned_at is None else Micros(self.earned_at),
             attributes=attributes,
             further=further or {},
         )

@@ -69,6 +69,10 @@ class Facts(NamedTuple):
     """raised | lowered: a person put the lead into its stage, so; None where points, a deal or a rule did."""
     said_at: Micros | None = None
     """When that was."""
+    not_ready_at: Micros | None = None
+    """When sales said that it is not ready; None where that is not the newest verdict."""
+    earned_at: Micros | None = None
+    """Its newest act since `not_ready_at` that gives points."""
 
 
 Check = Callable[[Facts], bool]

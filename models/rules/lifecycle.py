@@ -320,7 +320,16 @@ def _barred(facts: Facts) -> str:
         and not _is_raised_since(facts, facts.lost_at)
     ):
         return "a deal was lost and no activity came since"
+    if _is_sent_back(facts):
+        return "sales said not ready, and nothing that gives points came since"
     return ""
+
+
+def _is_sent_back(facts: Facts) -> bool:
+    at = facts.not_ready_at
+    if at is None or _is_raised_since(facts, at):
+        return False
+    return facts.earned_at is None or facts.earned_at <= at
 
 
 def _is_silent_since(facts: Facts, at: int) -> bool:

@@ -26,6 +26,8 @@ REASONS = {
     "many-links": "many links of one mail at once",
 }
 """Reason → what it says to people."""
+WITHDRAWN = "withdrawn"
+"""The mark of a verdict that sales took back: no suspicion, but as these it is kept and not scored."""
 OFF = 0
 """A duration that was written `none`."""
 

@@ -6,13 +6,15 @@ verdict is an activity (models.queries.verdicts), and tasks.routing makes of it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from models.documents import did_you_mean, shown
 from models.rules.durations import Duration
 from models.rules.instants import DAY, SECOND, Micros
 from models.rules.notification import Answer
@@ -46,7 +48,112 @@ _LABELS = {
     Verdict.UNQUALIFIED: "Unqualified",
 }
 ACTIVITIES = {verdict.activity: verdict for verdict in Verdict}
-"""Activity type → verdict. Properties: `reason`, `rep`, `assignment` (its ordinal), `comment`."""
+"""Activity type → verdict. Its touchpoint's name is the reason, so that a rule of scoring.yaml can ask for it; its
+properties: `reason`, `rep`, `assignment` (its ordinal), `comment`, `by`, `way`."""
+LONGEST_COMMENT = 1_000
+
+
+def read_verdict(text: str) -> Verdict:
+    """The verdict as people write it: `not-ready`, `Not ready`, `sales_not_ready`. ValueError says what is allowed."""
+    word = "_".join(text.replace("-", " ").replace("_", " ").casefold().split()).removeprefix("sales_")
+    if word not in list(Verdict):
+        allowed = [verdict.replace("_", "-") for verdict in Verdict]
+        raise ValueError(f"found {shown(text)}{did_you_mean(text, allowed)}; allowed: {', '.join(allowed)}")
+    return Verdict(word)
+
+
+_Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")]
+_Words = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
+_Reasons = Annotated[dict[_Key, _Words], Field(min_length=1)]
+
+
+class VerdictReasons(BaseModel):
+    """The block `verdicts` of team.yaml: for each verdict the reasons that there are, by key, as sales reads them.
+
+    Keys are what is kept, so words can be changed at any time.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    accepted: _Reasons = {
+        "calling-now": "I am getting in touch now",
+        "in-contact": "We are in contact already",
+    }
+    """The first is meant where none is said."""
+    not_ready: _Reasons = {
+        "no-budget-yet": "No budget yet",
+        "later": "Wants to be asked again later",
+        "only-looking": "Only looking around",
+        "no-answer": "Could not be reached",
+    }
+    unqualified: _Reasons = {
+        "no-need": "Has no need of what we sell",
+        "wrong-person": "Not somebody who decides",
+        "too-small": "Too small for us",
+        "not-genuine": "Not a genuine enquiry",
+    }
+
+    @model_validator(mode="after")
+    def _words_differ(self) -> VerdictReasons:
+        for verdict in Verdict:
+            words = [text.casefold() for text in self.of(verdict).values()]
+            if twice := [text for text in words if words.count(text) > 1]:
+                raise ValueError(f"{verdict}: the words {shown(twice[0])} are there twice")
+        return self
+
+    def of(self, verdict: Verdict) -> Mapping[str, str]:
+        """Key → words."""
+        found: Mapping[str, str] = getattr(self, verdict.value)
+        return found
+
+    def find(self, verdict: Verdict, said: str | None) -> str:
+        """The key of the reason that is meant, by key or words. ValueError if it is none, or none is said that must."""
+        reasons = self.of(verdict)
+        text = " ".join((said or "").split())
+        if not text and verdict is Verdict.ACCEPTED:
+            return next(iter(reasons))
+        for key, words in reasons.items():
+            if text.casefold() in (key, words.casefold()):
+                return key
+        allowed = "; ".join(f"{key} ({words})" for key, words in reasons.items())
+        found = f"found {shown(text)}{did_you_mean(text.casefold(), reasons)}" if text else "none is given"
+        raise ValueError(f"reason for {verdict.replace('_', ' ')}: {found}; allowed: {allowed} (team.yaml, `verdicts`)")
+
+    def told(self, verdict: Verdict, key: str | None) -> str:
+        """The reason in words; its key, where the list has it no more."""
+        return self.of(verdict).get(key or "", key or "")
+
+
+PASSED_ON, OVER, CALLED_BACK = "passed-on", "over", "called-back"
+EXPIRED, FORGED, UNKNOWN = "expired", "forged", "unknown"
+WHY_NOT = {
+    PASSED_ON: "this lead was passed on to somebody else",
+    OVER: "this lead has moved on, so that nothing is to be answered any more",
+    CALLED_BACK: "this lead was called back: nobody needs to get in touch now",
+    EXPIRED: "the link has expired",
+    FORGED: "the link is none of ours, or was damaged on its way",
+    UNKNOWN: "the lead or its assignment is no longer there",
+}
+"""Why a verdict is refused → what people are told."""
+_MAY: Mapping[str, frozenset[Verdict]] = {
+    "open": frozenset(Verdict),
+    "accepted": frozenset(Verdict),
+    "not_ready": frozenset(Verdict),
+    "unqualified": frozenset(Verdict),
+    "recalled": frozenset({Verdict.NOT_READY, Verdict.UNQUALIFIED}),
+}
+
+
+def refusal(state: str, verdict: Verdict, is_latest: bool = True) -> str | None:
+    """Why an assignment in `state` cannot get the verdict (a key of WHY_NOT); None if it can.
+
+    `is_latest`: of the lead's assignments. A change of mind is a new verdict, as long as nobody else has the lead.
+    """
+    if not is_latest or state == "reassigned":
+        return PASSED_ON
+    if verdict in _MAY.get(state, frozenset()):
+        return None
+    return CALLED_BACK if state == "recalled" else OVER
 
 
 class FeedbackRules(BaseModel):

@@ -10,6 +10,7 @@ class Touchpoint(SQLModel, table=True):
     """One distinct models.rules.touchpoints.Touchpoint; `digest` is its natural key."""
 
     __tablename__ = "touchpoints"
+    __table_args__ = (Index("ix_touchpoints_type", "type"),)
 
     id: int | None = columns.key()
     digest: bytes = columns.digest(unique=True)

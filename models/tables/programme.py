@@ -127,6 +127,19 @@ class Assignment(SQLModel, table=True):
     ended_because: str | None = columns.optional_text()
 
 
+class RefusedAnswer(SQLModel, table=True):
+    """Answer links that were opened and could not be obeyed: a row for each reason, assignment and day."""
+
+    __tablename__ = "refused_answers"
+
+    why: str = columns.text_part()  # a key of models.rules.verdicts.WHY_NOT
+    assignment_id: int = columns.id_part()  # 0 where the link does not say
+    day: int = columns.id_part()  # days since 1970, UTC
+    times: int = columns.number(1)
+    first_at: int = columns.at()
+    last_at: int = columns.at()
+
+
 class WaitingLead(SQLModel, table=True):
     """A sales-qualified lead that no rep could take when it was last tried. `queue`: the pool, else the team."""
 
