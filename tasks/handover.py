@@ -192,15 +192,19 @@ class Desk:
         """To a manager, once a day: these leads (→ waiting since) find no rep, and why."""
         found = standings.read(self.connection, list(held), self.workspace.scoring.name, self.now)
         payload = briefing.unassigned(found, held, why, manager[0], self.workspace.zone)
-        day = instant(self.now).astimezone(self.workspace.zone).date()
         return NewMessage(
-            idempotency_key=f"unassigned:{day}:{manager[1]}",
+            idempotency_key=self.nobody_key(manager[1]),
             kind=MessageKind.ALERT,
             recipient=manager[1],
             template=SALES_UNASSIGNED,
             payload=dict(payload),
             next_attempt_at=self.now,
         )
+
+    def nobody_key(self, address: str) -> str:
+        """The key of today's mail to a manager about leads that find no rep."""
+        day = instant(self.now).astimezone(self.workspace.zone).date()
+        return f"unassigned:{day}:{address}"
 
     @cached_property
     def reps(self) -> dict[str, Rep]:

@@ -7,9 +7,9 @@ gives them to the outbox, in the transaction of what asks for them.
 from __future__ import annotations
 
 from models.queries.standings import Standing
-from models.rules.team import Rep
 from models.rules.notices import OWNER, Notify
 from models.rules.notification import SequenceNotice
+from models.rules.team import Rep
 from tasks import contacts
 
 

@@ -11,7 +11,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,10 @@ from models.queries import (
     stages,
     standings,
     versions,
+    waiting,
     watermarks,
 )
-from models.queries.assignments import Ending, Given, NewAssignment
+from models.queries.assignments import Ending, Given
 from models.queries.enrolments import NewEnrolment
 from models.queries.messages import NewMessage
 from models.queries.situations import Way, facts_of
@@ -41,26 +41,23 @@ from models.queries.stages import StageMove
 from models.queries.standings import Standing
 from models.rules.acts import Act
 from models.rules.appointments import Appointment
-from models.rules.assignment import Assigned, Hold, Request, after, assign
+from models.rules.assignment import Assigned, Hold
 from models.rules.conditions import Facts
 from models.rules.criteria import ends_at
-from models.rules.instants import Micros, instant, micros
+from models.rules.instants import Micros
 from models.rules.lifecycle import Move, Stage
-from models.rules.notification import SALES_NOTIFICATION, SALES_RECALL
-from models.rules.outbox import MessageKind
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.model import Subject
 from models.rules.sequences import NO_ADDRESS, QUALIFIED_BEFORE, Enrolled, Sequence, beside, by_priority, choose
 from models.workspace import Workspace
-from tasks import appointments, briefing, newcomers
-from tasks.reasons import reasons
+from tasks import appointments, feedback, newcomers, unassigned
+from tasks.handover import Desk
+from tasks.placement import Office, Placement
 
 log = logging.getLogger(__name__)
 BATCH = 500
 """Leads per transaction: about 50 ms on SQLite, which has one writer for everybody."""
 WATERMARK = "route"
-ACTS_READ = 40
-"""Newest activities of a lead that a notification is made of."""
 
 
 @task(name="route-leads")
@@ -85,16 +82,17 @@ def route(workspace: Workspace, now: Micros) -> Counter[str]:
     )
     with database.read() as connection:
         seen = watermarks.at(connection, WATERMARK)
-        waiting = {*assignments.unassigned(connection), *stages.due(connection, now)}
-        waiting.update(_ripe(connection, workspace, seen, now))
-    if waiting or seen is None or now < seen:  # an idle run leaves the mark: what it looked at was nothing
+        again = {*assignments.unassigned(connection), *stages.due(connection, now)}
+        again.update(_ripe(connection, workspace, seen, now))
+    if again or seen is None or now < seen:  # an idle run leaves the mark: what it looked at was nothing
         with database.write() as connection:
-            queue.enqueue(connection, "route", sorted(waiting))
+            queue.enqueue(connection, "route", sorted(again))
             watermarks.move(connection, WATERMARK, now)
     while _is_waiting(database):
         with database.write(durable=True) as connection:
             counts.update(router.batch(connection))
     newcomers.caught_up(workspace, now)
+    unassigned.tell(workspace, now)
     return counts
 
 
@@ -133,7 +131,10 @@ class Router:
         rows = queue.read(connection, "route", BATCH)
         if not rows:
             return Counter()
-        found = standings.read(connection, [lead_id for lead_id, _ in rows], self.workspace.scoring.name, self.now)
+        ids = [lead_id for lead_id, _ in rows]
+        said = feedback.hear(connection, ids, self.now)  # before the standings: it may move leads
+        found = standings.read(connection, ids, self.workspace.scoring.name, self.now)
+        found = feedback.held_back(connection, found, said, lambda: self.compiled, self.now)
         facts = standings.derived(connection, found.values(), self._attributes, self.now)
         rated = ratings.read(connection, list(found), self.workspace.rated, self.now)
         done = acts.asked(connection, list(found), self.workspace.lifecycle.questions, self.now)
@@ -146,9 +147,10 @@ class Router:
         messages.intend(connection, batch.mail, message_ids=self.workspace.message_ids, now=self.now)
         queue.done(connection, "route", [row for row in rows if row[0] not in batch.overtaken])
         batch.counts["seen"] = len(rows) - len(batch.overtaken)
-        if batch.held is not None:
-            why = "; ".join(f"{one.rep}: {one.why}" for one in batch.held.passed_over)
-            log.warning("%d leads wait for a rep: %s (%s)", batch.counts["held"], batch.held.reason, why)
+        if batch.held:
+            held = next(reversed(batch.held.values()))
+            why = "; ".join(f"{one.rep}: {one.why}" for one in held.passed_over)
+            log.warning("%d leads wait for a rep: %s (%s)", batch.counts["held"], held.reason, why)
         return batch.counts
 
     def sequence(self, connection: Connection, version_id: int) -> Sequence:
@@ -206,12 +208,9 @@ class Router:
         return newcomers.early(self.workspace)
 
     @cached_property
-    def today(self) -> date:
-        return instant(self.now).astimezone(self.workspace.zone).date()
-
-    @cached_property
-    def day_start(self) -> Micros:
-        return micros(datetime.combine(self.today, time(), self.workspace.zone))
+    def office(self) -> Office:
+        """The team as it is now."""
+        return Office(self.workspace, self.now)
 
     @cached_property
     def model(self) -> str:
@@ -241,8 +240,8 @@ class _Batch:
     changes: dict[int, int] = field(default_factory=dict)
     requalifying: list[int] = field(default_factory=list)
     """Enrolments that only say that a lead had qualified before, which it does no more."""
-    held: Hold | None = None
-    """Why a lead found no rep, for the newest that did not."""
+    held: dict[int, Hold] = field(default_factory=dict)
+    """The leads that found no rep, and why."""
     appointments: dict[int, Appointment] = field(default_factory=dict)
     """Of the leads that a rep has, the times proposed."""
 
@@ -300,18 +299,22 @@ class _Batch:
         before = {given.lead_id for given in latest.values() if given.runs}
         if wanting:
             self._open(wanting, latest)
+        waiting.leave(self.connection, [lead_id for lead_id in self.stage if lead_id not in self.held])
         self._appoint([latest[lead_id] for lead_id in before if self.stage[lead_id] == Stage.SALES_QUALIFIED])
 
     def _appoint(self, running: list[Given]) -> None:
-        """A lead that a rep has already asks for an appointment: both are invited, and the rep is told once more."""
+        """A lead that a rep has already asks for an appointment, or for another time: both are invited."""
         self.appointments.update({given.lead_id: given.appointment for given in running if given.appointment})
         team, now = self.router.workspace.team, self.router.now
         proposed = appointments.appoint(self.connection, self.router.workspace, running, {}, now)
         self.appointments.update(proposed)
         reps = {rep.email: rep for rep in team.reps}
-        asked = {given.lead_id: given for given in running if given.lead_id in proposed}
+        asked = {given.lead_id: given for given in appointments.having(running, proposed)}
         known = {lead_id: Assigned(reps[given.rep], "this lead is yours", ()) for lead_id, given in asked.items()}
-        self.mail.extend(self._notifications(known, asked, "appointment"))
+        self.mail.extend(self.desk.notify(known, asked, "appointment"))
+        moved = appointments.wishes(self.connection, self.router.workspace, running, now)
+        self.appointments.update({lead_id: after for lead_id, (_, _, after) in moved.items()})
+        self.mail.extend(self.desk.move(moved))
 
     def _close(self, ended: list[Given]) -> None:
         endings = []
@@ -319,91 +322,30 @@ class _Batch:
             to_stage = self.stage[given.lead_id]
             if to_stage in (Stage.LEAD, Stage.MARKETING_QUALIFIED):
                 endings.append(Ending(given.id, "recalled", because=self.causes.get(given.lead_id)))
-                self.mail.append(self._recall(given, to_stage))
+                self.mail.extend(self.desk.recall(given, to_stage, self.causes.get(given.lead_id, "moved by hand")))
                 self.counts["recalled"] += 1
             else:  # bought, buying or disqualified: the rep knows, for sales did it
                 endings.append(Ending(given.id, "closed", because=self.causes.get(given.lead_id)))
+                if to_stage == Stage.DISQUALIFIED and appointments.is_to_come(given, self.router.now):
+                    self.mail.extend(self.desk.recall(given, to_stage, self.causes.get(given.lead_id, "")))
+                    appointments.call_off(self.connection, [given], self.router.now)
         assignments.end(self.connection, endings, self.router.now)
 
-    def _recall(self, given: Given, to_stage: str) -> NewMessage:
-        router, standing = self.router, self.standings[given.lead_id]
-        rep = next((rep for rep in router.workspace.team.reps if rep.email == given.rep), None)
-        cause = self.causes.get(given.lead_id, "moved by hand")
-        payload = briefing.recall(standing, rep, given, to_stage, cause, router.workspace.zone, router.now)
-        return self._alert(given, SALES_RECALL, "recalled", dict(payload))
+    @cached_property
+    def desk(self) -> Desk:
+        """Writes to the reps."""
+        router = self.router
+        return Desk(self.connection, router.workspace, router.now, self.standings, router.compiled)
 
     def _open(self, wanting: list[int], latest: Mapping[int, Given]) -> None:
-        router, team = self.router, self.router.workspace.team
-        loads = assignments.loads(self.connection, [rep.email for rep in team.reps], router.now, router.day_start)
-        chosen: dict[int, Assigned] = {}
-        # The best first: where capacity is short, it goes to those who are worth most.
-        for lead_id in sorted(wanting, key=lambda key: (-(self.standings[key].total or 0.0), key)):
-            outcome = assign(self._request(lead_id, latest.get(lead_id)), team, loads, router.today)
-            if isinstance(outcome, Assigned):
-                chosen[lead_id] = outcome
-                loads = after(loads, outcome.rep.email, router.now)
-            else:
-                self.held = outcome
-        self.counts.update(assigned=len(chosen), held=len(wanting) - len(chosen))
-        rows = [
-            NewAssignment(
-                lead_id, latest[lead_id].ordinal + 1 if lead_id in latest else 1, outcome, self.changes.get(lead_id)
-            )
-            for lead_id, outcome in chosen.items()
-        ]
-        given = assignments.begin(self.connection, rows, router.now)
-        proposed = appointments.appoint(self.connection, router.workspace, list(given.values()), latest, router.now)
+        placement = Placement(self.connection, self.router.office, self.standings, self.facts)
+        chosen, held = placement.choose(wanting, latest)
+        self.counts.update(assigned=len(chosen), held=len(held))
+        waiting.keep(self.connection, held, self.router.now)
+        self.held = held
+        given, proposed = placement.begin(chosen, latest, self.changes)
         self.appointments.update(proposed)
-        self.mail.extend(self._notifications(chosen, given, "assigned"))
-
-    def _request(self, lead_id: int, earlier: Given | None) -> Request:
-        standing = self.standings[lead_id]
-        return Request(
-            lead_id=lead_id,
-            attributes=self.facts[lead_id],
-            owner=standing.owner,
-            account_owner=standing.account_owner,
-            earlier_rep=None if earlier is None else earlier.rep,
-            surge=standing.surge,
-            cell=standing.cell,
-            band=standing.band,
-        )
-
-    def _notifications(
-        self, chosen: Mapping[int, Assigned], given: Mapping[int, Given], intent: str
-    ) -> Iterator[NewMessage]:
-        router, ids = self.router, list(chosen)
-        acts = standings.newest_acts(self.connection, ids, router.now, ACTS_READ)
-        whys = reasons(self.connection, router.compiled, ids, router.now, router.workspace.zone)
-        for lead_id, outcome in chosen.items():
-            told = briefing.Handover(
-                standing=self.standings[lead_id],
-                assigned=outcome,
-                again=given[lead_id].ordinal > 1,
-                why=whys[lead_id].reasons if lead_id in whys else [],
-                acts=acts[lead_id],
-                now=router.now,
-                shown=whys[lead_id].shown if lead_id in whys else None,
-                appointment=self.appointments.get(lead_id),
-            )
-            payload = dict(briefing.notification(told, router.workspace.zone))
-            if told.appointment is not None:
-                payload["invitation"] = appointments.invitation(
-                    router.workspace, given[lead_id], told.appointment, outcome.rep, told.standing
-                )
-            yield self._alert(given[lead_id], SALES_NOTIFICATION, intent, payload)
-
-    def _alert(self, given: Given, template: str, intent: str, payload: dict[str, Any]) -> NewMessage:
-        return NewMessage(
-            idempotency_key=f"alert:{given.lead_id}:{given.ordinal}:{intent}",
-            kind=MessageKind.ALERT,
-            recipient=given.rep,
-            template=template,
-            payload=payload,
-            next_attempt_at=self.router.now,
-            lead_id=given.lead_id,
-            assignment_id=given.id,
-        )
+        self.mail.extend(self.desk.notify(chosen, given))
 
     def enrol(self) -> None:
         now = self.router.now

@@ -64,6 +64,15 @@ def intend(connection: Connection, rows: Sequence[NewMessage], *, message_ids: M
     return connection.execute(_INTEND, [_row(message, message_ids, now) for message in rows]).rowcount
 
 
+def known(connection: Connection, keys: Sequence[str]) -> set[str]:
+    """Those of the idempotency keys that a message has already."""
+    query = text("SELECT idempotency_key FROM messages WHERE idempotency_key IN :keys")
+    given = {"keys": list(keys)}
+    return (
+        set(connection.execute(query.bindparams(bindparam("keys", expanding=True)), given).scalars()) if keys else set()
+    )
+
+
 def _row(message: NewMessage, message_ids: MessageIds, now: int) -> dict[str, Any]:
     return {
         "idempotency_key": message.idempotency_key,
