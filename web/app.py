@@ -14,6 +14,7 @@ from models.workspace import Workspace
 from web.answers import answer_pages
 from web.consent import consent_pages
 from web.pages import Pages
+from web.verdicts import verdict_pages
 
 
 def application(workspace: Workspace, clock: Callable[[], int]) -> FastAPI:
@@ -27,4 +28,5 @@ def application(workspace: Workspace, clock: Callable[[], int]) -> FastAPI:
 
     app.include_router(consent_pages(workspace, clock, pages))
     app.include_router(answer_pages(workspace, clock, pages))
+    app.include_router(verdict_pages(workspace, clock, pages))
     return app

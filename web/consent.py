@@ -21,11 +21,10 @@ from models.rules import consent
 from models.rules.mail import idna_domain
 from models.rules.tokens import PREFERENCES, UNSUBSCRIBE, Confirmation, Tokens, Unsubscription
 from models.workspace import Workspace
+from web.forms import form
 from web.pages import Pages
 
 Token = Annotated[str, Path(max_length=400)]
-LONGEST_BODY = 20_000
-"""Bytes of a form: fifty topics are less."""
 CONFIRMATION = "I want to get mail from {sender} about: {topics}."
 """The text on the page of a confirmation, kept as evidence with its version."""
 CHOICE = "What may {sender} write to you about? {topics}"
@@ -53,7 +52,7 @@ def consent_pages(workspace: Workspace, clock: Callable[[], int], pages: Pages) 
 
     @router.post("/preferences/{token}")
     async def prefer(token: Token, request: Request) -> HTMLResponse:
-        given = parse_qs(await _body(request))
+        given = parse_qs(await form(request))
         wanted = [] if given.get("do") == ["none"] else given.get("topic", [])
         return await run_in_threadpool(service.prefer, token, request, wanted)
 
@@ -66,16 +65,6 @@ def consent_pages(workspace: Workspace, clock: Callable[[], int], pages: Pages) 
         return service.confirm(token, request)
 
     return router
-
-
-async def _body(request: Request) -> str:
-    """The form, as far as LONGEST_BODY."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_BODY:
-            return ""
-    return body.decode("utf-8", "replace")
 
 
 class _Service:

@@ -21,7 +21,7 @@ from models.queries.assignments import Ending, Given
 from models.queries.stages import StageMove
 from models.rules import verdicts
 from models.rules.earning import earns
-from models.rules.instants import Micros
+from models.rules.instants import DAY, Micros
 from models.rules.lifecycle import LADDER, Stage
 from models.rules.machine import WITHDRAWN
 from models.rules.records import ActivityFacts, message_key, properties_json
@@ -319,7 +319,8 @@ def _turned(connection: Connection, said: Sequence[Said]) -> dict[int, str]:
 
 def _move(said: Said, from_stage: str, to_stage: Stage) -> StageMove:
     words = said.verdict.replace("_", " ")
-    cause = f"sales said {words}: {said.reason}" if said.reason else f"sales said {words}"
+    because = (said.reason or "").replace("-", " ")
+    cause = f"sales said {words}: {because}" if because else f"sales said {words}"
     return StageMove(said.lead_id, from_stage, to_stage, "person", cause, said.by or said.rep or "sales")
 
 
@@ -346,3 +347,17 @@ def earned(connection: Connection, compiled: CompiledModel, since: Mapping[int, 
         if counts and at > since[lead_id]:
             found[lead_id] = max(at, found.get(lead_id, at))
     return found
+
+
+_REFUSE = """
+    INSERT INTO refused_answers (why, assignment_id, day, times, first_at, last_at)
+    VALUES ({mark}, {mark}, {mark}, 1, {mark}, {mark})
+    ON CONFLICT (why, assignment_id, day)
+    DO UPDATE SET times = refused_answers.times + 1, last_at = excluded.last_at
+"""
+
+
+def note_refusal(connection: Connection, why: str, assignment_id: int, now: int) -> None:
+    """An answer link was opened that could not be obeyed. `assignment_id`: 0 where the link does not say."""
+    statement = _REFUSE.format(mark=staging.mark(connection))
+    connection.exec_driver_sql(statement, (why, assignment_id, now // DAY, now, now))

@@ -239,3 +239,30 @@ class VerdictLink:
 def rep_digest(rep: str) -> bytes:
     """A rep's address as links hold it, REP_BYTES long."""
     return blake2b(rep.strip().casefold().encode(), digest_size=REP_BYTES).digest()
+
+
+FORM = "verdict-form"
+"""The purpose of the token that the page's form carries: a POST without the page that asked for it records nothing."""
+FORM_LIVES = DAY
+_SEEN_BYTES = 2
+
+
+def form_token(tokens: Tokens, link: VerdictLink, seen: int, now: int) -> str:
+    """The token of a form shown at `now` to somebody who sees `seen` verdicts about the assignment."""
+    until = (now + FORM_LIVES) // SECOND
+    return tokens.sign(FORM, _formed(link) + seen.to_bytes(_SEEN_BYTES, "big") + until.to_bytes(EXPIRY_BYTES, "big"))
+
+
+def read_form(tokens: Tokens, token: str, link: VerdictLink, now: int) -> int | None:
+    """How many verdicts were seen by who sends this form; None if it is not a form of this link, or an old one."""
+    content, expected = tokens.read(FORM, token), _formed(link)
+    if content is None or not content.startswith(expected):
+        return None
+    rest = content[len(expected) :]
+    until = int.from_bytes(rest[_SEEN_BYTES:], "big") * SECOND
+    is_whole = len(rest) == _SEEN_BYTES + EXPIRY_BYTES
+    return int.from_bytes(rest[:_SEEN_BYTES], "big") if is_whole and now < until else None
+
+
+def _formed(link: VerdictLink) -> bytes:
+    return link.assignment_id.to_bytes(_ID_BYTES, "big") + _CODES[link.verdict]
