@@ -73,30 +73,42 @@ TABLE = (
     FlowSchedule("route_leads", "batch", every=timedelta(minutes=5), offset=timedelta(seconds=40)),
     FlowSchedule("run_nurture", "batch", every=timedelta(minutes=5), offset=timedelta(seconds=60)),
     FlowSchedule("deliver_messages", "mail", every=timedelta(minutes=5), offset=timedelta(seconds=80)),
+    FlowSchedule("send_webhooks", "mail", every=timedelta(minutes=5), offset=timedelta(seconds=100)),
     FlowSchedule("review_scoring", "batch", cron="0 6 1 * *"),
 )
 """The flows in the order of the chain, with their default schedules."""
 
 POOLS = tuple(dict.fromkeys(row.pool for row in TABLE))
 NAMES = tuple(row.flow for row in TABLE)
-CHAIN = tuple(name for name in NAMES if name not in {"receive_mail", "review_scoring"})
+CHAIN = tuple(name for name in NAMES if name not in {"receive_mail", "send_webhooks", "review_scoring"})
 """What `warmline run` does, in this order; the review looks back over a month and changes nothing.
 
-Mail that comes back is received too where the settings name a way for it: `chain`.
+Mail that comes back is received too where the settings name a way for it, and webhooks are sent where they name an
+endpoint: `chain`.
 """
 
 
 def chain(workspace: Workspace) -> tuple[str, ...]:
     """The flows of one run of the chain in this workspace."""
-    return tuple(name for name in NAMES if name in CHAIN or (name == "receive_mail" and workspace.takes_mail_back))
+    without = _without_work(workspace)
+    return tuple(name for name in NAMES if name in CHAIN or (name in _WHERE_SET and name not in without))
+
+
+_WHERE_SET = ("receive_mail", "send_webhooks")
+"""The flows of the chain that have work only where the settings say so."""
+
+
+def _without_work(workspace: Workspace) -> list[str]:
+    has_work = {"receive_mail": workspace.takes_mail_back, "send_webhooks": bool(workspace.settings.webhooks)}
+    return [name for name, has in has_work.items() if not has]
 
 
 def schedules(workspace: Workspace) -> tuple[FlowSchedule, ...]:
     """TABLE with `schedules:` of warmline.yaml put over it. ConfigurationError with every mistake and its line."""
     given = workspace.settings.schedules
     mistakes, found = [], {}
-    if not workspace.takes_mail_back:
-        found["receive_mail"] = replace(_row("receive_mail"), every=None)
+    for flow in _without_work(workspace):
+        found[flow] = replace(_row(flow), every=None)
     for flow, words in given.items():
         if flow not in NAMES:
             mistakes.append((flow, f"no such flow{did_you_mean(flow, NAMES)}; allowed: {', '.join(NAMES)}"))

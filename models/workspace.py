@@ -290,6 +290,7 @@ class Workspace:
             self._check_mappings,
             lambda: self.secret_key,
             lambda: self.dkim_keys,
+            lambda: self.webhook_keys,
         )
         problems: list[Problem] = []
         for load in parts:
@@ -422,6 +423,28 @@ class Workspace:
                 problems.append(Problem(given.variable, None, "", key.reason))
             else:
                 found.append(key)
+        if problems:
+            raise ConfigurationError(problems)
+        return found
+
+    @cached_property
+    def webhook_keys(self) -> dict[str, list[bytes]]:
+        """Endpoint of `webhooks` → what its webhooks are signed with; ConfigurationError with every secret amiss."""
+        from models.rules.webhooks import KEY_BYTES, keys_of, variable
+
+        found: dict[str, list[bytes]] = {}
+        problems: list[Problem] = []
+        for name in self.settings.webhooks:
+            said = variable(name)
+            secret = secret_variable(said)
+            keys = keys_of(secret) if secret else None
+            if keys:
+                found[name] = keys
+                continue
+            low, high = KEY_BYTES
+            made = f"`whsec_` and Base64 of {low} to {high} bytes, such as `warmline webhooks secret` prints"
+            why = f"is no secret of a webhook; allowed: {made}" if secret else f"not set, nor {said}_FILE: {made}"
+            problems.append(Problem(said, None, "", f"webhooks.{name}: {why}"))
         if problems:
             raise ConfigurationError(problems)
         return found

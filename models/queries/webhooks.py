@@ -85,11 +85,16 @@ _CLAIM = text("UPDATE webhook_deliveries SET lease_owner = :owner, lease_until =
 )
 
 
-def due(connection: Connection, endpoints: Sequence[str], now: int, clock: int, limit: int) -> list[Ready]:
-    """The next that may go to these endpoints: due at `now` (programme time), held by nobody at `clock` (wall)."""
+def due(
+    connection: Connection, endpoints: Sequence[str], now: int, clock: int, limit: int, *, is_locked: bool = True
+) -> list[Ready]:
+    """The next that may go to these endpoints: due at `now` (programme time), held by nobody at `clock` (wall).
+
+    On PostgreSQL locked, and those of other senders left out; `is_locked` False: to look only.
+    """
     if not endpoints:
         return []
-    locked = "" if staging.is_sqlite(connection) else " FOR UPDATE SKIP LOCKED"
+    locked = " FOR UPDATE SKIP LOCKED" if is_locked and not staging.is_sqlite(connection) else ""
     query = text(_DUE + locked).bindparams(bindparam("endpoints", expanding=True))
     given = {"now": now, "clock": clock, "endpoints": list(endpoints), "limit": limit}
     return [Ready(*row) for row in connection.execute(query, given)]
@@ -128,6 +133,14 @@ def settle(connection: Connection, rows: Sequence[Settled], owner: str, now: int
         for row in rows
     ]
     return connection.execute(_SETTLE, given).rowcount
+
+
+def owners(connection: Connection) -> list[str]:
+    """Who holds anything that is not settled."""
+    query = text(
+        "SELECT DISTINCT lease_owner FROM webhook_deliveries WHERE state = 'queued' AND lease_owner IS NOT NULL"
+    )
+    return list(connection.execute(query).scalars())
 
 
 _RELEASE = text("UPDATE webhook_deliveries SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = :owner")
