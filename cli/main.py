@@ -27,6 +27,8 @@ from cli import (
     explain,
     ingest,
     init,
+    lead,
+    leads,
     lint,
     marks,
     messages,
@@ -76,6 +78,8 @@ app.command()(explain.explain)
 app.command()(review.review)
 app.command()(coverage.coverage)
 app.command()(decay.decay)
+app.command()(lead.lead)
+app.command()(leads.leads)
 app.command()(lint.lint)
 app.command()(marks.marks)
 app.command()(schema.schema)
