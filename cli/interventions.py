@@ -165,7 +165,7 @@ def _do(deed: Deed, ids: list[int] | None, wanted: Wanted, because: str, by: str
         raise UsageError(f"--state: found {wanted.state!r}; `{deed.value}` is for messages that are {allowed}")
     if not because.strip():
         raise UsageError("--because: say why")
-    done = _carried_out(ids, wanted, Order(deed, by or _person(), _now(), because.strip()))
+    done = _carried_out(ids, wanted, Order(deed, by or person(), _now(), because.strip()))
     if as_json:
         told = {"moved": done.moved, "refused": [{"id": key, "why": why} for key, why in sorted(done.refused.items())]}
         _print_json(told)
@@ -214,7 +214,7 @@ def _lines(logs: list[Path]) -> Iterator[str]:
             raise InputError(f"--log {log}: cannot be read: {error}") from error
 
 
-def _person() -> str:
+def person() -> str:
     import getpass
 
     try:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    actions,
     bounces,
     consent,
     coverage,
@@ -25,6 +26,7 @@ from cli import (
     erase,
     experiments,
     explain,
+    feedback,
     ingest,
     init,
     lead,
@@ -42,6 +44,8 @@ from cli import (
     session,
     simulate,
     sink,
+    stage,
+    webhooks,
     what_if,
 )
 from models.errors import WarmlineError
@@ -67,6 +71,7 @@ def begin(
     session.begin(workspace, settings or [])
 
 
+app.command()(actions.actions)
 app.command()(demo.demo)
 app.command()(init.init)
 app.command()(doctor.doctor)
@@ -78,6 +83,7 @@ app.command()(explain.explain)
 app.command()(review.review)
 app.command()(coverage.coverage)
 app.command()(decay.decay)
+app.command()(feedback.feedback)
 app.command()(lead.lead)
 app.command()(leads.leads)
 app.command()(lint.lint)
@@ -90,11 +96,14 @@ app.add_typer(messages.messages, name="messages")
 app.command()(messages.suppress)
 app.command()(sink.sink)
 app.command()(simulate.simulate)
+app.command()(stage.stage)
+app.command()(feedback.verdicts)
 app.command()(consent.consent)
 app.command()(experiments.experiments)
 app.command()(erase.erase)
 app.command("dkim-record")(dkim_record.dkim_record)
 app.add_typer(bounces.bounces, name="bounces")
+app.add_typer(webhooks.webhooks, name="webhooks")
 app.command("what-if")(what_if.what_if)
 
 
