@@ -19,12 +19,24 @@ from models.documents import ConfigurationError, Problem, did_you_mean
 from models.rules.appointments import AppointmentTold
 from models.rules.invitations import Invitation
 from models.rules.notification import (
+    APPOINTMENT_CHANGED,
     COMMON_ATTRIBUTES,
+    SALES_DIGEST,
+    SALES_ESCALATION,
     SALES_NOTIFICATION,
+    SALES_PASSED_ON,
     SALES_RECALL,
+    SALES_REMINDER,
+    SALES_UNASSIGNED,
+    AppointmentChanged,
     NurtureMail,
+    SalesDigest,
+    SalesEscalation,
     SalesNotification,
+    SalesPassedOn,
     SalesRecall,
+    SalesReminder,
+    SalesUnassigned,
     SequenceNotice,
 )
 from models.rules.scoring.compilation import CompiledModel
@@ -35,7 +47,16 @@ SURELY_MEANT = 0.85
 """Likeness of two names from which one is a slip of the other: frist_name, but not company_size for company."""
 _LINKS = ("unsubscribe_url", "preferences_url")
 _SENDER = frozenset({"name", "email", "postal_address"})
-_TYPES: Mapping[str, Any] = {SALES_NOTIFICATION: SalesNotification, SALES_RECALL: SalesRecall}
+_TYPES: Mapping[str, Any] = {
+    APPOINTMENT_CHANGED: AppointmentChanged,
+    SALES_DIGEST: SalesDigest,
+    SALES_ESCALATION: SalesEscalation,
+    SALES_NOTIFICATION: SalesNotification,
+    SALES_PASSED_ON: SalesPassedOn,
+    SALES_RECALL: SalesRecall,
+    SALES_REMINDER: SalesReminder,
+    SALES_UNASSIGNED: SalesUnassigned,
+}
 
 
 @dataclass(frozen=True)

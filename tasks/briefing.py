@@ -17,7 +17,6 @@ from models.queries.standings import Act, Standing
 from models.rules.appointments import Appointment
 from models.rules.assignment import Assigned, Hold
 from models.rules.instants import DAY
-from models.rules.mail import harmless
 from models.rules.notification import (
     Answer,
     Attempt,
@@ -37,7 +36,7 @@ from models.rules.notification import (
 from models.rules.openings import DEFAULT, WORDS, LeadFacts, Openings
 from models.rules.team import Rep
 from tasks import dossiers, wording
-from tasks.contacts import LONGEST_NAME, contact_of, name_of, phone_of, position_of, short
+from tasks.contacts import LONGEST_NAME, contact_of, name_of, phone_of, plain, position_of, short
 from tasks.reasons import Reason
 
 SHOWN = 6
@@ -333,7 +332,7 @@ def _opening(handover: Handover) -> str:
         **standing.attributes,
         "company": (standing.account or {}).get("name") or standing.attributes.get("company"),
     }
-    words = {name: short(harmless(str(said[name])), LONGEST_NAME) for name in WORDS if said.get(name)}
+    words = {name: short(plain(said[name]), LONGEST_NAME) for name in WORDS if said.get(name)}
     account = {f"account.{name}": value for name, value in (standing.account or {}).items()}
     facts = LeadFacts(
         attributes={**standing.attributes, **account, "email": standing.email, "stage": standing.stage},

@@ -24,6 +24,8 @@ _FACTS = (("Country", "country"), ("Language", "language"))
 _EXTENSION = re.compile(r"(?:ext\.?|x|durchwahl|#)\s*([0-9]{1,6})\s*$", re.IGNORECASE)
 _DIALLED = re.compile(r"\+?[0-9]{5,15}")
 """At least five digits; ITU-T E.164 allows fifteen."""
+_DIRECTIONS = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+"""Marks that turn the direction of what follows, or are not seen: one in a name would turn the rest of the line."""
 _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9](-?[a-z0-9])*\.)+[a-z]{2,}")
 
 
@@ -34,8 +36,8 @@ def name_of(standing: Standing) -> str:
 
 def name_from(attributes: Mapping[str, Any], email: str | None, lead_id: int) -> str:
     """The name that the attributes give; without one the address, without that the number."""
-    names = [harmless(str(attributes[key])) for key in ("first_name", "last_name") if attributes.get(key)]
-    said = " ".join(filter(None, names)) or harmless(str(attributes.get("name") or ""))
+    names = [plain(attributes[key]) for key in ("first_name", "last_name") if attributes.get(key)]
+    said = " ".join(filter(None, names)) or plain(attributes.get("name") or "")
     return short(said or email or f"lead {lead_id}", LONGEST_NAME)
 
 
@@ -47,7 +49,7 @@ def position_of(standing: Standing) -> str:
 def position_from(attributes: Mapping[str, Any], account: object) -> str:
     """The position that the attributes give, at the account of this name, else at the company that they name."""
     known = (attributes.get("job_title"), account or attributes.get("company"))
-    return ", ".join(short(harmless(str(word)), LONGEST_PLACE) for word in known if word and harmless(str(word)))
+    return ", ".join(short(plain(word), LONGEST_PLACE) for word in known if word and plain(word))
 
 
 def contact_of(standing: Standing) -> list[Contact]:
@@ -67,9 +69,14 @@ def contact_of(standing: Standing) -> list[Contact]:
 def phone_of(attributes: Mapping[str, Any]) -> Contact | None:
     """The number to call, with a tel: link (RFC 3966) where it can be dialled; None if none is known."""
     for key in PHONES:
-        if value := harmless(str(attributes.get(key) or "")):
+        if value := plain(attributes.get(key) or ""):
             return _linked("Phone", short(value, LONGEST_NAME), _tel(value))
     return None
+
+
+def plain(value: object) -> str:
+    """Foreign text for one line: without control characters, and without marks that turn its direction."""
+    return harmless(_DIRECTIONS.sub("", str(value)))
 
 
 def short(text: str, longest: int) -> str:
@@ -82,7 +89,7 @@ def short(text: str, longest: int) -> str:
 
 
 def _value(value: object) -> str:
-    return short(harmless(str(value)), LONGEST_VALUE)
+    return short(plain(value), LONGEST_VALUE)
 
 
 def _linked(label: str, value: str, href: str | None) -> Contact:

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
 from models.queries.dossiers import Deal, Dossier, Got, Past, Peer
-from models.rules.mail import harmless
 from models.rules.notification import Colleague, Contact, LastTime, Seen
 from tasks import wording
-from tasks.contacts import LONGEST_PLACE, LONGEST_VALUE, name_from, position_from, short
+from tasks.contacts import LONGEST_PLACE, LONGEST_VALUE, name_from, plain, position_from, short
 
 MOST_TOLD = 6
 _OUTCOMES = {
@@ -36,7 +35,7 @@ def last_time(dossier: Dossier, ordinal: int, names: Mapping[str, str], zone: Zo
         given_at=wording.day(before.at, zone),
         outcome=outcome(before),
         ended_at="" if before.ended_at is None else wording.day(before.ended_at, zone),
-        reason=short(harmless(before.reason), LONGEST_VALUE),
+        reason=short(plain(before.reason), LONGEST_VALUE),
     )
 
 
@@ -50,7 +49,7 @@ def history(dossier: Dossier, ordinal: int, names: Mapping[str, str], zone: Zone
     told: list[tuple[int, str, str]] = []
     for one in dossier.past:
         if one.ordinal < ordinal:
-            reason = f": {short(harmless(one.reason), LONGEST_VALUE)}" if one.reason else ""
+            reason = f": {short(plain(one.reason), LONGEST_VALUE)}" if one.reason else ""
             told.append((one.at, f"Went to {names.get(one.rep, one.rep)}", f"{outcome(one)}{reason}"))
     told += [(move.at, f"Became {move.to_stage.replace('_', '-')}", "") for move in dossier.moves[1:]]
     told.sort(key=lambda entry: -entry[0])
@@ -98,11 +97,11 @@ def _reaction(one: Got) -> str:
 
 
 def _deal_name(one: Deal) -> str:
-    return short(harmless(one.name or one.product or "Deal"), LONGEST_PLACE)
+    return short(plain(one.name or one.product or "Deal"), LONGEST_PLACE)
 
 
 def _deal_facts(one: Deal) -> str:
     amount = "" if one.amount is None else f"{one.currency or ''} {one.amount:,.0f}".strip()
     product = one.product if one.name else None
     known = (amount, one.stage, product, one.owner and f"with {one.owner}")
-    return short(", ".join(harmless(str(word)) for word in known if word), LONGEST_VALUE) or "open"
+    return short(", ".join(plain(word) for word in known if word), LONGEST_VALUE) or "open"

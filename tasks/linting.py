@@ -45,7 +45,18 @@ _LINKED = re.compile(
 _IMAGE = re.compile(r"<(img|mj-image|mj-carousel-image)\b[^>]*>", re.I | re.S)
 _ALT = re.compile(r"\salt\s*=", re.I)
 _MARK = re.compile(r"JINJA(\d+)X")
-_BUILT_IN = ("sales_notification", "sales_recall", "sequence_notice", "opt_in_confirmation")
+_BUILT_IN = (
+    "sales_notification",
+    "sales_reminder",
+    "sales_passed_on",
+    "sales_recall",
+    "sales_escalation",
+    "sales_unassigned",
+    "sales_digest",
+    "appointment_changed",
+    "sequence_notice",
+    "opt_in_confirmation",
+)
 
 
 class Finding(NamedTuple):

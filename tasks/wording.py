@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from models.queries.standings import Act
 from models.rules.instants import instant
-from models.rules.mail import harmless
+from tasks.contacts import LONGEST_PLACE, LONGEST_VALUE, plain, short
 
 WORDS = {
     "ad_click": "Clicked an ad",
@@ -91,7 +91,7 @@ def points(value: float, signed: bool = False) -> str:
 def act_in_words(act: Act) -> tuple[str, str]:
     """(what was done, where or which); a name that only says the type once more ("demo request form") is left out."""
     page = "the home page" if act.path == "/" else act.path
-    place = (None if _repeats(act) else act.name) or page or act.campaign or act.host or ""
+    place = short(plain((None if _repeats(act) else act.name) or page or act.campaign or act.host or ""), LONGEST_PLACE)
     told = WORDS.get(act.type)
     if told is None:
         told = act.type.replace("_", " ").replace(".", " ").strip()
@@ -120,7 +120,7 @@ def fact(name: str, value: object) -> str:
     label = _ATTRIBUTES.get(name) or name.replace("account.", "company's ").replace("_", " ").replace(".", " ")
     if isinstance(value, list | tuple):
         value = ", ".join(str(part) for part in value)
-    return f"{label}: {_VALUES.get((name, str(value).strip().lower()), harmless(str(value)))}"
+    return f"{label}: {_VALUES.get((name, str(value).strip().lower()), short(plain(value), LONGEST_VALUE))}"
 
 
 def cause(told: str) -> str:

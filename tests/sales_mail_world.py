@@ -1,0 +1,212 @@
+"""Payloads of every mail to sales: a usual one, one of whom nothing is known, and one that others filled in with malice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.rules.instants import HOUR
+from models.rules.notification import (
+    APPOINTMENT_CHANGED,
+    SALES_DIGEST,
+    SALES_ESCALATION,
+    SALES_NOTIFICATION,
+    SALES_PASSED_ON,
+    SALES_RECALL,
+    SALES_REMINDER,
+    SALES_UNASSIGNED,
+    SEQUENCE_NOTICE,
+)
+from tasks.contacts import name_from, phone_of, position_from
+
+SENDER = {"name": "Harbourline", "email": "maya@harbourline.example", "postal_address": "4 Quay Street\nBristol"}
+AT = 1_728_043_200_000_000
+"""Friday, 4 October 2024, 12:00 UTC."""
+USUAL = {
+    "first_name": "Ada",
+    "last_name": "Lovelace",
+    "job_title": "VP Engineering",
+    "company": "Northwind Ltd",
+    "phone": "+44 20 7946 0018",
+}
+HOSTILE = {
+    "first_name": "<script>alert(1)</script> \u202eecnadnuba\u202c 👩🏽‍🚀",
+    "last_name": "אברהם בן־דוד العربية",
+    "job_title": '"><img src=x onerror=alert(1)> {{ 7*7 }} {% raw %}',
+    "company": "Donaudampfschifffahrtsgesellschaftskapitän" * 7,
+    "phone": "0800 CALL <b>ME</b>",
+}
+
+
+def samples(who: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Template → payload about a lead with these attributes; None: nobody knows anything of it."""
+    known = who or {}
+    name, position = name_from(known, None if who is None else "ada@northwind.example", 7), position_from(known, None)
+    phone = phone_of(known)
+    contact: list[Any] = [] if phone is None else [phone]
+    if who is not None:
+        contact.append({"label": "E-mail", "value": "ada@northwind.example", "href": "mailto:ada@northwind.example"})
+        contact.append({"label": "Company", "value": position or "x"})
+    urls = [f"https://go.example/verdict/{'k7q2m4x3' * 9}{mark}" for mark in "anu"]
+    answers = [
+        {"label": word, "url": url} for word, url in zip(("Accept", "Not ready yet", "Unqualified"), urls, strict=True)
+    ]
+    calls = {"phone": phone} if phone is not None and "href" in phone else {}
+    common = {"rep_name": "Priya Raman", "lead_name": name, "position": position}
+    seen = [] if who is None else [{"at": "Fri 4 Oct, 12:58", "what": "Asked for a demo", "detail": "/demo"},
+                                   {"at": "Fri 4 Oct, 12:40", "what": "Looked at", "detail": f"/pricing?{known['company']}"}]  # fmt: skip
+    event = {"uid": "u1@harbourline.example", "stamp": AT, "starts_at": AT + HOUR, "ends_at": AT + 2 * HOUR,
+             "title": "Your demo (Harbourline)", "description": f"Priya Raman and {name}", "where": "By phone",
+             "guests": [{"name": "Priya Raman", "email": "priya@harbourline.example"}]}  # fmt: skip
+    headline = "asked for a demo and reached 72 points"
+    made = {
+        SALES_NOTIFICATION: {
+            **common,
+            "headline": headline,
+            "why_now": f"Asked for a demo (Fri 4 Oct: +25 points) and looked at {known.get('company', 'a page')}. The score is now 72 points.",
+            "score": 72.04,
+            "out_of": None,
+            "cell": "A1",
+            "band": "hot",
+            "ask": "Please get in touch today.",
+            "greeting": "Priya Raman, this lead is yours again.",
+            "answer_by": "Please answer by 14:35; then it is passed on.",
+            "why": [
+                {"name": "demo request", "points": 25.0, "because": "Asked for a demo, Fri 4 Oct, 12:58"},
+                {"name": "job title", "points": 15.0, "because": f"job title: {known.get('job_title', '')}"},
+                {"name": "free mail", "points": -5.0, "because": ""},
+            ],
+            "parts": [{"name": "fit", "points": 35.0}, {"name": "engagement", "points": 37.0}],
+            "contact": contact,
+            "touchpoints": seen,
+            "opening": f"Hello {known.get('first_name', '')}, you asked for a demo: what would you like to see first?",
+            "assigned_because": "the fewest recent leads for the weight (3.33). Others – Tom Ashworth: has 10 of 10 leads of today.",
+            "answers": answers,
+            **calls,
+            **(
+                {}
+                if who is None
+                else {
+                    "last_time": {
+                        "rep": "Tom Ashworth",
+                        "given_at": "Mon 2 Sep",
+                        "outcome": "not ready",
+                        "ended_at": "Tue 3 Sep",
+                        "reason": known["company"],
+                    },
+                    "history": [
+                        {"at": "Mon 2 Sep", "what": "Went to Tom Ashworth", "detail": "not ready: no budget"},
+                        {"at": "Sun 1 Sep", "what": "Became marketing-qualified", "detail": ""},
+                    ],
+                    "mails": [
+                        {"at": "Thu 3 Oct", "what": "Evaluation what it costs", "detail": "clicked"},
+                        {"at": "Mon 30 Sep", "what": "Welcome one page model", "detail": "no reaction"},
+                    ],
+                    "colleagues": [{"name": name, "position": position, "stage": "opportunity", "rep": "Tom Ashworth"}],
+                    "deals": [{"label": position, "value": "EUR 12,000, negotiation, with Tom Ashworth"}],
+                }
+            ),
+        },
+        SALES_REMINDER: {
+            **common,
+            "headline": headline,
+            "given_at": "Fri 4 Oct, 13:05",
+            "contact": contact,
+            "answers": answers,
+            "answer_by": "Please answer by 14:35; then it goes to the next rep",
+            **calls,
+        },
+        SALES_PASSED_ON: {
+            **common,
+            "to_rep": "Tom Ashworth",
+            "because": "no answer within 30 minutes",
+            "given_at": "Fri 4 Oct, 13:05",
+            "appointment": "Mon 7 Oct, 10:00",
+            "invitation": {**event, "method": "CANCEL", "sequence": 1},
+        },
+        SALES_ESCALATION: {
+            "manager_name": "Nora Lindqvist",
+            "lead_name": name,
+            "position": position,
+            "headline": headline,
+            "because": "no answer from 2 reps",
+            "score": 72.04,
+            "contact": contact,
+            "answers": answers,
+            "attempts": [
+                {"rep": "Priya Raman", "at": "Fri 4 Oct, 13:05", "outcome": "passed on"},
+                {"rep": "Tom Ashworth", "at": "Fri 4 Oct, 13:40", "outcome": "waits for an answer"},
+            ],
+            **calls,
+        },
+        SALES_UNASSIGNED: {
+            "manager_name": "Nora Lindqvist",
+            "count": 14,
+            "because": "no rep of 5 can take it",
+            "leads": [{"name": name, "position": position, "score": 72.04, "since": "Fri 4 Oct, 13:05"}],
+            "reps": [
+                {"label": "Priya Raman", "value": "has 12 of 12 leads of today"},
+                {"label": "Ewa Nowicka", "value": "absent until 2024-10-18"},
+            ],
+        },
+        SALES_DIGEST: {
+            "rep_name": "Priya Raman",
+            "day": "Friday 4 October",
+            "headline": "1 overdue, 2 new, 1 appointment",
+            "tasks": [
+                {
+                    "lead_name": name,
+                    "position": position,
+                    "why": headline,
+                    "due": "overdue since Thu 3 Oct, 17:00",
+                    "is_late": True,
+                    "is_new": False,
+                    "answers": answers,
+                    **calls,
+                },
+                {
+                    "lead_name": "Grace Hopper",
+                    "position": "CTO, Flowmatic",
+                    "why": "downloaded a document and reached 64 points",
+                    "due": "by 14:35",
+                    "is_late": False,
+                    "is_new": True,
+                    "answers": answers,
+                },
+            ],
+            "more": 3,
+            "appointments": [{"at": "10:00", "what": name, "detail": position}],
+            "cooled": [{"at": "Thu 3 Oct", "what": name, "detail": "the score fell to 52; it takes 55 to stay"}],
+            "accepted": [{"at": "Thu 3 Oct, 16:10", "what": name, "detail": "Looked at /pricing"}],
+        },
+        APPOINTMENT_CHANGED: {
+            "lead_name": name,
+            "first_name": known.get("first_name", ""),
+            "change": "moved",
+            "before": "Monday 7 October, 10:00",
+            "when": "Tuesday 8 October, 09:30",
+            "zone": "BST, Europe/London",
+            "minutes": 30,
+            "rep": "Priya Raman",
+            "where": "By phone",
+            "lead": {"language": None},
+            "invitation": event,
+        },
+        SALES_RECALL: {
+            **common,
+            "headline": "is marketing-qualified again",
+            "because": "the score fell to 52.1; it takes 55 to stay",
+            "assigned_at": "Thu 3 Oct, 16:10",
+            "appointment": "Mon 7 Oct, 10:00",
+            "contact": contact,
+        },
+        SEQUENCE_NOTICE: {
+            **common,
+            "because": "clicked the price list twice",
+            "sequence": "evaluation",
+            "stage": "customer",
+            "score": 72.04,
+            "contact": contact,
+            "lead": known,
+        },
+    }
+    return {template: {**payload, "sender": SENDER} for template, payload in made.items()}
