@@ -2,7 +2,7 @@
 
 Decides nothing: `tasks.consents` writes down who signed up or opted out, `tasks.routing` goes through the queue in
 batches, a transaction each, and `tasks.actions` does what lifecycle.yaml says of who came into a stage, a band or a
-cell. Next: run_nurture.
+cell. `tasks.escalation` goes through what no rep answered in time. Next: run_nurture.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from flows.reports import Report, publish
 from flows.runs import orchestrated
 from tasks.actions import take_actions
 from tasks.consents import collect_queued
+from tasks.escalation import escalate_overdue
 from tasks.routing import route_queued
 
 collect = batch(collect_queued)
 route = batch(route_queued)
+escalate = batch(escalate_overdue)
 act = batch(take_actions)
 
 
@@ -26,7 +28,8 @@ async def route_leads(workspace: str, now: datetime | None = None) -> Report:
     """Route every lead of the workspace (a path) whose score, deal or attributes changed; do what crossings ask for."""
     at = instant_of(now)
     heard = await collect(workspace, at)
-    counts = {**added([await route(workspace, at), await act(workspace, at)]), **heard}
+    done = [await route(workspace, at), await act(workspace, at), await escalate(workspace, at)]
+    counts = {**added(done), **heard}
     headline = f"route {counts['seen']:,} leads, {counts['moved']:,} moved, {counts['assigned']:,} assigned"
     if counts["acted"]:
         headline += f", {counts['acted']:,} actions taken"
