@@ -7,8 +7,9 @@ minds what crosses after the mark that stands under its name.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, text
@@ -100,12 +101,18 @@ class Deed:
     email: str | None
 
 
-def newest(connection: Connection, limit: int, lead_id: int | None = None, action: str | None = None) -> list[Deed]:
-    """The newest `limit`, of a lead or of an action if one is named."""
-    asked: Mapping[str, object] = {"t.lead_id": lead_id, "t.action": action}
-    given = {column: value for column, value in asked.items() if value is not None}
-    mark = staging.mark(connection)
-    where = f" WHERE {' AND '.join(f'{column} = {mark}' for column in given)}" if given else ""
-    statement = f"{_NEWEST}{where} ORDER BY t.id DESC LIMIT {int(limit)}"
-    rows = staging.rows(connection, statement, tuple(given.values()))
+def newest(
+    connection: Connection, limit: int, lead_ids: Sequence[int] | None = None, action: str | None = None
+) -> list[Deed]:
+    """The newest `limit`, of these leads or of an action if they are named."""
+    parts, given = list[str](), list[Any]()
+    if lead_ids is not None:
+        among, ids = staging.among(connection, "t.lead_id", lead_ids)
+        parts.append(among)
+        given += ids
+    if action is not None:
+        parts.append(f"t.action = {staging.mark(connection)}")
+        given.append(action)
+    where = f" WHERE {' AND '.join(parts)}" if parts else ""
+    rows = staging.rows(connection, f"{_NEWEST}{where} ORDER BY t.id DESC LIMIT {int(limit)}", tuple(given))
     return [Deed(row[0], row[1], row[2], orjson.loads(row[3]), *row[4:]) for row in rows]

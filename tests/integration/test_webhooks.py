@@ -105,7 +105,7 @@ async def test_what_fails_is_tried_again_later_and_given_up_in_the_end(light: Da
         assert len(receiver.heard) == 3
         assert len({heard.headers["webhook-id"] for heard in receiver.heard}) == 1
     assert (kept(light)[0].state, kept(light)[0].attempts) == ("dead", 3)
-    with database.write() as connection:
+    with light.write() as connection:
         assert webhooks.retry(connection, Wanted(state="dead"), NOW + 2 * DAY) == 1
     async with receiving() as receiver:
         assert await send(light, NOW + 2 * DAY, crm=receiver.url) == {"delivered": 1}
