@@ -10,8 +10,17 @@ import models
 import tasks
 import web
 
-for package in (cli, flows, models, tasks, web):
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if ".migrations." not in module.name and module.name != "flows.server_process":
-            importlib.import_module(module.name)
-gc.freeze()  # a collection would write to, and so copy, all the memory that is shared with the children
+
+def everything() -> None:
+    """Import every module of the house but those that do their work when they are imported."""
+    for package in (cli, flows, models, tasks, web):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if ".migrations." not in module.name and module.name != "flows.server_process":
+                importlib.import_module(module.name)
+    gc.freeze()  # a collection would write to, and so copy, all the memory that is shared with the children
+
+
+try:
+    everything()
+except ImportError as error:  # which the fork server would pass over in silence
+    raise RuntimeError(f"a command cannot be started: {error}") from error

@@ -19,6 +19,7 @@ from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 WARMLINE = Path(sys.executable).parent / "warmline"
+ROOT = Path(__file__).parent.parent
 _HOME = tempfile.TemporaryDirectory(prefix="warmline-commands-")
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.command_imports"])
@@ -98,6 +99,7 @@ def _begin_server() -> None:
     kept = dict(os.environ)
     try:
         server.become_client(Path(_HOME.name), "http://127.0.0.1:1/api")
+        os.environ["PYTHONPATH"] = str(ROOT)  # a test may have changed to another folder
         forkserver.ensure_running()
     finally:
         os.environ.clear()
