@@ -336,6 +336,7 @@ class Workspace:
         checks = (of_sequence, invited, steps, consented, compared, opens)
         pairs: list[tuple[str, Callable[[], Iterable[tuple[Location, str]]]]] = [
             (LIFECYCLE_FILE, lambda: lifecycle_mistakes(self.lifecycle, self.models)),
+            (LIFECYCLE_FILE, self._action_mistakes),
             (TEAM_FILE, lambda: team_mistakes(self.team, self.scoring)),
             (OPENINGS_FILE, lambda: openings_mistakes(self.openings, self.scoring)),
             *((file, compare(file)) for file in self.sequence_files() for compare in checks),
@@ -346,6 +347,14 @@ class Workspace:
                 document = self.document(file)
                 yield from (document.problem(place, message) for place, message in mistakes)
 
+    def _action_mistakes(self) -> Iterable[tuple[Location, str]]:
+        from models.rules.action_agreement import action_mistakes
+
+        names = [PurePosixPath(one).stem for one in self.sequence_files()]
+        folders = [path.relative_to(self.emails).as_posix() for path in self.emails.rglob("*") if path.is_dir()]
+        given = (self.models, names, self._sound_team(), self.settings.webhooks, folders)
+        return action_mistakes(self.lifecycle, *given)
+
     def _sound_team(self) -> Team | None:
         with contextlib.suppress(ConfigurationError):
             return self.team
@@ -353,6 +362,7 @@ class Workspace:
 
     def doubts(self) -> list[Problem]:
         """What the files may say but hardly mean, each with its line. For a programme without mistakes."""
+        from models.rules.action_agreement import action_doubts
         from models.rules.agreement import lifecycle_doubts
 
         found = [
@@ -361,7 +371,8 @@ class Workspace:
             for place, message in model.doubts
         ]
         lifecycle = self.document(LIFECYCLE_FILE)
-        return found + [lifecycle.problem(*doubt) for doubt in lifecycle_doubts(self.lifecycle, self.models)]
+        doubts = (*lifecycle_doubts(self.lifecycle, self.models), *action_doubts(self.lifecycle, self.models))
+        return found + [lifecycle.problem(*doubt) for doubt in doubts]
 
     def _check_mappings(self) -> None:
         problems: list[Problem] = []

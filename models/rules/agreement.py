@@ -48,7 +48,7 @@ def bands_of(scoring: ScoringModel) -> list[str]:
 def lifecycle_mistakes(lifecycle: Lifecycle, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
     """Models, dimensions, bands, cells in lifecycle.yaml that there are not. `models`: that of scoring.yaml first."""
     for place, condition in lifecycle.conditions():
-        yield from _condition_mistakes(place, condition, models)
+        yield from condition_mistakes(place, condition, models)
 
 
 def lifecycle_doubts(lifecycle: Lifecycle, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
@@ -71,7 +71,7 @@ def lifecycle_doubts(lifecycle: Lifecycle, models: Mapping[str, ScoringModel]) -
 def enrolment_mistakes(sequence: Sequence, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
     """Models, dimensions, bands and cells in a sequence's `enrol` and `exit` that there are not."""
     for place, condition in sequence.conditions():
-        yield from _condition_mistakes(place, condition, models)
+        yield from condition_mistakes(place, condition, models)
 
 
 def window_mistakes(sequence: Sequence, pacing: Pacing) -> Iterator[Mistake]:
@@ -88,18 +88,19 @@ def invitation_mistakes(sequence: Sequence, team: Team) -> Iterator[Mistake]:
             yield (*node.place, "invite"), message
 
 
-def _condition_mistakes(place: Place, condition: Condition, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
+def condition_mistakes(place: Place, condition: Condition, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
+    """Models, dimensions, bands, cells and attributes in a condition that there are not."""
     for part in condition.walk():
         if part.if_ is not None:
             yield from _unknown_first(place, part.if_)
         if part.model is not None and part.model not in models:
-            yield from _unknown(place, "model", [part.model], models)
+            yield from unknown(place, "model", [part.model], models)
             continue
         scoring = next(iter(models.values())) if part.model is None else models[part.model]
         whose = "scoring.yaml" if part.model is None else f"the model {part.model!r}"
-        yield from _unknown(place, "dimension", part.dimension, scoring.dimensions, whose)
-        yield from _unknown(place, "band", part.band, bands_of(scoring), whose)
-        yield from _unknown(place, "cell", part.grid, cells_of(scoring), whose)
+        yield from unknown(place, "dimension", part.dimension, scoring.dimensions, whose)
+        yield from unknown(place, "band", part.band, bands_of(scoring), whose)
+        yield from unknown(place, "cell", part.grid, cells_of(scoring), whose)
         if part.surge is not None and scoring.surge is None:
             yield place, f"asks for a surge, but {whose} has no `surge`"
 
@@ -128,8 +129,8 @@ def team_mistakes(team: Team, scoring: ScoringModel) -> Iterator[Mistake]:
         if pool.if_ is not None:
             yield from _unknown_first(("pools", index, "if"), pool.if_)
     wanted = team.senior_first
-    yield from _unknown(("senior_first", "cells"), "cell", wanted.cells, cells_of(scoring))
-    yield from _unknown(("senior_first", "bands"), "band", wanted.bands, bands_of(scoring))
+    yield from unknown(("senior_first", "cells"), "cell", wanted.cells, cells_of(scoring))
+    yield from unknown(("senior_first", "bands"), "band", wanted.bands, bands_of(scoring))
     if wanted.surge and scoring.surge is None:
         yield ("senior_first", "surge"), "asks for a surge, but scoring.yaml has no `surge`"
 
@@ -137,8 +138,8 @@ def team_mistakes(team: Team, scoring: ScoringModel) -> Iterator[Mistake]:
 def openings_mistakes(openings: Openings, scoring: ScoringModel) -> Iterator[Mistake]:
     """Bands and cells in openings.yaml that the scoring model does not have."""
     for index, one in enumerate(openings.openings):
-        yield from _unknown(("openings", index, "cell"), "cell", one.cell, cells_of(scoring))
-        yield from _unknown(("openings", index, "band"), "band", one.band, bands_of(scoring))
+        yield from unknown(("openings", index, "cell"), "cell", one.cell, cells_of(scoring))
+        yield from unknown(("openings", index, "band"), "band", one.band, bands_of(scoring))
 
 
 def sequence_mistakes(file: str, sequence: Sequence, folders: Mapping[str, Iterable[str]]) -> Iterator[Mistake]:
@@ -188,7 +189,7 @@ def step_mistakes(
     for node in sequence.nodes:
         step = node.step
         if step.enrol is not None:
-            yield from _unknown((*node.place, "enrol"), "sequence", [step.enrol], sequences, "sequences/")
+            yield from unknown((*node.place, "enrol"), "sequence", [step.enrol], sequences, "sequences/")
         if step.adjust is not None:
             about = {"type": SCORE_ADJUSTED, "name": step.adjust, "campaign": sequence.name}
             if not any(rule.where is None or rule.where.holds(about) for rule in rules):
@@ -197,12 +198,13 @@ def step_mistakes(
         for who in step.notify.to if step.notify is not None and reps else ():
             if who != OWNER and "@" not in who and not any(rep.is_called(who) for rep in reps):
                 known = [OWNER, *(rep.name for rep in reps)]
-                yield from _unknown((*node.place, "notify", "to"), "member of the team", [who], known, "team.yaml")
+                yield from unknown((*node.place, "notify", "to"), "member of the team", [who], known, "team.yaml")
 
 
-def _unknown(
+def unknown(
     place: Place, kind: str, names: Iterable[str], allowed: Iterable[str], whose: str = "scoring.yaml"
 ) -> Iterator[Mistake]:
+    """Those of `names` that are not allowed. `whose`: where the names of this kind stand, for when there are none."""
     known = list(allowed)
     for name in names:
         if name not in known:
@@ -213,4 +215,4 @@ def _unknown(
 def _unknown_first(place: Place, predicate: Predicate) -> Iterator[Mistake]:
     """Attributes of the original source that do not exist: they would be missing for every lead."""
     asked = sorted(name for name in predicate.attributes() if name.startswith("first."))
-    yield from _unknown(place, "attribute", asked, FIRST)
+    yield from unknown(place, "attribute", asked, FIRST)

@@ -49,6 +49,11 @@ WEBHOOKS = """
 webhooks:
   crm: {url: 'https://crm.example.com/hooks', fields: [email, total, tags, company]}
 """
+RULES = """
+  extra: {groups: {all: {rules: [
+    {name: became-customer, on: score_adjusted, where: {name: became-customer}, points: 5},
+    {name: hot, on: score_adjusted, where: {name: hot}, points: 5}]}}}
+"""
 WRITTEN = ("enrolments", "messages", "activities", "webhook_deliveries", "attribute_changes", "actions_taken")
 
 
@@ -60,6 +65,8 @@ class Cast(World):
         for file, more in (("lifecycle.yaml", actions), ("warmline.yaml", WEBHOOKS)):
             (root / file).write_text((root / file).read_text() + more)
         (root / "sequences" / "thanks.yaml").write_text(THANKS)
+        scoring = (root / "scoring.yaml").read_text()
+        (root / "scoring.yaml").write_text(scoring.replace("\ntotal: [", f"\n{RULES}\ntotal: ["))
         self.workspace = type(self.workspace).open(root)
         self.workspace.__dict__["database"] = database
 
@@ -90,7 +97,8 @@ class Cast(World):
 
 
 @pytest.fixture
-def cast(tmp_path: Path, database: Database) -> Cast:
+def cast(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Cast:
+    monkeypatch.setenv("WARMLINE_WEBHOOK_SECRET_CRM", f"whsec_{'A' * 32}")
     return Cast(tmp_path / "works", database)
 
 
