@@ -19,6 +19,7 @@ class Kind(StrEnum):
     ACCOUNTS = "accounts"
     ACTIVITIES = "activities"
     DEALS = "deals"
+    FEEDBACK = "feedback"
 
 
 class RecordedAt(StrEnum):
@@ -45,7 +46,7 @@ def ingest(
     ] = RecordedAt.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,
 ) -> None:
-    """Read files of leads, accounts, activities or deals. The same file twice changes nothing."""
+    """Read files of leads, accounts, activities, deals or feedback. The same file twice changes nothing."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from models.queries.imports import Counts

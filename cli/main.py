@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    accounts,
     actions,
     bounces,
     consent,
@@ -72,6 +73,8 @@ def begin(
 
 
 app.command()(actions.actions)
+app.command()(accounts.account)
+app.command()(accounts.accounts)
 app.command()(demo.demo)
 app.command()(init.init)
 app.command()(doctor.doctor)

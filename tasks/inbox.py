@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from models.documents import ConfigurationError
 from models.errors import InputError, UsageError
 from models.queries import imports
+from models.rules.verdict_records import FEEDBACK
 from tasks import readers, sources
 
 if TYPE_CHECKING:
     from models.workspace import Workspace
 
-ORDER = ("accounts", "leads", "activities", "deals")
-"""Who first, then what they did, then what came of it: a deal finds its lead."""
+ORDER = ("accounts", "leads", "activities", "deals", FEEDBACK)
+"""Who first, then what they did, then what came of it: a deal and a verdict find their lead."""
 REFUSALS = (InputError, UsageError, ConfigurationError)
 """What keeps one file out: its bytes, its folder's name, or the mapping of that name."""
 

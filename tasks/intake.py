@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from models.errors import StorageError
-from models.queries import imports, intakes, merges, versions
+from models.queries import identities, imports, intakes, merges, versions
 from models.queries.activities import Touchpoints
 from models.queries.imports import Counts, Reading, Rejected
 from models.queries.intakes import Terms
 from models.rules.records import Extract, Intake, RecordError
+from models.rules.verdict_records import FEEDBACK
 from tasks import merging, readers, sources
 from tasks.contention import RETRIES, is_worth_another_try
 from tasks.ordinals import Ordinals
@@ -28,6 +29,8 @@ from tasks.readers import Raw
 from tasks.sources import Reader
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from models.workspace import Workspace
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 5_000, 500
@@ -107,6 +110,8 @@ class _Intake:
         self._import = Reading(0, Counts(), False)
         self._own = Counts()
         self._size = FIRST_CHUNK
+        self._texts: dict[int, str] = {}
+        """Of records that may still be refused when they are stored, by line."""
 
     def begin(self, file: str, digest: bytes) -> bool:
         """Open the import, or the unfinished one of the same bytes; False if it is all known already."""
@@ -141,13 +146,14 @@ class _Intake:
         place, chunk = 0, []
         before = self._conflicts()
         for raw in records.raw:
-            chunk.append(_understood(raw, extract))
+            chunk.append(self._understood(raw, extract))
             if len(chunk) >= self._size:
                 self._store(chunk, place)
                 place += len(chunk)
                 chunk = []
                 if progress:
                     progress(records.position(), size, self._own)
+        self._hurry(place + len(chunk))
         self._store(chunk, place)
         with self._database.write() as connection:
             imports.finish(connection, self._import, self._now)
@@ -160,6 +166,12 @@ class _Intake:
         self.ordinals.close()
         if progress:
             progress(size, size, self.summary.counts)
+
+    def _hurry(self, records: int) -> None:
+        """Let what a small file of news tells not wait for the schedule; an import waits, however new it is."""
+        express = self._workspace.settings.express
+        if self._terms.recorded_at is not None and records <= express.small_file:
+            self._terms = replace(self._terms, express_since=express.since(self._now))
 
     def _conflicts(self) -> int:
         with self._database.read() as connection:
@@ -177,6 +189,7 @@ class _Intake:
                     raise
             else:
                 self._touchpoints.settle()
+                self._texts.clear()
                 self.summary.merged += merging.merge_leads(self._workspace, self._now)
                 return
 
@@ -189,12 +202,33 @@ class _Intake:
             if left:
                 taken = [one for one in left if isinstance(one, Intake)]
                 refused = [one for one in left if isinstance(one, Rejected)]
+                if self._reader.kind == FEEDBACK:
+                    strange = self._strangers(connection, taken)
+                    refused += strange.values()
+                    taken = [one for one in taken if one.line not in strange]
                 accepted = intakes.store(connection, taken, self._terms, self._touchpoints) if taken else 0
                 imports.reject(connection, self._import.id, self._reader.kind, self._reader.source, refused, self._now)
                 own = Counts(len(left), accepted, len(taken) - accepted, len(refused))
                 imports.advance(connection, self._import, own)
             self._pace(time.thread_time() - worked, time.perf_counter() - started)
         self._own += own
+
+    def _understood(self, raw: Raw, extract: Extract) -> Intake | Rejected:
+        one = _understood(raw, extract)
+        if self._reader.kind == FEEDBACK and isinstance(one, Intake):
+            self._texts[one.line] = _kept(raw.text)
+        return one
+
+    def _strangers(self, connection: Connection, taken: Sequence[Intake]) -> dict[int, Rejected]:
+        """By line the verdicts about people who are no leads: they would only make one of them."""
+        known = identities.known_among(connection, {who for one in taken for who in one.identities})
+        return {
+            one.line: Rejected(
+                one.line, "no such lead: a verdict is about somebody who is known", self._texts[one.line]
+            )
+            for one in taken
+            if known.isdisjoint(one.identities)
+        }
 
     def _pace(self, worked: float, passed: float) -> None:
         if not self._database.is_sqlite:

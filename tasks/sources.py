@@ -19,13 +19,15 @@ from models.errors import InputError, UsageError
 from models.rules.extraction import compile_mapping
 from models.rules.mapping import Mapping
 from models.rules.records import GENERIC_FIELDS, Extract, Ordinal, generic_activities, snake_case
+from models.rules.verdict_records import FEEDBACK, verdict_records
+from models.rules.verdicts import VerdictReasons
 from tasks import readers
 from tasks.readers import Raw, Survey
 
 if TYPE_CHECKING:
     from models.workspace import Workspace
 
-KINDS = ("leads", "accounts", "activities", "deals")
+KINDS = ("leads", "accounts", "activities", "deals", FEEDBACK)
 GENERIC = "generic"
 SUFFIXES = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
@@ -42,6 +44,8 @@ class Reader:
     kind: str
     name: str
     mapping: Mapping | None
+    reasons: VerdictReasons | None = None
+    """Of files of the kind `feedback`: the reasons there are."""
 
     @property
     def source(self) -> str:
@@ -51,13 +55,16 @@ class Reader:
         """16 bytes that stand for these bytes of a file, read so."""
         hashed = blake2b(content, digest_size=16)
         hashed.update(f"{self.kind}\x1f{self.name}\x1f{self.mapping!r}".encode())
+        if self.reasons is not None:
+            hashed.update(repr(self.reasons).encode())
         return hashed.digest()
 
     def extract(self, facets: Sequence[str], ordinal: Ordinal) -> Extract:
         """The function that says what a record means."""
         if self.mapping is None:
             return generic_activities(GENERIC, facets, ordinal)
-        return compile_mapping(self.mapping, facets, ordinal)
+        extract = compile_mapping(self.mapping, facets, ordinal)
+        return extract if self.reasons is None else verdict_records(extract, self.reasons)
 
 
 def choose(workspace: Workspace, kind: str, mapping: str | None) -> Reader:
@@ -68,11 +75,17 @@ def choose(workspace: Workspace, kind: str, mapping: str | None) -> Reader:
     if name == GENERIC and kind == "activities":
         return Reader(kind, name, None)
     loaded = workspace.mapping(f"{GENERIC}-{kind}" if name == GENERIC else name)
-    sections = {"leads": loaded.lead, "accounts": loaded.account, "activities": loaded.activities, "deals": loaded.deal}
+    sections = {
+        "leads": loaded.lead,
+        "accounts": loaded.account,
+        "activities": loaded.activities,
+        "deals": loaded.deal,
+        FEEDBACK: loaded.activities,
+    }
     if not sections[kind]:
         has = ", ".join(known for known, section in sections.items() if section)
         raise UsageError(f"mapping {name!r} says nothing about {kind}; it is for: {has}")
-    return Reader(kind, name, loaded)
+    return Reader(kind, name, loaded, workspace.team.verdicts if kind == FEEDBACK else None)
 
 
 @dataclass

@@ -75,6 +75,11 @@ WHERE i.kind = ? AND i.value {among}
 """
 
 
+def known_among(connection: Connection, wanted: Iterable[Identity]) -> set[Identity]:
+    """Which of these identities a lead has already."""
+    return set(_known(connection, wanted, {}))
+
+
 def _known(connection: Connection, wanted: Iterable[Identity], since: dict[int, int]) -> dict[Identity, int]:
     """Identity → lead, of those that stand; `since` is told when these leads came to be."""
     found: dict[Identity, int] = {}

@@ -361,3 +361,47 @@ def note_refusal(connection: Connection, why: str, assignment_id: int, now: int)
     """An answer link was opened that could not be obeyed. `assignment_id`: 0 where the link does not say."""
     statement = _REFUSE.format(mark=staging.mark(connection))
     connection.exec_driver_sql(statement, (why, assignment_id, now // DAY, now, now))
+
+
+class Count(NamedTuple):
+    """How often sales gave a verdict with a reason; `taken_back`: those among them that count no more."""
+
+    verdict: Verdict
+    reason: str | None
+    times: int
+    leads: int
+    taken_back: int
+
+
+class RefusedLinks(NamedTuple):
+    """Answer links that could not be obeyed, by why (a key of WHY_NOT)."""
+
+    why: str
+    times: int
+    assignments: int
+    last_at: int
+
+
+_COUNTS = f"""
+    SELECT t.type, t.name, count(*), count(DISTINCT a.lead_id), sum(a.machine)
+    FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id
+    WHERE t.type IN ({_TYPES}) AND a.occurred_at > {{mark}} AND a.occurred_at <= {{mark}}
+    GROUP BY t.type, t.name ORDER BY t.type, count(*) DESC, t.name
+"""
+_REFUSALS = """
+    SELECT why, sum(times), count(DISTINCT CASE WHEN assignment_id > 0 THEN assignment_id END), max(last_at)
+    FROM refused_answers WHERE last_at > {mark} AND last_at <= {mark} GROUP BY why ORDER BY why
+"""
+
+
+def counts(connection: Connection, since: int, now: int) -> list[Count]:
+    """Verdicts by reason of (since, now]."""
+    rows = staging.rows(connection, _COUNTS.format(mark=staging.mark(connection)), (since, now))
+    found = [Count(ACTIVITIES[kind], reason, times, leads, int(back)) for kind, reason, times, leads, back in rows]
+    return sorted(found, key=lambda one: list(Verdict).index(one.verdict))
+
+
+def refused_links(connection: Connection, since: int, now: int) -> list[RefusedLinks]:
+    """Answer links that were refused in (since, now], by whole days."""
+    rows = staging.rows(connection, _REFUSALS.format(mark=staging.mark(connection)), (since, now))
+    return [RefusedLinks(why, int(times), number, last_at) for why, times, number, last_at in rows]
