@@ -14,6 +14,7 @@ from flows.reports import Report, publish
 from flows.runs import orchestrated
 from tasks.actions import take_actions
 from tasks.consents import collect_queued
+from tasks.digest import digest_due
 from tasks.escalation import escalate_overdue
 from tasks.routing import route_queued
 
@@ -21,6 +22,7 @@ collect = batch(collect_queued)
 route = batch(route_queued)
 escalate = batch(escalate_overdue)
 act = batch(take_actions)
+tell = batch(digest_due)
 
 
 @orchestrated
@@ -29,7 +31,7 @@ async def route_leads(workspace: str, now: datetime | None = None) -> Report:
     at = instant_of(now)
     heard = await collect(workspace, at)
     done = [await route(workspace, at), await act(workspace, at), await escalate(workspace, at)]
-    counts = {**added(done), **heard}
+    counts = {**added(done), **heard, **await tell(workspace, at)}
     headline = f"route {counts['seen']:,} leads, {counts['moved']:,} moved, {counts['assigned']:,} assigned"
     if counts["acted"]:
         headline += f", {counts['acted']:,} actions taken"

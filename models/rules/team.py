@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from models.documents import ConfigurationError, Document, did_you_mean, shown
 from models.rules.appointments import Appointments
+from models.rules.digest import Digest
 from models.rules.durations import Duration
 from models.rules.predicates import Predicate, ReadList
 from models.rules.sending_times import Window
@@ -176,6 +177,8 @@ class Team(_Part):
     """Who is told, once a day, that leads wait because no rep can take them; else the manager of the SLA."""
     appointments: Appointments | None = None
     """Who asks for an appointment is proposed one; without this block nobody is."""
+    digest: Digest | None = None
+    """Each rep's day in one mail; without this block nobody gets one."""
     verdicts: VerdictReasons = VerdictReasons()
     """The reasons that sales can give with each verdict."""
 
