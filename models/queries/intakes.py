@@ -18,6 +18,7 @@ from models.queries.merges import Noted
 from models.rules import consent
 from models.rules.past import CREATED, EMAIL
 from models.rules.records import AccountFacts, ActivityFacts, Identity, Intake
+from models.rules.referrals import REFERRAL, friends
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Terms:
     source: str
     now: int
     recorded_at: int | None = None
+    express_since: int | None = None
+    """Leads of acts since then are looked after at once (models.rules.express); None: nobody is."""
 
     def recorded(self, occurred_at: int) -> int:
         """When something that occurred then counts as known: never after `now`."""
@@ -59,6 +62,8 @@ class Chunk:
     """Accounts that a lead was moved away from."""
     deals: set[int] = field(default_factory=set)
     """Deals that say something new."""
+    kinds: frozenset[str] = frozenset()
+    """The types of the new activities."""
 
 
 def store(connection: Connection, intakes: Sequence[Intake], terms: Terms, touchpoints: Touchpoints) -> int:
@@ -80,7 +85,24 @@ def store(connection: Connection, intakes: Sequence[Intake], terms: Terms, touch
     queue.enqueue(connection, "score", sorted(chunk.touched | routed))
     queue.enqueue(connection, "route", sorted(routed))
     subjects.touch(connection, companies.changed | chunk.left, chunk.deals)  # new ones have no score, which tells
+    queue.enqueue(connection, queue.EXPRESS, sorted(_in_a_hurry(chunk, resolution, terms) & (chunk.touched | routed)))
+    if REFERRAL in chunk.kinds:  # whom they name is no record of the file: stored, and not counted
+        fresh = (chunk.intakes[index] for index in sorted({index for index, _ in chunk.fresh.values()}))
+        store(connection, [friend for intake in fresh for friend in friends(intake)], terms, touchpoints)
     return len(chunk.news)
+
+
+def _in_a_hurry(chunk: Chunk, resolution: identities.Resolution, terms: Terms) -> set[int]:
+    """Whose act is news, or of whom something new is said without an act."""
+    if (since := terms.express_since) is None:
+        return set()
+    indices = {index for index, facts in chunk.fresh.values() if facts.occurred_at >= since}
+    for index in chunk.news:
+        intake = chunk.intakes[index]
+        at = intake.lead.at if intake.lead else None
+        if not intake.activities and (at is None or at >= since):
+            indices.add(index)
+    return {lead for index in indices if (lead := resolution.lead_of[index]) is not None}
 
 
 def _note_merges(connection: Connection, chunk: Chunk, resolution: identities.Resolution, terms: Terms) -> None:
@@ -207,7 +229,9 @@ def _store_activities(
 ) -> None:
     if not chunk.fresh:
         return
-    ids = touchpoints.ids(connection, {facts.touchpoint for _, facts in chunk.fresh.values()}, terms.now)
+    met = {facts.touchpoint for _, facts in chunk.fresh.values()}
+    chunk.kinds = frozenset(touchpoint.type for touchpoint in met)
+    ids = touchpoints.ids(connection, met, terms.now)
     rows = []
     earliest: dict[int, int] = {}
     for index, facts in chunk.fresh.values():
@@ -226,7 +250,7 @@ def _store_activities(
             lead = resolution.lead_of[index]
             assert lead is not None
             chunk.touched.add(lead)
-    if any(touchpoint.type in consent.ACTS for touchpoint in {facts.touchpoint for _, facts in chunk.fresh.values()}):
+    if not chunk.kinds.isdisjoint(consent.ACTS):
         spoke = {resolution.lead_of[n] for n, facts in chunk.fresh.values() if facts.touchpoint.type in consent.ACTS}
         queue.enqueue(connection, "consent", sorted(lead for lead in spoke if lead is not None))
 

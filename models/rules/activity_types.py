@@ -13,6 +13,7 @@ CANONICAL = frozenset(
     webinar_registered webinar_attended event_attended training
     social_share social_comment social_mention social_follow
     product_view cart_add checkout_started checkout_abandoned purchase
+    referral referred
     phone_call meeting support_request sales_accepted sales_not_ready sales_unqualified
     score_adjusted profile_answer""".split()
 )
