@@ -7,8 +7,10 @@ process of its own, so that one that dies takes nothing with it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 from prefect.client.orchestration import get_client
@@ -21,7 +23,11 @@ from flows.server import Server
 from models.errors import OrchestrationError
 from models.workspace import Workspace
 
+log = logging.getLogger(__name__)
 POLL_SECONDS = 2
+STOP_SECONDS = 15
+"""For the watcher's run that is under way; killed after that, it has lost nothing."""
+AGAIN_SECONDS = 5
 
 
 async def serve_schedules(
@@ -46,7 +52,11 @@ async def serve_schedules(
     for name in (signal.SIGINT, signal.SIGTERM):  # after `start`, which puts a handler of its own that exits in mid-air
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     started(crashed, late)
+    watching = asyncio.create_task(_watching(workspace)) if workspace.settings.express.enabled else None
     await _until(stop, at_work, server)
+    if watching is not None:
+        watching.cancel()
+        await asyncio.wait([watching])
     if not at_work.done():
         await runner.astop()
     await asyncio.wait([at_work])
@@ -54,6 +64,28 @@ async def serve_schedules(
         raise OrchestrationError(
             f"the Prefect server was lost; see {server.log}; what was done is kept, start it again"
         )
+
+
+async def _watching(workspace: Workspace) -> None:
+    """Keep a watcher at work (flows.watcher_process), until cancelled; one that is lost is followed by another."""
+    quiet = {"PREFECT_LOGGING_LEVEL": "WARNING", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}
+    words = (sys.executable, "-P", "-m", "flows.watcher_process", str(workspace.root))
+    while True:
+        process = await asyncio.create_subprocess_exec(
+            *words, env=os.environ | quiet, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+            raise
+        log.warning("the watcher of leads in a hurry ended with %d; the next one starts in %d s", code, AGAIN_SECONDS)
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _until(stop: asyncio.Event, at_work: asyncio.Task[None], server: Server) -> None:

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from models.documents import ConfigurationError, Document, Location, Problem, shown
 from models.rules.consent import ConsentRules
+from models.rules.express import ExpressRules
 from models.rules.languages import language_tag
 from models.rules.limits import FARTHEST, Domain, DomainLimit, WarmUp
 from models.rules.machine import MachineRules
@@ -230,6 +231,7 @@ class Settings(BaseSettings):
     machine: MachineRules = MachineRules()
     consent: ConsentRules = ConsentRules()
     sending: Sending = Sending()
+    express: ExpressRules = ExpressRules()
     feedback: FeedbackRules = FeedbackRules()
     webhooks: dict[Annotated[str, Field(pattern=ENDPOINT)], Endpoint] = {}
     schedules: dict[str, str] = {}

@@ -91,10 +91,16 @@ class Actor:
         with self.workspace.database.read() as connection:
             return bool(queue.read(connection, name, 1))
 
-    def batch(self, connection: Connection, name: str, of: Subject) -> Counter[str]:
-        """Answer the crossings of the next in a queue: leads whose stage changed, or whose scores did (`of` …)."""
+    def batch(
+        self, connection: Connection, name: str, of: Subject, among: Collection[int] | None = None
+    ) -> Counter[str]:
+        """Answer the crossings of the next in a queue: leads whose stage changed, or whose scores did (`of` …).
+
+        Of those that are `among` these, where that is said.
+        """
         assignments.lock(connection)  # routing enrols too; before the queue is read: a second worker finds it emptied
-        rows = queue.read(connection, name, BATCH if self.actions else DRAINED)
+        limit = BATCH if self.actions else DRAINED
+        rows = queue.read(connection, name, limit) if among is None else queue.among(connection, name, among)
         ids = [key for key, _ in rows]
         wanted = self._wanted(connection, name, of, ids) if self.actions else []
         found, effects = self._effects(connection, sorted({lead_id for _, _, lead_id, _ in wanted}))

@@ -56,6 +56,16 @@ def collect_consents(workspace: Workspace, now: int) -> Counter[str]:
             counts.update(_Round(workspace, connection, now).run(waiting))
 
 
+def collect_among(workspace: Workspace, now: int, leads: Sequence[int]) -> Counter[str]:
+    """The same for those of these leads who wait, before anybody else."""
+    with workspace.database.read() as connection:
+        waiting = queue.among(connection, QUEUE, leads)
+    if not waiting:
+        return Counter()
+    with workspace.database.write(durable=True) as connection:
+        return _Round(workspace, connection, now).run(waiting)
+
+
 @dataclass(frozen=True)
 class _Round:
     workspace: Workspace

@@ -12,6 +12,7 @@ from pathlib import Path
 from prefect import task
 
 from models.queries.clearance import Terms
+from models.queries.messages import IN_ORDER, URGENT
 from models.rules.dkim import Signer
 from models.workspace import Workspace
 from tasks.composition import Composer
@@ -24,8 +25,10 @@ BATCH = 20_000
 
 
 @task(name="deliver-batch")
-async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[str, int]:
+async def deliver_batch(workspace: str, now: int, limit: int = BATCH, urgent: bool = False) -> dict[str, int]:
     """Send what is due at `now` (programme time): the counts of tasks.sending.Tally.summary.
+
+    `urgent`: nothing but what somebody waits for (models.queries.messages.URGENT).
 
     Raises DeliveryError when the SMTP server cannot be reached: what is unsent stays queued, and the next call goes on.
     """
@@ -52,6 +55,7 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH) -> dict[st
             opened.limits,
         ),
         dead=surely_dead,
+        kinds=URGENT if urgent else IN_ORDER,
     )
     try:
         return (await deliver(delivery)).summary()

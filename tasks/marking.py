@@ -72,6 +72,17 @@ def mark(workspace: Workspace, now: int, *, again: bool = False) -> dict[str, in
     return dict(marker.counts)
 
 
+def mark_some(workspace: Workspace, now: int, leads: Sequence[int]) -> dict[str, int]:
+    """The same for all that these leads (ascending) did, before anybody else's; the watermark stays where it is."""
+    rules = workspace.settings.machine
+    with workspace.database.read() as connection:
+        is_known = versions.in_force(connection, "machine", "machine", rules.digest()) is not None
+        is_first = watermarks.at(connection, SEEN) is None
+    marker = _Marker(workspace, now, restated=not is_first and not is_known)
+    marker.some(leads)
+    return dict(marker.counts)
+
+
 class _Marker:
     """Brings the marks of pages of activities to what the rules demand."""
 
@@ -89,12 +100,16 @@ class _Marker:
         while True:
             with self._database.read() as connection:
                 leads = marks.leads_after(connection, last, LEADS)
-                rows = marks.of_leads(connection, self._points, leads)
-                change = self._change(connection, rows)
             if not leads:
                 return
-            self._write(*change)
+            self.some(leads)
             last = leads[-1]
+
+    def some(self, leads: Sequence[int]) -> None:
+        """These leads, in one page."""
+        with self._database.read() as connection:
+            change = self._change(connection, marks.of_leads(connection, self._points, leads))
+        self._write(*change)
 
     def new(self, first: int, last: int) -> None:
         """The activities with first ≤ id ≤ last, and all mails of their leads: late news may speak of earlier ones."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -125,10 +125,10 @@ class Router:
     _sequences: dict[int, Sequence] = field(default_factory=dict)
     _versions: dict[str, int] = field(default_factory=dict)
 
-    def batch(self, connection: Connection) -> Counter[str]:
-        """Route up to BATCH leads of the queue; empty if there are none."""
+    def batch(self, connection: Connection, among: Collection[int] | None = None) -> Counter[str]:
+        """Route up to BATCH leads of the queue, or those of it that are `among` these; empty if there are none."""
         assignments.lock(connection)  # before the queue is read: a second worker then finds these rows gone
-        rows = queue.read(connection, "route", BATCH)
+        rows = queue.read(connection, "route", BATCH) if among is None else queue.among(connection, "route", among)
         if not rows:
             return Counter()
         ids = [lead_id for lead_id, _ in rows]

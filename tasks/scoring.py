@@ -203,6 +203,15 @@ def _follow_routing(workspace: Workspace, now: int) -> None:
         versions.activate(connection, *given, content, now)
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What is read of a page, in one consistent state."""
+
+    queued: Queued
+    known: Mapping[str, Known]
+    chunk: Chunk
+
+
 class Scorer:
     """Scores ranges of one workspace's leads (accounts, deals) as of one instant. Not for several threads at once."""
 
@@ -242,21 +251,37 @@ class Scorer:
 
     def page(self, first: int, last: int, counts: Counter[str]) -> Sequence[int]:
         """Score the next ones of the range, at most a chunk; the ids that were looked at."""
-        database = self._workspace.database
-        with database.read() as connection:
+        with self._workspace.database.read() as connection:
             page = scores.needed(connection, self._need, first, last, self._size)
-            queued = scores.queued(connection, self._of, page.ids).among(np.array(page.ids, np.int64))
-            known = {name: scores.known(connection, name, ids) for name, ids in page.of_model.items()}
-            chunk = self._read(connection, page.ids)
-        if not page.ids:
-            return page.ids
-        batches = [self._batch(rater, page, chunk, known[rater.model.name]) for rater in self._raters]
-        gone = set(page.ids).difference(chunk.leads.ids.tolist())
-        for start in range(0, len(page.ids), self._rows):
-            work = self._work(page.ids[start : start + self._rows], batches, queued, gone)
-            with database.write() as connection:
-                self._count(scores.write(connection, work), counts)
+            facts = self._facts(connection, page)
+        self._score(page, facts, counts)
         return page.ids
+
+    def these(self, ids: Sequence[int], counts: Counter[str]) -> None:
+        """Score those of the ids that are queued, at most a chunk, whoever has claimed a range around them.
+
+        Whom another worker scores meanwhile stays queued, as the revisions of the scores see to.
+        """
+        with self._workspace.database.read() as connection:
+            asked = [key for key, _ in queue.among(connection, subjects.QUEUES[self._of], ids)][: self._size]
+            page = Page(asked, dict.fromkeys(self._need.versions, asked))
+            facts = self._facts(connection, page)
+        self._score(page, facts, counts)
+
+    def _facts(self, connection: Connection, page: Page) -> _Facts:
+        queued = scores.queued(connection, self._of, page.ids).among(np.array(page.ids, np.int64))
+        known = {name: scores.known(connection, name, ids) for name, ids in page.of_model.items()}
+        return _Facts(queued, known, self._read(connection, page.ids))
+
+    def _score(self, page: Page, facts: _Facts, counts: Counter[str]) -> None:
+        if not page.ids:
+            return
+        batches = [self._batch(rater, page, facts.chunk, facts.known[rater.model.name]) for rater in self._raters]
+        gone = set(page.ids).difference(facts.chunk.leads.ids.tolist())
+        for start in range(0, len(page.ids), self._rows):
+            work = self._work(page.ids[start : start + self._rows], batches, facts.queued, gone)
+            with self._workspace.database.write() as connection:
+                self._count(scores.write(connection, work), counts)
 
     def _read(self, connection: Connection, ids: Sequence[int]) -> Chunk:
         if self._of == "lead":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,7 +24,7 @@ from models.queries.limits import Passage, record
 from models.queries.messages import Leased, Settlement, Taken
 from models.rules.instants import MINUTE, SECOND
 from models.rules.limits import asks_to_slow_down, counts, domain_of, waits
-from models.rules.outbox import LONGEST_REPLY, Backoff, MessageState, is_about_us, is_policy
+from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState, is_about_us, is_policy
 from models.settings import Smtp
 from tasks.composition import Composer, Letter
 from tasks.ledger import SLACK_SECONDS, Ledger
@@ -71,6 +71,7 @@ class Delivery:
     limit: int
     """Messages to take at most."""
     terms: Terms
+    kinds: Sequence[MessageKind] = messages.IN_ORDER
     backoff: Backoff = field(default_factory=Backoff)
     dead: Callable[[list[str]], list[str]] = lambda owners: []
     """Of the owners of leases those that surely do not live any more."""
@@ -226,6 +227,7 @@ class _Run:
                 until=delivery.clock() + lasting,
                 count=count,
                 terms=delivery.terms,
+                kinds=delivery.kinds,
             )
 
         return await self.ledger.write(lease)

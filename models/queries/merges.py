@@ -163,13 +163,14 @@ def _finish(connection: Connection, done: Sequence[Succession], now: int) -> Non
     statement = "SELECT DISTINCT account_id FROM leads WHERE account_id IS NOT NULL AND id {among}"
     left = {row[0] for row in staging.select_among(connection, statement, losers, "bigint")}
     given = [{"id": key, "now": now} for key in losers]
-    statement = "SELECT subject_id FROM work_queue WHERE queue = 'consent' AND subject_id {among}"
-    unheard = {row[0] for row in staging.select_among(connection, statement, losers, "bigint")}
+    unheard = {lead for lead, _ in queue.among(connection, "consent", losers)}
+    hurried = {lead for lead, _ in queue.among(connection, queue.EXPRESS, losers)}
     successions.forget_scores(connection, losers)
     for statement in (
         "DELETE FROM work_queue WHERE queue = 'score' AND subject_id = :id",
         "DELETE FROM work_queue WHERE queue = 'route' AND subject_id = :id",
         "DELETE FROM work_queue WHERE queue = 'consent' AND subject_id = :id",
+        "DELETE FROM work_queue WHERE queue = 'express' AND subject_id = :id",
         "DELETE FROM leads WHERE id = :id",
         "UPDATE merges SET finished_at = :now WHERE loser_id = :id",
     ):
@@ -178,3 +179,4 @@ def _finish(connection: Connection, done: Sequence[Succession], now: int) -> Non
     queue.enqueue(connection, "route", survivors)
     queue.enqueue(connection, "consent", sorted({one.survivor for one in done if one.loser in unheard}))
     subjects.touch(connection, left, ())
+    queue.enqueue(connection, queue.EXPRESS, sorted({one.survivor for one in done if one.loser in hurried}))

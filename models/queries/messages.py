@@ -197,7 +197,21 @@ _RELEASE = text(
 )
 
 
-def lease(connection: Connection, *, owner: str, now: int, until: int, count: int, terms: Terms) -> Taken:
+URGENT = (MessageKind.ALERT, MessageKind.TRANSACTIONAL)
+"""What somebody waits for: a salesperson, or who has just asked for it."""
+IN_ORDER = (*URGENT, MessageKind.NURTURE)
+
+
+def lease(
+    connection: Connection,
+    *,
+    owner: str,
+    now: int,
+    until: int,
+    count: int,
+    terms: Terms,
+    kinds: Sequence[MessageKind] = IN_ORDER,
+) -> Taken:
     """Take up to `count` messages that are due at `now` (programme time) until `until` (wall clock); alerts first.
 
     Each is checked against what is true now, in the same transaction (models.queries.clearance). Who must never go is
@@ -205,7 +219,7 @@ def lease(connection: Connection, *, owner: str, now: int, until: int, count: in
     """
     rows: list[Row[Any]] = []
     statement = _locking(connection, _LEASE)
-    for kind in (MessageKind.ALERT, MessageKind.TRANSACTIONAL, MessageKind.NURTURE):
+    for kind in kinds:
         if len(rows) < count:
             given = {"kind": kind.value, "now": now, "count": count - len(rows), "owner": owner, "until": until}
             rows += sorted(connection.execute(statement, given), key=lambda row: (row.next_attempt_at, row.id))
@@ -223,6 +237,12 @@ def _set_aside(message: int, verdict: Verdict, now: int) -> Settlement:
         return Settlement(message, MessageState.CANCELLED, verdict.reason, counted=False)
     until = max(verdict.until, now + SECOND)  # whoever put it off to the past would find it due again at once, for ever
     return Settlement(message, MessageState.QUEUED, verdict.reason, next_attempt_at=until, counted=False)
+
+
+def is_urgent_due(connection: Connection, now: int) -> bool:
+    """Whether anything that somebody waits for is due at `now` (programme time)."""
+    due = "SELECT 1 FROM messages WHERE state = 'queued' AND kind = :kind AND next_attempt_at <= :now LIMIT 1"
+    return any(connection.execute(text(due), {"kind": kind.value, "now": now}).first() for kind in URGENT)
 
 
 def mark_sending(connection: Connection, ids: Sequence[int], *, owner: str, clock: int, until: int) -> set[int]:

@@ -5,13 +5,17 @@ Decides how a touch is never lost: touching raises `revision`, doing deletes onl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from sqlalchemy import Connection, text
 
 from models.queries import staging
 from models.rules.scoring.columns import Ints
+
+EXPRESS = "express"
+"""The queue of leads that did something just now: nobody works it off alone. It says who of the other queues is taken
+first, and is left once that was tried."""
 
 
 def enqueue(connection: Connection, queue: str, ids: Sequence[int]) -> None:
@@ -34,6 +38,15 @@ def read(connection: Connection, queue: str, limit: int) -> list[tuple[int, int]
     """The next (id, revision) of a queue in the order of ids, at most `limit`; nothing is taken out."""
     query = text("SELECT subject_id, revision FROM work_queue WHERE queue = :queue ORDER BY subject_id LIMIT :limit")
     return [(row[0], row[1]) for row in connection.execute(query, {"queue": queue, "limit": limit})]
+
+
+def among(connection: Connection, queue: str, ids: Collection[int]) -> list[tuple[int, int]]:
+    """Those of the ids that are in the queue, with their revisions, in the order of ids; nothing is taken out."""
+    if not ids:
+        return []
+    condition, parameters = staging.among(connection, "subject_id", list(ids))
+    query = f"SELECT subject_id, revision FROM work_queue WHERE queue = {staging.mark(connection)} AND {condition}"
+    return sorted((row[0], row[1]) for row in staging.rows(connection, query, (queue, *parameters)))
 
 
 def done(connection: Connection, queue: str, rows: Sequence[tuple[int, int]]) -> None:

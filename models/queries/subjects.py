@@ -132,10 +132,15 @@ def touch_behind(connection: Connection, lead_ids: Sequence[int], of: Collection
     """Queue the accounts and the deals (those of `of`) for which these leads' activities count."""
     for subject in ("account", "deal"):
         if subject in of:
-            found: set[int] = set()
-            for statement in _BEHIND[subject]:
-                found.update(row[0] for row in staging.select_among(connection, statement, lead_ids, "bigint"))
-            queue.enqueue(connection, QUEUES[subject], sorted(found))
+            queue.enqueue(connection, QUEUES[subject], behind(connection, subject, lead_ids))
+
+
+def behind(connection: Connection, of: str, lead_ids: Sequence[int]) -> list[int]:
+    """The accounts or the deals (`of`) for which these leads' activities count, ascending."""
+    found: set[int] = set()
+    for statement in _BEHIND[of]:
+        found.update(row[0] for row in staging.select_among(connection, statement, lead_ids, "bigint"))
+    return sorted(found)
 
 
 def leads_of(connection: Connection, of: str, ids: Sequence[int]) -> list[int]:

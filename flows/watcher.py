@@ -1,0 +1,141 @@
+"""A look at the database every fraction of a second: whoever is in a hurry gets a run of express_leads at once.
+
+Decides when a run starts: one at a time, so that a burst is one run, and at a pace that keeps Prefect's database small.
+What is waiting stands in our own database; a look makes no run, and a watcher that was killed has nothing to lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import httpx
+from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound, PrefectException
+
+from flows.express_leads import express_leads
+from flows.reports import Report
+from models.errors import WarmlineError
+from models.queries import leases
+from models.rules.instants import SECOND
+from models.workspace import Workspace
+from tasks.express import is_waiting
+from tasks.processes import owner_name, surely_dead
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 0.25
+"""Half of it is what a look adds to the way of an act; it takes less than a millisecond."""
+BURST = 100
+"""Runs that start as soon as there is work, after a rest …"""
+PACE_SECONDS = 3.0
+"""… and how long it takes until one more may: a shop with somebody in a hurry at every instant has a run each 3 s."""
+KEPT = 200
+"""Runs that went well and stay in Prefect's UI; a run is about 70 kB there."""
+FIRST_REST, LONGEST_REST = 2.0, 60.0
+"""Seconds without a run after one that failed, doubled with each."""
+LEASE, LEASE_SECONDS, RENEWED_SECONDS = "express", 30, 10
+"""One watcher for a workspace; another one takes over when it is gone."""
+
+
+@dataclass
+class Pace:
+    """How many runs may start, by the clock that is passed in (seconds)."""
+
+    left: float = BURST
+    at: float = 0.0
+
+    def wait(self, clock: float) -> float:
+        """Seconds until the next run may start."""
+        self.left, self.at = min(BURST, self.left + (clock - self.at) / PACE_SECONDS), clock
+        return max(0.0, (1 - self.left) * PACE_SECONDS)
+
+    def spend(self) -> None:
+        """A run has started."""
+        self.left -= 1
+
+
+@dataclass
+class Watcher:
+    """Watches one workspace until `stop` is set."""
+
+    workspace: Workspace
+    stop: asyncio.Event
+    clock: Callable[[], float] = time.monotonic
+    owner: str = field(default_factory=owner_name)
+    _pace: Pace = field(default_factory=Pace)
+    _done: deque[UUID] = field(default_factory=deque)
+    _renewed: float | None = None
+    """When the lease was last taken or prolonged; None without it."""
+
+    async def watch(self) -> None:
+        """Look, and run what is waiting. Whatever goes wrong is told in the log and tried again later."""
+        rest = 0.0
+        self._pace.at = self.clock()
+        try:
+            while not self.stop.is_set():
+                try:
+                    rest = 0.0 if await self._look() else rest
+                    await self._pause(LOOK_SECONDS if self._renewed is not None else RENEWED_SECONDS / 2)
+                except (WarmlineError, PrefectException, httpx.HTTPError) as error:
+                    rest = min(LONGEST_REST, max(FIRST_REST, 2 * rest))
+                    log.warning("express: %s; tried again in %.0f s", error, rest)
+                    await self._pause(rest)
+        finally:
+            await asyncio.to_thread(self._release)
+
+    async def _look(self) -> bool:
+        """Start a run if there is work and it is ours to do; whether one was made."""
+        if not await asyncio.to_thread(self._is_wanted):
+            return False
+        if (seconds := self._pace.wait(self.clock())) > 0:
+            await self._pause(seconds)
+            return False
+        self._pace.spend()
+        state = await express_leads(str(self.workspace.root), return_state=True)
+        await state.aresult()  # raises what made it fail
+        await self._forget(state)
+        return True
+
+    def _is_wanted(self) -> bool:
+        return self._has_lease() and is_waiting(self.workspace, time.time_ns() // 1000)
+
+    def _has_lease(self) -> bool:
+        if self._renewed is not None and self.clock() - self._renewed < RENEWED_SECONDS:
+            return True
+        clock = time.time_ns() // 1000
+        with self.workspace.database.write() as connection:
+            holder = leases.holder(connection, LEASE)
+            if holder is not None and surely_dead([holder]):
+                leases.release(connection, LEASE, holder)
+            is_ours = leases.claim(connection, LEASE, self.owner, clock, clock + LEASE_SECONDS * SECOND)
+        self._renewed = self.clock() if is_ours else None
+        return is_ours
+
+    def _release(self) -> None:
+        if self._renewed is not None:
+            with self.workspace.database.write() as connection:
+                leases.release(connection, LEASE, self.owner)
+        self.workspace.database.close()
+
+    async def _forget(self, state: State[Report]) -> None:
+        """Delete the oldest of many runs that went well: they tell nothing any more."""
+        if (key := state.state_details.flow_run_id) is not None:
+            self._done.append(key)
+        async with get_client() as client:
+            while len(self._done) > KEPT:
+                try:
+                    await client.delete_flow_run(self._done.popleft())
+                except ObjectNotFound:
+                    continue
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self.stop.wait(), seconds)
+        except TimeoutError:
+            return

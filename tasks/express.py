@@ -1,0 +1,115 @@
+"""Leads that did something just now → their score, stage, salesperson, ahead of everybody else who waits.
+
+Decides nothing of its own: the same functions as in the scheduled flows, for the leads of the queue `express` alone, so
+that a hundred thousand imported ones do not stand before the one who asks for a demo. A mark is taken away when its
+lead was routed: killed before, it is done again and finds less to do. Next: tasks.delivery.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from prefect import task
+
+from models.queries import crossings, messages, queue, subjects
+from models.queries.stages import CROSSED
+from models.rules.instants import Micros
+from models.workspace import Workspace
+from tasks.actions import Actor
+from tasks.consents import collect_among
+from tasks.marking import mark_some
+from tasks.routing import Router
+from tasks.scoring import Scorer, kinds
+
+MOST = 250
+"""Leads of one run: about a second. Of more, the rest is the next run's."""
+ROUNDS = 3
+"""How often a lead is tried that another worker had in hand at that moment; then the schedule sees to it."""
+ROUTED = 50
+"""Leads of one transaction of routing."""
+Marks = list[tuple[int, int]]
+"""(lead, revision) of the queue `express`."""
+
+
+class Scored(NamedTuple):
+    """Who was looked at, and counts of what was done."""
+
+    marks: Marks
+    counts: dict[str, int]
+
+
+def is_waiting(workspace: Workspace, now: int) -> bool:
+    """Whether a lead is in a hurry, or a message that somebody waits for is due at `now`: two looks into an index."""
+    with workspace.database.read() as connection:
+        return bool(queue.read(connection, queue.EXPRESS, 1)) or messages.is_urgent_due(connection, now)
+
+
+@task(name="score-express")
+def score_express(workspace: str, now: int) -> Scored:
+    """Score those of the workspace folder who are in a hurry and touched; suspected machines are marked first."""
+    opened = Workspace.open(Path(workspace))
+    try:
+        with opened.database.read() as connection:
+            marks = queue.read(connection, queue.EXPRESS, MOST)
+        return Scored(marks, dict(score(opened, now, [lead_id for lead_id, _ in marks])))
+    finally:
+        opened.database.close()
+
+
+def score(workspace: Workspace, now: int, leads: list[int]) -> Counter[str]:
+    """Score these leads (ascending), then their accounts and deals where there are models of them.
+
+    Counts: scored, changed, marked.
+    """
+    counts = Counter(scored=0, changed=0)
+    if not leads:
+        return counts
+    counts.update(marked=mark_some(workspace, now, leads)["marked"])
+    for of in kinds(workspace):
+        with workspace.database.read() as connection:
+            ids = leads if of == "lead" else subjects.behind(connection, of, leads)
+        for _ in range(ROUNDS):
+            with workspace.database.read() as connection:
+                if not queue.among(connection, subjects.QUEUES[of], ids):
+                    break
+            Scorer(workspace, now, "touched", of).these(ids, counts)
+    return counts
+
+
+@task(name="route-express")
+def route_express(workspace: str, now: int, marks: Marks) -> dict[str, int]:
+    """Route these leads of the workspace folder, do what follows from their crossings, and take their marks away."""
+    opened = Workspace.open(Path(workspace))
+    try:
+        counts = route(opened, Micros(now), [lead_id for lead_id, _ in marks])
+        with opened.database.write() as connection:
+            queue.done(connection, queue.EXPRESS, marks)
+        return dict(counts)
+    finally:
+        opened.database.close()
+
+
+def route(workspace: Workspace, now: Micros, leads: list[int]) -> Counter[str]:
+    """Consents, stages, assignments, enrolments and actions of these leads; the counts of the scheduled functions."""
+    counts = collect_among(workspace, now, leads)
+    router, actor = Router(workspace, now), Actor(workspace, now)
+    actor.begin()
+    for start in range(0, len(leads), ROUTED):
+        some = leads[start : start + ROUTED]
+        for _ in range(ROUNDS):
+            if not _is_queued(workspace, "route", some):
+                break
+            with workspace.database.write(durable=True) as connection:
+                counts.update(router.batch(connection, some))
+        for name in (CROSSED, crossings.QUEUES["lead"]):
+            if _is_queued(workspace, name, some):
+                with workspace.database.write(durable=True) as connection:
+                    counts.update(actor.batch(connection, name, "lead", some))
+    return counts
+
+
+def _is_queued(workspace: Workspace, name: str, leads: list[int]) -> bool:
+    with workspace.database.read() as connection:
+        return bool(queue.among(connection, name, leads))
