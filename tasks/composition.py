@@ -19,7 +19,7 @@ from markupsafe import escape
 
 from models.queries.messages import Leased
 from models.rules.dkim import Signer
-from models.rules.encodings import encoded_words, quoted_printable
+from models.rules.encodings import Encoded, encoded_words, quoted_printable
 from models.rules.instants import SECOND, instant
 from models.rules.invitations import Guest, icalendar, method_of
 from models.rules.mail import Address, Refused, address, header_refusal
@@ -95,8 +95,9 @@ class Composer:
         if invited is not None:
             host = Guest(name=self.sender.name, email=sender.text)
             calendar = Calendar(icalendar(invited, host), method_of(invited))
-        content = write(headers, self.sender.name, rendered, boundary, calendar)
-        return Letter(self._envelope_sender(message, sender), recipient, self.signer.sign(content) + content)
+        head, body = written(headers, self.sender.name, rendered, boundary, calendar)
+        signed = self.signer.sign(head, body.canonical) + head + body.octets
+        return Letter(self._envelope_sender(message, sender), recipient, signed)
 
     def _envelope_sender(self, message: Leased, sender: Address) -> Address:
         if self.mailbox is None:
@@ -204,6 +205,14 @@ def write(
     `calendar`: an invitation, or its end. It stands among the alternatives, where mail programs look for it to offer
     *accept* and *decline* (RFC 6047 2.4), and once more as the file invite.ics for those that only show attachments.
     """
+    head, body = written(headers, sender_name, rendered, boundary, calendar)
+    return head + body.octets
+
+
+def written(
+    headers: Mapping[str, str], sender_name: str, rendered: Rendered, boundary: str, calendar: Calendar | None = None
+) -> tuple[bytes, Encoded]:
+    """The message of `write` as its head, with the empty line after it, and its body."""
     lines = []
     for name, value in headers.items():
         if name == "From" and sender_name:
@@ -211,39 +220,46 @@ def write(
         elif name == "Subject" and not value.isascii():
             value = encoded_words(value, len(name) + 2)
         lines.append(f"{name}: {value}\r\n")
-    lines.append("MIME-Version: 1.0\r\n")
-    begin = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
-    parts = [begin, _part("plain", rendered.text, boundary), _part("html", rendered.html, boundary)]
+    outer = f"=m{boundary}"  # neither begins like the other: lines are compared by their beginning (RFC 2046 5.1.1)
+    kind, around = ("alternative", boundary) if calendar is None else ("mixed", outer)
+    begin = 'Content-Type: multipart/{}; boundary="{}"\r\n\r\n'
+    lines += ["MIME-Version: 1.0\r\n", begin.format(kind, around)]
+    text = quoted_printable(rendered.pieces.text or rendered.text)
+    html = quoted_printable(rendered.pieces.html or rendered.html)
+    parts = [_part("plain", boundary), text, _part("html", boundary), html]
     if calendar is not None:
         kind = f"text/calendar; charset=utf-8; method={calendar.method}; component=VEVENT"
-        outer = f"=m{boundary}"  # neither begins like the other: lines are compared by their beginning (RFC 2046 5.1.1)
         parts = [
-            f'Content-Type: multipart/mixed; boundary="{outer}"\r\n\r\n--{outer}\r\n'.encode(),
+            _plain(f"--{outer}\r\n{begin.format('alternative', boundary)}"),
             *parts,
             _calendar_part(calendar.content, boundary, kind),
-            f"--{boundary}--\r\n\r\n".encode(),
-            _calendar_part(
-                calendar.content, outer, "application/ics; name=invite.ics", "attachment; filename=invite.ics"
-            ),
+            _plain(f"--{boundary}--\r\n\r\n"),
+            _calendar_part(calendar.content, outer, FILE_TYPE, "attachment; filename=invite.ics"),
         ]
-        boundary = outer
-    return b"".join([*(line.encode() for line in lines), *parts, f"--{boundary}--\r\n".encode()])
+    parts.append(_plain(f"--{around}--\r\n"))
+    body = Encoded(b"".join([part.octets for part in parts]), b"".join([part.canonical for part in parts]))
+    return "".join(lines).encode(), body
 
 
-def _calendar_part(calendar: bytes, boundary: str, content_type: str, disposition: str | None = None) -> bytes:
+def _plain(lines: str) -> Encoded:
+    """Lines without white space at their ends, nor two of it in a row: the relaxed form leaves them as they are."""
+    octets = lines.encode()
+    return Encoded(octets, octets)
+
+
+def _calendar_part(calendar: bytes, boundary: str, content_type: str, disposition: str | None = None) -> Encoded:
     head = f"--{boundary}\r\nContent-Type: {content_type}\r\nContent-Transfer-Encoding: base64\r\n"
     if disposition is not None:
         head += f"Content-Disposition: {disposition}\r\n"
-    encoded = base64.encodebytes(calendar).replace(b"\n", b"\r\n")
-    return f"{head}\r\n".encode() + encoded
+    encoded = base64.encodebytes(calendar).replace(b"\n", b"\r\n").decode()
+    return _plain(f"{head}\r\n{encoded}")
 
 
-def _part(subtype: str, body: str, boundary: str) -> bytes:
-    head = (
+def _part(subtype: str, boundary: str) -> Encoded:
+    return _plain(
         f'--{boundary}\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
         "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
     )
-    return head.encode() + quoted_printable(body)
 
 
 def _phrase(name: str) -> str:

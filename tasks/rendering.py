@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -44,6 +44,13 @@ _PLAIN_LINK = re.compile(r"https?://[!-Z^-~]+")
 """What needs no taking apart: ASCII without brackets, which could be a broken address of IPv6."""
 
 
+class Pieces(NamedTuple):
+    """HTML and text as they were written, piece by piece: what a template says as it is are the same ones each time."""
+
+    html: Sequence[str] = ()
+    text: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class Rendered:
     """The three parts of a message, finished."""
@@ -51,6 +58,7 @@ class Rendered:
     subject: str
     html: str
     text: str
+    pieces: Pieces = field(default=Pieces(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -108,14 +116,17 @@ class Templates:
         subject = self._rendered(mail.subject, mail.language, LONGEST_SUBJECT, seen)
         if isinstance(subject, Unrenderable):
             return subject
-        html = self._rendered(mail.html, mail.language, LONGEST_BODY, seen)
-        if isinstance(html, Unrenderable):
-            return html
+        written = self._rendered(mail.html, mail.language, LONGEST_BODY, seen)
+        if isinstance(written, Unrenderable):
+            return written
+        html = "".join(written)
         if mail.text is None:
             text = self._derived(mail.html, html)
         else:
             text = self._rendered(mail.text, mail.language, LONGEST_BODY, seen)
-        return text if isinstance(text, Unrenderable) else Rendered(subject.strip(), html, text)
+        if isinstance(text, Unrenderable):
+            return text
+        return Rendered("".join(subject).strip(), html, "".join(text), Pieces(written, text))
 
     def mail(self, name: str, language: object = None) -> Mail | Problem:
         """The files of the e-mail `name` for a reader of `language`."""
@@ -241,7 +252,9 @@ class Templates:
             shown, line = self.shown(place[0]), place[1]
         return Problem(shown, line, "", str(error.message))
 
-    def _rendered(self, file: str, language: str | None, longest: int, facts: Mapping[str, Any]) -> str | Unrenderable:
+    def _rendered(
+        self, file: str, language: str | None, longest: int, facts: Mapping[str, Any]
+    ) -> list[str] | Unrenderable:
         part = self._part(file, language)
         if isinstance(part, list):
             return Unrenderable(str(part[0]))
@@ -256,9 +269,9 @@ class Templates:
             words = str(error) or type(error).__name__
             return Unrenderable(f"{self.shown(where or file)}{f':{line}' if line else ''}: {words[:300]}")
 
-    def _derived(self, file: str, html: str) -> str | Unrenderable:
+    def _derived(self, file: str, html: str) -> list[str] | Unrenderable:
         try:
-            return text_of(html)
+            return [text_of(html)]
         except (LxmlError, RecursionError) as error:
             return Unrenderable(f"{self.shown(file)}: no text can be made of this HTML: {error}")
 

@@ -155,8 +155,9 @@ class Sandbox(SandboxedEnvironment):
         return bounded(super().call_binop(context, operator, left, right))
 
 
-def metered(template: jinja2.Template, longest: int, facts: Mapping[str, Any]) -> str:
-    """The template rendered with `facts`, within all bounds. Raises TooMuchError and what its expressions raise."""
+def metered(template: jinja2.Template, longest: int, facts: Mapping[str, Any]) -> list[str]:
+    """The template rendered with `facts`, in pieces, within all bounds; what stands in the template as it is comes as
+    the same pieces each time. Raises TooMuchError and what its expressions raise."""
     pieces: list[str] = []
     length = 0
     token = _meter.set(Meter())
@@ -169,7 +170,7 @@ def metered(template: jinja2.Template, longest: int, facts: Mapping[str, Any]) -
                 raise TooMuchError(f"longer than {longest:,} characters")
     finally:
         _meter.reset(token)
-    return "".join(pieces)
+    return pieces
 
 
 def sandbox(

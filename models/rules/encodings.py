@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 LONGEST_WORD = 75
@@ -49,23 +52,62 @@ def _word(piece: str, is_quoted: bool) -> str:
     return f"=?utf-8?b?{base64.b64encode(piece.encode()).decode()}?="
 
 
-def quoted_printable(text: str) -> bytes:
-    """`text` in quoted-printable UTF-8, lines ended by CRLF, the last one too, however they ended before.
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Complete lines of a body, each with its CRLF, and the same lines as DKIM's relaxed form has them."""
+
+    octets: bytes
+    canonical: bytes
+
+
+def quoted_printable(text: str | Sequence[str]) -> Encoded:
+    """A text, whole or in pieces, in quoted-printable UTF-8, lines ended by CRLF, the last one too, however they ended.
 
     A lone CR is no line break in a mail, and a body that ended without one would run into the boundary. Each line is
-    encoded for itself, so a line that was met before costs nothing.
+    encoded for itself, so a line that was met before costs nothing, nor does a piece that was: those that stand in a
+    template as they are come with every mail.
     """
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.rstrip("\n").split("\n")
-    encode = _known if max(map(len, lines)) <= LONGEST_KNOWN else _encoded
-    return b"\r\n".join([*map(encode, lines), b""])
+    pieces = [text] if isinstance(text, str) else text
+    if any("\r" in piece for piece in pieces):
+        pieces = ["".join(pieces).replace("\r\n", "\n").replace("\r", "\n")]
+    made: list[Encoded] = []
+    begun: list[str] = []
+    for piece in pieces:
+        if "\n" in piece:
+            first, between, begin = _known_piece(piece) if len(piece) <= LONGEST_KNOWN_PIECE else _piece(piece)
+            made += (_line("".join([*begun, first])), between)
+            begun = [begin]
+        else:
+            begun.append(piece)
+    made.append(_line("".join(begun)))
+    octets = b"".join([one.octets for one in made]).rstrip(b"\r\n") + b"\r\n"
+    canonical = b"".join([one.canonical for one in made]).rstrip(b"\r\n") + b"\r\n"
+    return Encoded(octets, canonical)
 
 
-def _encoded(line: str) -> bytes:
-    return binascii.b2a_qp(line.encode("utf-8", "replace"), istext=True).replace(b"\n", b"\r\n")
+def _piece(piece: str) -> tuple[str, Encoded, str]:
+    """The end of the line before, the complete lines, the begin of the next one."""
+    first, *between, begin = str.split(piece, "\n")  # not the method of a Markup: its parts would escape what they meet
+    lines = [_line(line) for line in between]
+    octets, canonical = b"".join([one.octets for one in lines]), b"".join([one.canonical for one in lines])
+    return first, Encoded(octets, octets if octets == canonical else canonical), begin
 
 
-_known = lru_cache(maxsize=8_192)(_encoded)
+def _line(line: str) -> Encoded:
+    return _known_line(line) if len(line) <= LONGEST_KNOWN else _encoded(line)
+
+
+def _encoded(line: str) -> Encoded:
+    octets = binascii.b2a_qp(line.encode("utf-8", "replace"), istext=True).replace(b"\n", b"\r\n") + b"\r\n"
+    # No line ends in white space (it is encoded there), so the relaxed form (RFC 6376 3.4.4) only joins runs of it.
+    canonical = _SPACES.sub(b" ", octets) if b"  " in octets or b"\t" in octets else octets
+    return Encoded(octets, canonical)
+
+
+_SPACES = re.compile(rb"[ \t]+")
+_known_line = lru_cache(maxsize=8_192)(_encoded)
 LONGEST_KNOWN = 1_000
-"""Characters: a text with a longer line is not remembered, or what is could grow to gigabytes."""
+"""Characters: a longer line is not remembered, or what is could grow to gigabytes."""
+_known_piece = lru_cache(maxsize=256)(_piece)
+LONGEST_KNOWN_PIECE = 50_000
+"""Characters of a piece that is remembered."""
