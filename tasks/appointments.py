@@ -69,6 +69,18 @@ def having(given: Iterable[Given], found: Mapping[int, Appointment], *, every: b
             yield one
 
 
+def taken_over(before: Mapping[int, Given], given: Mapping[int, Given], now: int) -> dict[int, Given]:
+    """The assignments before, by lead, whose appointment another rep keeps now."""
+    return {
+        lead_id: before[lead_id]
+        for lead_id, one in given.items()
+        if one.appointment is not None
+        and lead_id in before
+        and before[lead_id].rep != one.rep
+        and is_to_come(before[lead_id], now) is not None
+    }
+
+
 def is_to_come(given: Given | None, now: int) -> Appointment | None:
     """The appointment of the assignment if its rep still comes and it is not over."""
     had = None if given is None else given.appointment

@@ -245,11 +245,14 @@ class Desk:
         if lacking := [lead_id for lead_id in lead_ids if lead_id not in found]:
             found |= standings.read(connection, lacking, workspace.scoring.name, now)
         ids = list(found)
-        model = self.model or CompiledModel(workspace.scoring, workspace.zone)
+        told: Mapping[int, Told] = {}
+        if whys and ids:
+            model = self.model or CompiledModel(workspace.scoring, workspace.zone)
+            told = reasons(connection, model, ids, now, workspace.zone)
         return Facts(
             standings=found,
             acts=standings.newest_acts(connection, ids, now, ACTS_READ),
-            whys=reasons(connection, model, ids, now, workspace.zone) if whys else {},
+            whys=told,
             dossiers=dossiers.read(connection, {key: one.account_id for key, one in found.items()}, now),
         )
 

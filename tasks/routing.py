@@ -346,6 +346,8 @@ class _Batch:
         given, proposed = placement.begin(chosen, latest, self.changes)
         self.appointments.update(proposed)
         self.mail.extend(self.desk.notify(chosen, given))
+        kept = appointments.taken_over(latest, given, self.router.now)
+        self.mail.extend(self.desk.pass_on(kept, given, "the lead qualified again"))
 
     def enrol(self) -> None:
         now = self.router.now

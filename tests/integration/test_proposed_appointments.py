@@ -110,18 +110,26 @@ def test_a_lead_that_sales_has_already_is_proposed_a_time_and_the_rep_told_again
     assert mails(world, 1)[2:] == [("nurture:appointment:1:0", True)]
 
 
-def test_an_old_request_and_one_that_was_answered_get_no_appointment(world: World) -> None:
+def test_an_old_request_gets_no_appointment_and_one_that_stands_is_kept_when_the_lead_comes_back(world: World) -> None:
     world.leads([1, 2], 80)
     asks(world, 1, NOW - 20 * DAY)
     asks(world, 2, NOW - HOUR)
     route(world.workspace, NOW)
     assert appointment(world, 1) is None
+    had = appointment(world, 2)
+    assert had is not None
     world.score([2], 20)
     route(world.workspace, Micros(NOW + DAY))
     world.score([2], 80)
     route(world.workspace, Micros(NOW + 2 * DAY))
-    assert appointment(world, 2) is None  # the second assignment, after the same request
-    assert [key for key, _ in mails(world, 2)] == ["alert:1:assigned", "alert:1:recalled", "alert:2:assigned"]
+    assert appointment(world, 2) == had.under(1)  # of the second assignment: the same event, and nothing to tell
+    world.score([2], 20)
+    route(world.workspace, Micros(NOW + 5 * DAY))
+    world.score([2], 80)
+    route(world.workspace, Micros(NOW + 6 * DAY))
+    assert appointment(world, 2) is None  # it is over, and the request was answered
+    told = ["alert:1:assigned", "alert:1:recalled", "alert:2:assigned", "alert:2:recalled", "alert:3:assigned"]
+    assert [key for key, _ in mails(world, 2)] == told
 
 
 def test_a_rep_whose_lead_falls_back_is_told_that_the_appointment_stands(world: World) -> None:
