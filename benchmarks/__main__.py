@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 
-AREAS = ("ingest", "scoring", "nurture", "emails", "mail", "orchestration")
+AREAS = ("ingest", "scoring", "routing", "nurture", "emails", "mail", "orchestration", "hot")
 
 
 def main() -> int:

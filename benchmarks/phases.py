@@ -20,7 +20,7 @@ from benchmarks import storage, world
 from benchmarks.cpu import Clock, peak_megabytes
 from benchmarks.stopwatch import Stopwatch
 from models.queries import columns, explanations, marks
-from models.rules.instants import DAY
+from models.rules.instants import DAY, Micros
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.explanation import explain
 from models.rules.scoring.kernel import score
@@ -29,6 +29,7 @@ from models.rules.scoring.moves import cheapest_moves
 from models.workspace import Workspace
 from tasks.intake import ingest_file
 from tasks.marking import mark
+from tasks.routing import route
 from tasks.scoring import Scorer, score_leads
 
 SAMPLE = 200
@@ -178,6 +179,13 @@ def _all_told(opened: Workspace, compiled: CompiledModel, lead: int) -> None:
     cheapest_moves(compiled, scored, 0)
 
 
+def _route(opened: Workspace, clock: Clock, task: Task) -> Told:
+    """Everybody who was scored, for the first time: stages, assignments, notifications, enrolments."""
+    seconds, counts = _timed(clock, lambda: route(opened, Micros(world.NOW)))
+    assert counts["seen"] == task.leads, counts
+    return {"seconds": seconds, "counts": dict(counts)}
+
+
 _PHASES: dict[str, Callable[[Workspace, Clock, Task], Told]] = {
     "full": _full,
     "some": _some,
@@ -185,6 +193,7 @@ _PHASES: dict[str, Callable[[Workspace, Clock, Task], Told]] = {
     "news": _news,
     "decay": _decay,
     "explain": _explain,
+    "route": _route,
 }
 
 

@@ -16,6 +16,8 @@ import typer
 from cli import (
     accounts,
     actions,
+    assign,
+    assignments,
     bounces,
     consent,
     coverage,
@@ -99,6 +101,8 @@ app.add_typer(messages.messages, name="messages")
 app.command()(messages.suppress)
 app.command()(sink.sink)
 app.command()(simulate.simulate)
+app.command()(assign.assign)
+app.command()(assignments.assignments)
 app.command()(stage.stage)
 app.command()(feedback.verdicts)
 app.command()(consent.consent)

@@ -13,6 +13,7 @@ from models.rules.instants import DAY, HOUR, MINUTE, Micros
 from models.workspace import Workspace
 from tasks.escalation import escalate
 from tasks.routing import route
+from tests.commands import warmline
 from tests.programme_world import NOW, World
 
 ALICE, BOB = 1, 2
@@ -131,3 +132,25 @@ def test_who_finds_no_rep_waits_visibly_and_is_told_of_once_a_day(world: World) 
     world.score([ALICE], 20)
     assert route(world.workspace, Micros(NOW + DAY + HOUR))["assigned"] == 1
     assert world.rows("SELECT count(*) FROM waiting_leads") == [(0,)]
+
+
+def test_a_person_gives_a_lead_away_with_name_and_reason_and_sees_it_listed(
+    world: World, tmp_path: Path, database_url: str
+) -> None:
+    folder = world.workspace.root
+    settings = (folder / "warmline.yaml").read_text().replace("database_url:", "# database_url:")
+    (folder / "warmline.yaml").write_text(f"database_url: {database_url}\n{settings}")
+    world.lead(ALICE, 70, attributes={"first_name": "Alice"})
+    world.lead(BOB, 20)
+    route(world.workspace, NOW)
+    told = orjson.loads(warmline("assign", "1", "--dry-run", "--json", folder=folder).stdout)
+    assert told["has_it"] == "ann@x.example" and told["passed_over"]["Cid"] == "has 0 of 0 open leads"
+    assert "did you mean 'Cid'" in warmline("assign", "1", "--to", "Cit", folder=folder, code=2).stderr
+    assert "at the stage lead" in warmline("assign", "2", "--to", "Cid", folder=folder, code=2).stderr
+    warmline("assign", "1", "--to", "Cid", "--because", "knows them", "--by", "Mia", folder=folder)
+    listed = orjson.loads(warmline("assignments", "--json", folder=folder).stdout)
+    assert listed["counts"] == {"open": 1, "reassigned": 1}
+    first, second = listed["assignments"]
+    assert (first["rep"], first["actor"], first["because"]) == ("cid@x.example", "Mia", "Mia gave it: knows them")
+    assert (second["ended_by"], second["ended_because"]) == ("Mia", "given to Cid: knows them")
+    assert mails(world) == [("notification", "ann"), ("notification", "cid"), ("passed_on", "ann")]
