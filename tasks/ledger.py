@@ -168,10 +168,9 @@ class Ledger:
         settlements: list[Settlement],
     ) -> tuple[set[int], int]:
         """The marks that hold, and the wall clock of the transaction."""
-        messages.settle(connection, settlements, owner=self._owner)
         clock = self._clock()  # read inside the transaction: waiting for the lock may have taken long
         until = clock + int((self._reply_seconds + SLACK_SECONDS) * SECOND)
-        marked = messages.mark_sending(connection, marks, owner=self._owner, clock=clock, until=until)
+        marked = messages.settle_and_mark(connection, settlements, marks, owner=self._owner, clock=clock, until=until)
         # Last, after all rows are locked: its lock is held to the commit, and nobody may wait for a row meanwhile.
         self.record(connection, _passages(settlements))
         return marked, clock

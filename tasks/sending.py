@@ -12,7 +12,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from sqlalchemy import Connection
 
@@ -20,7 +19,7 @@ from models.database import Database
 from models.errors import DeliveryError, WarmlineError
 from models.queries import messages
 from models.queries.clearance import Terms
-from models.queries.limits import Passage, record
+from models.queries.limits import Passage, record, slowness
 from models.queries.messages import Leased, Settlement, Taken
 from models.rules.instants import MINUTE, SECOND
 from models.rules.limits import asks_to_slow_down, counts, domain_of, waits
@@ -129,7 +128,7 @@ class _Run:
             delivery.clock,
             delivery.smtp.reply_timeout_seconds,
             enough=lambda: self._connected * 3 // 4,
-            record=partial(record, limits=delivery.terms.limits, fraction=delivery.random()),
+            record=self._record,
         )
         self.stopped: WarmlineError | None = None
         self._refused_by_policy: WarmlineError | None = None
@@ -140,6 +139,8 @@ class _Run:
         """Of messages that wait for a connection, as far as they are written already."""
         self._pauses: dict[str, int] = {}
         """Domains that asked for less mail in this run → until when none of what is leased already goes there."""
+        self._slow: set[str] = set()
+        """Domains that may be served slowly: a message to one was leased, or pauses, since it became so."""
         self._feeder: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
         self._connected = 0
@@ -186,6 +187,7 @@ class _Run:
 
     async def _reap(self) -> None:
         def reap(connection: Connection) -> messages.Reaped:
+            self._slow |= slowness(connection).keys()
             dead = self.delivery.dead(messages.owners(connection))
             clock, attempts = self.delivery.clock(), self.delivery.backoff.attempts
             reaped = messages.reap(connection, clock=clock, dead=dead, attempts=attempts)
@@ -233,6 +235,7 @@ class _Run:
         lasting = int((self.before_dot_seconds + WAITING_SECONDS) * SECOND)
 
         def lease(connection: Connection) -> Taken:
+            self._slow |= slowness(connection).keys()
             return messages.lease(
                 connection,
                 owner=delivery.owner,
@@ -244,6 +247,11 @@ class _Run:
             )
 
         return await self.ledger.write(lease)
+
+    def _record(self, connection: Connection, passages: list[Passage]) -> None:
+        self._slow |= {domain_of(one.recipient) for one in passages if one.slow is not None}
+        delivery = self.delivery
+        record(connection, passages, delivery.terms.limits, delivery.random(), self._slow)
 
     async def _work(self) -> None:
         connection: SmtpConnection | None = None

@@ -111,10 +111,17 @@ def put_offs(
     return late
 
 
-def record(connection: Connection, passages: Sequence[Passage], limits: Limits, fraction: float) -> None:
+def record(
+    connection: Connection,
+    passages: Sequence[Passage],
+    limits: Limits,
+    fraction: float,
+    slow: Collection[str] | None = None,
+) -> None:
     """Count what servers took, and write down which domains want less, in the transaction that settles the messages.
 
-    `fraction` in [0, 1) is the caller's randomness: it spreads the ends of pauses.
+    `fraction` in [0, 1) is the caller's randomness: it spreads the ends of pauses. `slow`: the domains that may be
+    served slowly, where the caller knows: without one of them, a limit or a pause there is nothing to ask or write.
     """
     taken: Counter[tuple[str, int]] = Counter()
     accepted: Counter[str] = Counter()
@@ -126,17 +133,17 @@ def record(connection: Connection, passages: Sequence[Passage], limits: Limits, 
             accepted[domain] += 1
             newest = max(newest, one.at)
             taken.update((period.scope, period.start) for period in limits.periods(domain, one.at))
-    if not accepted and not pauses:
+    if not taken and not pauses and (not accepted or (slow is not None and accepted.keys().isdisjoint(slow))):
         return
-    slow = slowness(connection)
-    if not taken and not pauses and not (slow.keys() & accepted.keys()):
+    known = slowness(connection)
+    if not taken and not pauses and not (known.keys() & accepted.keys()):
         return
     _lock(connection)
     if taken:
         rows = [(scope, start, sent) for (scope, start), sent in sorted(taken.items())]
         given = [{"scope": scope, "starts_at": start, "sent": sent, "expected": 0} for scope, start, sent in rows]
         connection.execute(_COUNT, given)
-    if recovered := sorted(slow.keys() & accepted.keys()):
+    if recovered := sorted(known.keys() & accepted.keys()):
         quicker = [{"domain": domain, "taken": accepted[domain], "at": newest} for domain in recovered]
         connection.execute(_SPEED_UP, quicker)
         connection.execute(_AT_SPEED)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Text, TextClause, bindparam, text
+from sqlalchemy import Connection, Row, Text, bindparam, text
 
-from models.queries import clearance, staging
+from models.queries import clearance, driver, staging
 from models.queries.clearance import Candidate, Terms
 from models.queries.limits import Passage
 from models.rules.instants import SECOND
@@ -150,11 +150,11 @@ class Reaped:
 # MATERIALIZED: the locked rows are chosen once; an inlined subquery with LIMIT may be run again for every row.
 _LEASE = """
     WITH ready AS MATERIALIZED (
-        SELECT id FROM messages WHERE state = 'queued' AND kind = :kind AND next_attempt_at <= :now
-        ORDER BY next_attempt_at, id LIMIT :count {lock}
+        SELECT id FROM messages WHERE state = 'queued' AND kind = {mark} AND next_attempt_at <= {mark}
+        ORDER BY next_attempt_at, id LIMIT {mark} {lock}
     )
-    UPDATE messages SET state = 'leased', lease_owner = :owner, lease_until = :until, attempts = attempts + 1,
-                        attempted_at = :now
+    UPDATE messages SET state = 'leased', lease_owner = {mark}, lease_until = {mark}, attempts = attempts + 1,
+                        attempted_at = {mark}
     WHERE id IN (SELECT id FROM ready)
     RETURNING id, idempotency_key, kind, lead_id, recipient, template, payload, message_id, attempts, lease_until,
               next_attempt_at
@@ -189,6 +189,10 @@ _SETTLE_POSTGRESQL = _SETTLE.format(
     source=f"FROM unnest({', '.join(f'%s::{kind}' for kind in _SETTLED.values())}) AS new ({', '.join(_SETTLED)})",
     **{name: f"new.{name}" for name in _SETTLED},
 )
+_SETTLE_AND_MARK = f"""
+    WITH settled AS ({_SETTLE_POSTGRESQL}), marked AS ({_MARK.format(mark="%s", among="id = ANY(%s::bigint[])")})
+    SELECT id FROM marked
+"""
 _RELEASE = text(
     """
     UPDATE messages SET state = 'queued', lease_owner = NULL, lease_until = NULL, attempts = attempts - 1
@@ -217,19 +221,21 @@ def lease(
     Each is checked against what is true now, in the same transaction (models.queries.clearance). Who must never go is
     cancelled, who must not go yet is put off, each with the reason and without using up an attempt; the rest is held.
     """
-    rows: list[Row[Any]] = []
-    statement = _locking(connection, _LEASE)
+    taken: list[tuple[Any, ...]] = []
+    lock = "" if _is_sqlite(connection) else "FOR UPDATE SKIP LOCKED"
+    statement = _LEASE.format(lock=lock, mark=staging.mark(connection))
     for kind in kinds:
-        if len(rows) < count:
-            given = {"kind": kind.value, "now": now, "count": count - len(rows), "owner": owner, "until": until}
-            rows += sorted(connection.execute(statement, given), key=lambda row: (row.next_attempt_at, row.id))
-    if not rows:
+        if len(taken) < count:
+            given = (kind.value, now, count - len(taken), owner, until, now)
+            taken += sorted(driver.fetched(connection, statement, given), key=lambda row: (row[-1], row[0]))
+    if not taken:
         return Taken([])
-    candidates = [Candidate(row.id, MessageKind(row.kind), row.lead_id, row.recipient) for row in rows]
+    rows = [_leased(row) for row in taken]
+    candidates = [Candidate(row.id, row.kind, row.lead_id, row.recipient) for row in rows]
     verdicts = clearance.verdicts(connection, candidates, terms, now)
     settle(connection, [_set_aside(message, verdict, now) for message, verdict in verdicts.items()], owner=owner)
     cancelled = sum(isinstance(verdict, Hold) for verdict in verdicts.values())
-    return Taken([_leased(row) for row in rows if row.id not in verdicts], cancelled, len(verdicts) - cancelled)
+    return Taken([row for row in rows if row.id not in verdicts], cancelled, len(verdicts) - cancelled)
 
 
 def _set_aside(message: int, verdict: Verdict, now: int) -> Settlement:
@@ -254,19 +260,29 @@ def mark_sending(connection: Connection, ids: Sequence[int], *, owner: str, cloc
         return set()
     among, wanted = staging.among(connection, "id", ids)
     statement = _MARK.format(mark=staging.mark(connection), among=among)
-    return set(connection.exec_driver_sql(statement, (until, owner, clock, *wanted)).scalars())
+    return {row[0] for row in driver.fetched(connection, statement, (until, owner, clock, *wanted))}
 
 
 def settle(connection: Connection, outcomes: Sequence[Settlement], *, owner: str) -> None:
     """Write down how attempts ended, for those that are still `owner`'s; a late sender changes nothing of others'."""
     if not outcomes:
         return
-    rows = [_settled(outcome, owner) for outcome in sorted(outcomes, key=lambda outcome: outcome.id)]
+    rows = _settled_rows(outcomes, owner)
     if _is_sqlite(connection):
-        connection.exec_driver_sql(_SETTLE_SQLITE, rows)
+        driver.repeated(connection, _SETTLE_SQLITE, rows)
     else:
-        columns = zip(zip(*rows, strict=True), _SETTLED.values(), strict=True)
-        connection.exec_driver_sql(_SETTLE_POSTGRESQL, tuple(staging.array(column, kind) for column, kind in columns))
+        driver.fetched(connection, _SETTLE_POSTGRESQL, _arrays(rows))
+
+
+def settle_and_mark(
+    connection: Connection, outcomes: Sequence[Settlement], ids: Sequence[int], *, owner: str, clock: int, until: int
+) -> set[int]:
+    """`settle` and `mark_sending` for different messages: on PostgreSQL in one round trip."""
+    if _is_sqlite(connection) or not outcomes or not ids:
+        settle(connection, outcomes, owner=owner)
+        return mark_sending(connection, ids, owner=owner, clock=clock, until=until)
+    given = (*_arrays(_settled_rows(outcomes, owner)), until, owner, clock, sorted(ids))
+    return {row[0] for row in driver.fetched(connection, _SETTLE_AND_MARK, given)}
 
 
 def release(connection: Connection, *, owner: str) -> int:
@@ -318,17 +334,23 @@ _SENDER_DIED = "the sender ended after the final dot and before the server answe
 _GIVEN_UP = "given up: its senders ended again and again while they prepared it"
 
 
-def _locking(connection: Connection, statement: str) -> TextClause:
-    return text(statement.format(lock="" if _is_sqlite(connection) else "FOR UPDATE SKIP LOCKED"))
-
-
 def _is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
-def _leased(row: Row[Any]) -> Leased:
+def _leased(row: tuple[Any, ...]) -> Leased:
     message_id, key, kind, *facts, _due = row
     return Leased(message_id, key, MessageKind(kind), *facts)
+
+
+def _settled_rows(outcomes: Sequence[Settlement], owner: str) -> list[tuple[Any, ...]]:
+    return [_settled(outcome, owner) for outcome in sorted(outcomes, key=lambda outcome: outcome.id)]
+
+
+def _arrays(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The rows of _SETTLED as PostgreSQL gets them: an array for each column."""
+    columns = zip(zip(*rows, strict=True), _SETTLED.values(), strict=True)
+    return tuple(staging.array(column, kind) for column, kind in columns)
 
 
 def _settled(outcome: Settlement, owner: str) -> tuple[Any, ...]:

@@ -16,6 +16,8 @@ from sqlalchemy import BigInteger, Connection, Float, Integer, LargeBinary, Smal
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
+from models.queries.driver import fetched as through_driver
+
 STEP = 512
 MAX_PARAMETERS = 16 * STEP
 """Values in one IN (…) of SQLite: its own limit is 32,766, and a statement is parsed anew for each number of them."""
@@ -27,7 +29,7 @@ Kind = Literal["integer", "text", "lines"]
 _GATHERED_SQLITE: dict[Kind, str] = {
     "integer": "group_concat({})",
     "text": "json_group_array({})",
-    "lines": "group_concat({}, char(10))",
+    "lines": "group_concat({}, '\n')",  # a line feed as it is: char(10) would be called for each row
 }
 _GATHERED_POSTGRESQL: dict[Kind, str] = {
     "integer": "array_send(array_agg(({})::bigint))",
@@ -85,10 +87,7 @@ def _padded(values: Sequence[Any]) -> Row:
 
 def _fetched(connection: Connection, statement: str, parameters: Row) -> list[Row]:
     # The driver's own tuples: SQLAlchemy's rows cost more than the query.
-    result = connection.exec_driver_sql(statement, parameters)
-    rows = list(result.cursor.fetchall()) if result.cursor is not None else []
-    result.close()
-    return rows
+    return through_driver(connection, statement, parameters)
 
 
 def mark(connection: Connection) -> str:

@@ -110,6 +110,8 @@ class Limits:
         return next((one for one in found if one.scope == period.scope), None)
 
     def _day(self, at: int) -> Period | None:
+        if self.per_day is None and self.warm_up is None:
+            return None
         day = instant(at).astimezone(self.zone).date()
         warm = None if self.warm_up is None else self.warm_up.most(day)
         if warm is not None and (self.per_day is None or warm <= self.per_day):
