@@ -57,7 +57,7 @@ _ONE_OR_MORE: dict[str, Schema] = {
     **{name: {"$ref": "#/$defs/Window"} for name in ("window", "windows", "working_hours")},
     "waiting": {"type": "string"},
     "quiet_hours": {"$ref": "#/$defs/QuietHours"},
-    **{name: {"type": "string"} for name in ("did", "format", "spread", "stages", "on", "to")},
+    **{name: {"type": "string"} for name in ("did", "format", "spread", "stage", "stages", "on", "to")},
     "days": {"enum": list(DAYS)},
 }
 """Lists whose only element may stand alone."""
@@ -121,6 +121,16 @@ _MEANING = {
     ("Sla", "after_reminder"): "Of working time after the reminder; then the lead is passed on.",
     ("Sla", "next_reps"): "So often it is passed on; then the manager is told.",
     ("Sla", "manager"): "Of whom has no manager of their own: a rep, or an address.",
+    ("Action", "name"): "Names it for ever: what it has done is kept under it.",
+    ("Action", "on_enter"): "What is come into: a stage, a band or a cell; several are one region.",
+    ("Action", "on_leave"): "What is left: a stage, a band or a cell; several are one region.",
+    ("Action", "when"): "What must hold of the lead at the run; otherwise `else` is done.",
+    ("Action", "at_most_every"): "Crossings of one lead that come sooner are passed over.",
+    ("Effect", "enrol"): "A sequence that the lead enters.",
+    ("Effect", "adjust"): "An activity `score_adjusted` of this name; a rule of a scoring model gives it points.",
+    ("Effect", "webhook"): "A name under `webhooks` in warmline.yaml.",
+    ("Effect", "tag"): "A word that the lead's attribute `tags` holds from now on.",
+    ("Effect", "untag"): "A word that is taken out of the lead's attribute `tags`.",
     ("Arm", "when"): "What must hold: conditions on score, attributes, stage and acts.",
     ("Arm", "go"): "The id of the step that comes next.",
     ("Arm", "at_most"): "How often one lead may be sent this way; needed where it leads back.",
@@ -150,6 +160,9 @@ def schema_of(name: str, model: type[BaseModel], file: str) -> Schema:
             said = schema.get("properties", {}).get(field, {})
             if said.get("type") == "array" or any(part.get("type") == "array" for part in said.get("anyOf", ())):
                 schema["properties"][field] = _also(said, one)
+    for field in ("do", "else") if "Action" in definitions else ():
+        fields = definitions["Action"]["properties"]
+        fields[field] = _also(fields[field], {"$ref": "#/$defs/Effect"})
     for key, short in _SHORT.items():
         if key in definitions:
             definitions[key] = {"anyOf": [short, definitions[key]]}

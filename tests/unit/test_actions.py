@@ -53,6 +53,7 @@ def test_a_mistake_is_told_with_its_line(text: str, said: str) -> None:
     assert "lifecycle.yaml:6" in str(refused.value)
 
 
+@pytest.mark.feature("L7")
 def test_an_action_is_called_by_the_border_of_what_it_names() -> None:
     enter, leave = action("on_enter: {band: [hot, warm]}, do: {tag: x}"), action("on_leave: {grid: A1}, do: {tag: x}")
     assert enter.is_called_by(crossing("band", None, "hot", "m"), "m")
