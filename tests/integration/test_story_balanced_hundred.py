@@ -84,7 +84,7 @@ STORY: list[Chapter] = [
     (2, {"activities": FIRST_WEEK}),
     (5.2, {"leads": [person(BEN, yearly_budget="3500")]}),
     (6.2, {"leads": [person(LEA, yearly_budget="2400")], "activities": [act(BEN, "meeting", 6)]}),
-    (9, {}),
+    (9, {"activities": [act("cat@ledgers.example", f"sales_{said}", 8) for said in ("not_ready", "unqualified")]}),
     (13.5, {"activities": [act(MAX, "demo_request", 13)]}),
     (16, {"deals": [{"id": "D1", "email": DIRK, "amount": 9000, "opened_at": at(14)}]}),
     (24, {"deals": [{"id": "D1", "email": DIRK, "outcome": "won", "amount": 9000, "closed_at": at(23)}]}),

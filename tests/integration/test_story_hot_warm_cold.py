@@ -71,7 +71,7 @@ STORY: list[Chapter] = [
     (5.2, {"activities": [act(CID, "no_show", 5), act(FIL, "page_view", 4, url=f"{SITE}/prices")]}),
     (13, {"activities": [act(LIA, "unsubscribe", 12)]}),
     (20, {"deals": [{"id": "D1", "email": ALMA, "outcome": "won", "amount": 8200, "closed_at": at(19)}]}),
-    (40, {}),
+    (40, {"activities": [act(OWN, f"sales_{said}", 39) for said in ("not_ready", "unqualified")]}),
     (100, {}),
 ]  # fmt: skip
 

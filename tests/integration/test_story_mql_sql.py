@@ -106,7 +106,10 @@ STORY: list[Chapter] = [
     (
         8,
         {
-            "activities": [act("dev@kiln.example", "sales_not_ready", 7.5)],
+            "activities": [
+                act("dev@kiln.example", "sales_not_ready", 7.5),
+                act("judge3@yew.example", "sales_unqualified", 7.5),
+            ],
             "leads": [person("fay@orchard.example", lead_status="unqualified")],
         },
     ),
@@ -170,7 +173,7 @@ def dev_must_earn_it_again(played: Played) -> None:
     dev = "dev@kiln.example"
     stages = ["marketing_qualified", "sales_qualified", "marketing_qualified", "sales_qualified", "marketing_qualified"]
     assert played.stages(dev)[:5] == stages
-    assert played.mails(dev)[1:] == ["sales_notification", "sales_recall"] * 2
+    assert played.mails(dev)[1:] == ["sales_notification", "sales_notification", "sales_recall"]  # the rep said it
     assert len(set(played.reps(dev))) == 1  # whoever had him before
 
 
