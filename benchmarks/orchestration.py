@@ -38,7 +38,7 @@ def run(size: str) -> list[Bar]:
         places = [Path(folder) / name for name in ("plain", "through")]
         for place in places:
             init.make(place, "mql-sql")
-            _fill(place / "inbox" / "activities" / "tracking.jsonl", *SIZES[size])
+            fill(place / "inbox" / "activities" / "tracking.jsonl", *SIZES[size])
         with server_for_a_run(places[1]) as server:
             import flows.chain  # noqa: F401 — paid before anything is measured, as is the start of the server
 
@@ -104,7 +104,8 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _fill(path: Path, lead_count: int, count: int) -> None:
+def fill(path: Path, lead_count: int, count: int, mark: str = "bench") -> None:
+    """A file of `count` activities of `lead_count` leads; `mark` begins their message ids."""
     path.parent.mkdir(parents=True, exist_ok=True)
     points = world.touchpoints()
     leads, touchpoints, occurred_at = (column.tolist() for column in world.activities(lead_count, count))
@@ -112,7 +113,7 @@ def _fill(path: Path, lead_count: int, count: int) -> None:
         for number in range(count):
             kind, url_path, campaign = points[touchpoints[number] - 1]
             record = {
-                "message_id": f"bench-{number}",
+                "message_id": f"{mark}-{number}",
                 "email": f"ana{leads[number]}@company{leads[number] % 6_000}.example",
                 "type": kind,
                 "occurred_at": (instant(0) + timedelta(microseconds=occurred_at[number])).isoformat(),

@@ -6,13 +6,14 @@ of the scheduled flows. flows.watcher starts it as soon as somebody is in a hurr
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 from flows.batches import added, batch, instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
 from tasks.delivery import deliver_batch
-from tasks.express import route_express, score_express
+from tasks.express import list_express, route_express, score_express
 
 score = batch(score_express)
 route = batch(route_express)
@@ -24,10 +25,9 @@ MOST = 1_000
 @orchestrated
 async def express_leads(workspace: str, now: datetime | None = None) -> Report:
     """Score and route those of the workspace (a path) who are in a hurry, and send what somebody waits for."""
+    marks = await asyncio.to_thread(list_express, workspace)
     at = instant_of(now)
-    marks, counts = await score(workspace, at)
-    if marks:
-        counts = added([counts, await route(workspace, at, marks)])
-    counts = added([counts, await deliver(workspace, at, MOST, urgent=True)])
+    done = [await score(workspace, at, marks), await route(workspace, at, marks)] if marks else []
+    counts = added([*done, await deliver(workspace, at, MOST, urgent=True)])
     headline = f"express {len(marks):,} leads, {counts.get('assigned', 0):,} assigned, {counts['sent']:,} messages"
     return await publish("express_leads", headline, counts, at)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 from prefect import task
 
@@ -33,27 +32,31 @@ Marks = list[tuple[int, int]]
 """(lead, revision) of the queue `express`."""
 
 
-class Scored(NamedTuple):
-    """Who was looked at, and counts of what was done."""
-
-    marks: Marks
-    counts: dict[str, int]
-
-
 def is_waiting(workspace: Workspace, now: int) -> bool:
     """Whether a lead is in a hurry, or a message that somebody waits for is due at `now`: two looks into an index."""
     with workspace.database.read() as connection:
         return bool(queue.read(connection, queue.EXPRESS, 1)) or messages.is_urgent_due(connection, now)
 
 
-@task(name="score-express")
-def score_express(workspace: str, now: int) -> Scored:
-    """Score those of the workspace folder who are in a hurry and touched; suspected machines are marked first."""
+def list_express(workspace: str) -> Marks:
+    """Who is in a hurry in the workspace folder, at most MOST.
+
+    To be asked before the clock says as of when they are scored: what they did by now then counts.
+    """
     opened = Workspace.open(Path(workspace))
     try:
         with opened.database.read() as connection:
-            marks = queue.read(connection, queue.EXPRESS, MOST)
-        return Scored(marks, dict(score(opened, now, [lead_id for lead_id, _ in marks])))
+            return queue.read(connection, queue.EXPRESS, MOST)
+    finally:
+        opened.database.close()
+
+
+@task(name="score-express")
+def score_express(workspace: str, now: int, marks: Marks) -> dict[str, int]:
+    """Score these leads of the workspace folder; suspected machines are marked first."""
+    opened = Workspace.open(Path(workspace))
+    try:
+        return dict(score(opened, now, [lead_id for lead_id, _ in marks]))
     finally:
         opened.database.close()
 
@@ -61,20 +64,18 @@ def score_express(workspace: str, now: int) -> Scored:
 def score(workspace: Workspace, now: int, leads: list[int]) -> Counter[str]:
     """Score these leads (ascending), then their accounts and deals where there are models of them.
 
+    Also those that are not queued: a scheduled run may just have scored them as of an instant before their act.
     Counts: scored, changed, marked.
     """
-    counts = Counter(scored=0, changed=0)
-    if not leads:
-        return counts
-    counts.update(marked=mark_some(workspace, now, leads)["marked"])
+    counts = Counter(scored=0, changed=0, marked=mark_some(workspace, now, leads)["marked"])
     for of in kinds(workspace):
         with workspace.database.read() as connection:
             ids = leads if of == "lead" else subjects.behind(connection, of, leads)
+        scorer = Scorer(workspace, now, "touched", of)
         for _ in range(ROUNDS):
-            with workspace.database.read() as connection:
-                if not queue.among(connection, subjects.QUEUES[of], ids):
-                    break
-            Scorer(workspace, now, "touched", of).these(ids, counts)
+            scorer.these(ids, counts)
+            if not _is_queued(workspace, subjects.QUEUES[of], ids):
+                break
     return counts
 
 

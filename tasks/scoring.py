@@ -258,13 +258,12 @@ class Scorer:
         return page.ids
 
     def these(self, ids: Sequence[int], counts: Counter[str]) -> None:
-        """Score those of the ids that are queued, at most a chunk, whoever has claimed a range around them.
+        """Score these ids (ascending, at most a chunk), queued or not, whoever has claimed a range around them.
 
         Whom another worker scores meanwhile stays queued, as the revisions of the scores see to.
         """
         with self._workspace.database.read() as connection:
-            asked = [key for key, _ in queue.among(connection, subjects.QUEUES[self._of], ids)][: self._size]
-            page = Page(asked, dict.fromkeys(self._need.versions, asked))
+            page = Page(list(ids), dict.fromkeys(self._need.versions, list(ids)))
             facts = self._facts(connection, page)
         self._score(page, facts, counts)
 
