@@ -6,10 +6,12 @@ Decides words only; models.queries.dossiers reads the facts. tasks.briefing puts
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from models.queries.dossiers import Deal, Dossier, Got, Past, Peer
 from models.rules.notification import Colleague, Contact, LastTime, Seen
+from models.rules.verdicts import Verdict, VerdictReasons
 from tasks import wording
 from tasks.contacts import LONGEST_PLACE, LONGEST_VALUE, name_from, plain, position_from, short
 
@@ -23,6 +25,16 @@ _OUTCOMES = {
     "reassigned": "passed on",
     "closed": "closed",
 }
+
+
+def worded(dossier: Dossier, reasons: VerdictReasons) -> Dossier:
+    """The same with the reasons of verdicts in the team's words, a comment behind them."""
+
+    def said(one: Past) -> str:
+        words = reasons.of(Verdict(one.state)).get(one.reason, one.reason) if one.state in set(Verdict) else one.reason
+        return "; ".join(filter(None, (words, one.comment)))
+
+    return replace(dossier, past=[one._replace(reason=said(one)) for one in dossier.past])
 
 
 def last_time(dossier: Dossier, ordinal: int, names: Mapping[str, str], zone: ZoneInfo) -> LastTime | None:

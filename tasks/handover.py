@@ -37,6 +37,7 @@ from models.rules.team import Rep
 from models.rules.verdicts import answer_links
 from models.workspace import Workspace
 from tasks import appointments, briefing, invitations
+from tasks.dossiers import worded
 from tasks.reasons import Told, reasons
 
 Named = tuple[str, str]
@@ -249,11 +250,12 @@ class Desk:
         if whys and ids:
             model = self.model or CompiledModel(workspace.scoring, workspace.zone)
             told = reasons(connection, model, ids, now, workspace.zone)
+        known = dossiers.read(connection, {key: one.account_id for key, one in found.items()}, now)
         return Facts(
             standings=found,
             acts=standings.newest_acts(connection, ids, now, ACTS_READ),
             whys=told,
-            dossiers=dossiers.read(connection, {key: one.account_id for key, one in found.items()}, now),
+            dossiers={key: worded(one, workspace.team.verdicts) for key, one in known.items()},
         )
 
     def _alert(

@@ -22,7 +22,7 @@ from models.rules.notification import APPOINTMENT_CHANGED, AppointmentChanged
 from models.rules.outbox import MessageKind
 from models.rules.team import Rep
 from models.workspace import Workspace
-from tasks.contacts import name_of
+from tasks.contacts import LONGEST_NAME, name_of, plain, short
 
 
 class Change(NamedTuple):
@@ -106,7 +106,7 @@ def _mail(workspace: Workspace, change: Change, now: Micros) -> NewMessage:
         event = invitation(workspace, given, after, rep, standing)
     payload = AppointmentChanged(
         lead_name=name_of(standing),
-        first_name=str(standing.attributes.get("first_name") or ""),
+        first_name=short(plain(standing.attributes.get("first_name") or ""), LONGEST_NAME),
         change=change.kind,
         before=before["when"],
         when=now_told["when"],

@@ -1,4 +1,4 @@
-"""Payloads of every mail to sales: a usual one, one of whom nothing is known, and one that others filled in with malice."""
+"""Payloads of every mail to sales: about a usual lead, one of whom nothing is known, and one that is meant to harm."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.rules.notification import (
     SALES_UNASSIGNED,
     SEQUENCE_NOTICE,
 )
-from tasks.contacts import name_from, phone_of, position_from
+from tasks.contacts import name_from, phone_of, plain, position_from
 
 SENDER = {"name": "Harbourline", "email": "maya@harbourline.example", "postal_address": "4 Quay Street\nBristol"}
 AT = 1_728_043_200_000_000
@@ -52,17 +52,27 @@ def samples(who: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     ]
     calls = {"phone": phone} if phone is not None and "href" in phone else {}
     common = {"rep_name": "Priya Raman", "lead_name": name, "position": position}
-    seen = [] if who is None else [{"at": "Fri 4 Oct, 12:58", "what": "Asked for a demo", "detail": "/demo"},
-                                   {"at": "Fri 4 Oct, 12:40", "what": "Looked at", "detail": f"/pricing?{known['company']}"}]  # fmt: skip
-    event = {"uid": "u1@harbourline.example", "stamp": AT, "starts_at": AT + HOUR, "ends_at": AT + 2 * HOUR,
-             "title": "Your demo (Harbourline)", "description": f"Priya Raman and {name}", "where": "By phone",
-             "guests": [{"name": "Priya Raman", "email": "priya@harbourline.example"}]}  # fmt: skip
+    page = f"/pricing?{known.get('company')}"
+    seen = [
+        {"at": "Fri 4 Oct, 12:58", "what": "Asked for a demo", "detail": "/demo"},
+        {"at": "Fri 4 Oct, 12:40", "what": "Looked at", "detail": page},
+    ]
+    event = {
+        "uid": "u1@harbourline.example",
+        "stamp": AT,
+        "starts_at": AT + HOUR,
+        "ends_at": AT + 2 * HOUR,
+        "title": "Your demo (Harbourline)",
+        "description": f"Priya Raman and {name}",
+        "where": "By phone",
+        "guests": [{"name": "Priya Raman", "email": "priya@harbourline.example"}],
+    }
     headline = "asked for a demo and reached 72 points"
     made = {
         SALES_NOTIFICATION: {
             **common,
             "headline": headline,
-            "why_now": f"Asked for a demo (Fri 4 Oct: +25 points) and looked at {known.get('company', 'a page')}. The score is now 72 points.",
+            "why_now": f"Asked for a demo and looked at {known.get('company', 'a page')}. The score is now 72 points.",
             "score": 72.04,
             "out_of": None,
             "cell": "A1",
@@ -77,9 +87,9 @@ def samples(who: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
             ],
             "parts": [{"name": "fit", "points": 35.0}, {"name": "engagement", "points": 37.0}],
             "contact": contact,
-            "touchpoints": seen,
-            "opening": f"Hello {known.get('first_name', '')}, you asked for a demo: what would you like to see first?",
-            "assigned_because": "the fewest recent leads for the weight (3.33). Others – Tom Ashworth: has 10 of 10 leads of today.",
+            "touchpoints": seen if who else [],
+            "opening": f"Hello {plain(known.get('first_name', ''))}, what would you like to see first?",
+            "assigned_because": "the fewest recent leads. Others – Tom Ashworth: has 10 of 10 leads of today.",
             "answers": answers,
             **calls,
             **(
@@ -180,7 +190,7 @@ def samples(who: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
         },
         APPOINTMENT_CHANGED: {
             "lead_name": name,
-            "first_name": known.get("first_name", ""),
+            "first_name": plain(known.get("first_name", "")),
             "change": "moved",
             "before": "Monday 7 October, 10:00",
             "when": "Tuesday 8 October, 09:30",

@@ -22,7 +22,7 @@ MOST_DEALS = 4
 
 
 class Past(NamedTuple):
-    """An assignment that was, or is; `reason`: what sales said with its verdict, if it said any."""
+    """An assignment that was, or is; `reason` (a key) and `comment`: what sales said with its verdict, if it did."""
 
     ordinal: int
     rep: str
@@ -30,6 +30,7 @@ class Past(NamedTuple):
     at: int
     ended_at: int | None
     reason: str = ""
+    comment: str = ""
 
 
 class Moved(NamedTuple):
@@ -125,14 +126,13 @@ def past(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[Past
     ended = [lead_id for lead_id, rows in found.items() if any(one.ended_at is not None for one in rows)]
     if not ended:
         return dict(found)
-    said: dict[tuple[int, int], str] = {}
+    said: dict[tuple[int, int], dict[str, str]] = {}
     for lead_id, properties in connection.execute(_SAID, {"ids": ended, "types": sorted(ACTIVITIES)}):
         told = orjson.loads(properties)
-        reason, ordinal = told.get("reason"), str(told.get("assignment", ""))
-        if reason and ordinal.isdecimal():
-            said[lead_id, int(ordinal)] = str(reason)
+        if (ordinal := str(told.get("assignment", ""))).isdecimal():
+            said[lead_id, int(ordinal)] = {key: str(told[key]) for key in ("reason", "comment") if told.get(key)}
     return {
-        lead_id: [one._replace(reason=said.get((lead_id, one.ordinal), "")) for one in rows]
+        lead_id: [one._replace(**said.get((lead_id, one.ordinal), {})) for one in rows]
         for lead_id, rows in found.items()
     }
 

@@ -245,19 +245,6 @@ def test_the_layout_brings_address_and_way_out(tmp_path: Path) -> None:
     assert "1 A Street\nTown" in outcome.text
 
 
-@pytest.mark.parametrize("name", ["sales_notification", "sales_recall"])
-def test_the_built_in_mails_to_sales_need_nothing_but_the_typed_payload(tmp_path: Path, name: str) -> None:
-    from models.rules.notification import SalesNotification, SalesRecall
-
-    shape = SalesNotification if name == "sales_notification" else SalesRecall
-    empty = {"list": [], "float": 1.0}
-    kinds = {field: str(kind).split("[")[0] for field, kind in shape.__annotations__.items()}
-    facts = {field: next((v for k, v in empty.items() if k in kind), "") for field, kind in kinds.items()}
-    outcome = Templates(tmp_path).render(name, {**FACTS, **facts})
-    assert isinstance(outcome, Rendered), outcome
-    assert "<table" in outcome.html
-
-
 def test_a_workspace_may_bring_its_own_mail_to_sales(tmp_path: Path) -> None:
     (tmp_path / "sales_notification").mkdir()
     for part in ("subject.txt.j2", "body.html.j2", "body.txt.j2"):
