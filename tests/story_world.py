@@ -35,6 +35,7 @@ from models.rules.scoring.labels import Labels
 from models.rules.sequences import Advance, Situation
 from models.rules.sequences import Sequence as Programme
 from models.workspace import Workspace
+from tasks.actions import act as take_actions
 from tasks.inbox import pending_files
 from tasks.intake import ingest_file
 from tasks.nurture import nurture
@@ -115,6 +116,19 @@ class Played:
         """Who had the lead, in order."""
         sql = "SELECT a.rep FROM assignments a JOIN leads l ON l.id = a.lead_id WHERE l.email = :e ORDER BY a.ordinal"
         return [row[0] for row in self.rows(sql, e=email)]
+
+    def actions(self, email: str) -> list[str]:
+        """The actions that did something for the lead, in order."""
+        sql = (
+            "SELECT t.action FROM actions_taken t JOIN leads l ON l.id = t.lead_id"
+            " WHERE l.email = :email AND t.passed_over IS NULL AND t.done <> '[]' ORDER BY t.id"
+        )
+        return [row[0] for row in self.rows(sql, email=email)]
+
+    def tags(self, email: str) -> list[str]:
+        """The lead's tags, at the end."""
+        (said,) = self.rows("SELECT attributes FROM leads WHERE email = :email", email=email)[0]
+        return list(orjson.loads(said).get("tags", []))
 
     def review(self, day: float, days: int = 30) -> Review:
         """The review of the last `days` days, as of a day."""
@@ -199,6 +213,7 @@ async def _chapter(played: Played, day: float) -> None:
     route(workspace, now)
     after = dict(played.rows("SELECT id, stage FROM leads"))
     played.taken.update(_moves(workspace, before, after))
+    take_actions(workspace, now)
     nurture(workspace, now)
     played.taken.update(_ways(played, now, before, after))
     tally = (await deliver(delivery(workspace, now))).summary()
@@ -282,6 +297,7 @@ def wanted(workspace: Workspace) -> Iterator[str]:
                 yield from (f"{key} of {sequence.name}: {leaf.described()}" for leaf in _leaves(condition))
     yield from (f"mail {folder.name}" for folder in workspace.emails.iterdir() if folder.is_dir())
     yield from (f"rep {rep.email}" for rep in workspace.team.reps)
+    yield from (f"action {action.name}" for action in workspace.lifecycle.actions)
 
 
 def _of_model(model: ScoringModel) -> Iterator[str]:
@@ -373,6 +389,8 @@ def _steps(played: Played) -> Iterator[str]:
             yield f"exit of {name}: {reason}"
     yield from (f"mail {row[0]}" for row in played.rows("SELECT DISTINCT template FROM messages WHERE state = 'sent'"))
     yield from (f"rep {row[0]}" for row in played.rows("SELECT DISTINCT rep FROM assignments"))
+    sql = "SELECT DISTINCT action FROM actions_taken WHERE passed_over IS NULL AND done <> '[]'"
+    yield from (f"action {row[0]}" for row in played.rows(sql))
 
 
 def trial_of(playbook: str, folder: Path) -> Path:

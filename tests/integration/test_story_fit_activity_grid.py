@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.story_world import Chapter, Played, act, at, playing
+from tests.story_world import Chapter, Played, act, at, moment, playing
 
 SITE = "https://www.ostertal.example"
 SENIOR = "ruth.aigner@ostertal.example"
@@ -155,7 +155,15 @@ STORY: list[Chapter] = [
             "leads": [person("carl@rand.example", "Student", "Rand", industry="retail", employees=3, country="US")],
         },
     ),
-    (23.2, {}),
+    (
+        23.2,
+        {
+            "activities": [
+                act("bert@rand.example", "sales_not_ready", 23),
+                act("emil@gmail.com", "sales_unqualified", 23),
+            ]
+        },
+    ),
     (
         24,
         {
@@ -172,7 +180,7 @@ STORY: list[Chapter] = [
         40,
         {
             "activities": [
-                act("ada@auwerk.example", "referral", 38),
+                act("ada@auwerk.example", "referral", 38, referred="rosa@muehlbach.example"),
                 act("ada@auwerk.example", "event_talk", 38),
                 act("ada@auwerk.example", "purchase", 39),
                 *(act("ada@auwerk.example", "portal_login", 30 + n / 2) for n in range(7)),
@@ -186,6 +194,12 @@ STORY: list[Chapter] = [
 ]
 
 
+UPSELL = (
+    "SELECT c.at, c.total FROM score_changes c JOIN programme_versions v ON v.id = c.version_id"
+    " JOIN leads l ON l.id = c.subject_id WHERE v.name = 'upsell' AND l.email = :email"
+)
+
+
 @pytest.mark.feature("S9", "S10", "S11", "S12", "L8", "L9", "N2")
 async def test_half_a_year_at_ostertal_meets_every_rule_step_and_mail(tmp_path: Path, database_url: str) -> None:
     async with playing("fit-activity-grid", tmp_path / "works", database_url, STORY) as played:
@@ -195,6 +209,7 @@ async def test_half_a_year_at_ostertal_meets_every_rule_step_and_mail(tmp_path: 
         a_strategic_account_takes_its_people_along(played)
         what_they_read_about_is_what_they_get(played)
         a_customer_is_thanked_offered_more_and_asked_for_a_reference(played)
+        whom_an_advocate_recommends_is_known_and_left_alone(played)
         who_must_not_be_called_is_not(played)
 
 
@@ -241,7 +256,20 @@ def what_they_read_about_is_what_they_get(played: Played) -> None:
 def a_customer_is_thanked_offered_more_and_asked_for_a_reference(played: Played) -> None:
     ada = "ada@auwerk.example"
     assert played.stages(ada) == ["lead", "sales_qualified", "customer", "advocate"]
-    assert played.mails(ada)[2:] == ["loyalty-customer-day", "cross-sell-monitoring", "advocates-reference"]
+    offered = ["loyalty-customer-day", "sequence_notice", "cross-sell-monitoring", "advocates-reference"]
+    assert played.mails(ada)[-4:] == offered
+    assert played.actions(ada) == ["upsell", "upsell-over", "new-advocate"]
+    assert played.tags(ada) == ["advocate"]
+    points = {row[0]: row[1] for row in played.rows(UPSELL, email=ada)}
+    assert points[moment(24)] >= 25 > points[moment(25.5)] + 20  # who was asked has to show new interest
+    assert "upsell" not in played.actions("zita@rand.example")  # she reads as much, and is no customer
+
+
+def whom_an_advocate_recommends_is_known_and_left_alone(played: Played) -> None:
+    rosa = "rosa@muehlbach.example"
+    assert (played.stages(rosa), played.mails(rosa), played.reps(rosa)) == (["subscriber"], [], [])
+    said = "SELECT attributes FROM leads WHERE email = :email"
+    assert "ada@auwerk.example" in played.rows(said, email=rosa)[0][0]
 
 
 def who_must_not_be_called_is_not(played: Played) -> None:

@@ -128,7 +128,15 @@ STORY: list[Chapter] = [
         },
     ),
     (21.2, {"activities": [act("finn@hof.example", "training", 21)]}),
-    (28.5, {}),
+    (
+        28.5,
+        {
+            "activities": [
+                act("chloe@loft.example", "sales_not_ready", 28),
+                act("boris@garage.example", "sales_unqualified", 28),
+            ]
+        },
+    ),
     (
         40,
         {
@@ -143,6 +151,8 @@ STORY: list[Chapter] = [
         },
     ),
     (41.2, {}),
+    (60, {"activities": [act("alma@petit.example", "referral", 59, referred="noel@scheune.example")]}),
+    (90, {"deals": [won("noel@scheune.example", 89, "N1")]}),
     (120, {}),
 ]
 
@@ -213,7 +223,12 @@ def band(played: Played, email: str, model: str) -> str:
 def who_brings_friends_is_asked_to_bring_more(played: Played) -> None:
     alma, elsa = "alma@petit.example", "elsa@hof.example"
     assert played.stages(alma) == ["marketing_qualified", "sales_qualified", "customer", "advocate"]
-    assert played.mails(alma)[-1] == "ambassadors-invitation"
+    assert played.mails(alma)[-2:] == ["sequence_notice", "ambassadors-invitation"]
+    assert (played.actions(alma), played.tags(alma)) == (["new-ambassador"], ["ambassador"])
+    noel = "noel@scheune.example"
+    assert (played.stages(noel), played.mails(noel)) == (["subscriber", "customer"], ["sequence_notice"])
+    assert (played.actions(noel), played.tags(noel)) == (["friend-has-bought"], ["brought-by-a-friend"])
+    assert (played.actions(elsa), played.tags(elsa)) == ([], [])  # she came by herself
     assert (played.lead(elsa).stage, "ambassadors-invitation" in played.mails(elsa)) == ("customer", False)
 
 
