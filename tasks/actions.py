@@ -155,7 +155,7 @@ class Actor:
             before = times.setdefault((lead_id, action.name), [])
             passed_over = action.passed_over(before, self.now)
             done = [] if passed_over else list(_done(effects, action, crossing, lead_id, speaks))
-            if not passed_over:
+            if done:
                 before.append(self.now)
             yield Taken(action.name, crossing.key, lead_id, crossing.told, done, passed_over or None)
 

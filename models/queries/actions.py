@@ -36,7 +36,7 @@ class Taken:
 
 _COLUMNS = ("action", "crossing", "lead_id", "at", "told", "done", "passed_over")
 _ANSWERED = "SELECT action, crossing, lead_id FROM actions_taken WHERE {among}"
-_TIMES = "SELECT lead_id, action, at FROM actions_taken WHERE passed_over IS NULL AND at > {mark} AND {among}"
+_TIMES = "SELECT lead_id, action, at FROM actions_taken WHERE done <> '[]' AND at > {mark} AND {among}"
 _MARKS = text("SELECT substr(name, 8), at FROM watermarks WHERE name LIKE 'action:%'")
 _DROP = text("DELETE FROM watermarks WHERE name = :name")
 _NEWEST = """
@@ -63,7 +63,7 @@ def answered(connection: Connection, lead_ids: Sequence[int]) -> set[tuple[str, 
 
 
 def times(connection: Connection, lead_ids: Sequence[int], since: int) -> dict[tuple[int, str], list[int]]:
-    """(lead, action) → when it was taken after `since`."""
+    """(lead, action) → when it did anything after `since`."""
     found: dict[tuple[int, str], list[int]] = defaultdict(list)
     if lead_ids:
         among, ids = staging.among(connection, "lead_id", lead_ids)

@@ -170,6 +170,25 @@ def test_at_most_every_passes_crossings_over_and_says_so(cast: Cast) -> None:
         assert cast.done()[-1][3] == expected
 
 
+def test_a_crossing_at_which_nothing_is_done_makes_no_later_one_wait(tmp_path: Path, database: Database) -> None:
+    actions = """
+actions:
+  - name: fond
+    on_enter: {band: hot}
+    when: {if: {stage: customer}}
+    at_most_every: 90d
+    do: {tag: fond}
+"""
+    cast = Cast(tmp_path / "works", database, actions)
+    cast.lead(1, 40.0, Stage.LEAD)
+    cast.band(1, "hot", NOW)
+    cast.band(1, "warm", NOW + 1)
+    cast.follow()
+    cast.move(1, Stage.LEAD, Stage.CUSTOMER, NOW + DAY)
+    cast.band(1, "hot", NOW + DAY)
+    assert cast.follow(NOW + DAY)["tagged"] == 1
+
+
 def test_actions_that_call_each_other_come_to_an_end(cast: Cast) -> None:
     cast.lead(1, 40.0, Stage.LEAD)
     for number in range(5):
