@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from models.errors import StorageError
-from models.queries import identities, imports, intakes, merges, versions
+from models.queries import identities, imports, intakes, merges, stated_stages, versions
 from models.queries.activities import Touchpoints
 from models.queries.imports import Counts, Reading, Rejected
 from models.queries.intakes import Terms
@@ -206,6 +206,9 @@ class _Intake:
                     strange = self._strangers(connection, taken)
                     refused += strange.values()
                     taken = [one for one in taken if one.line not in strange]
+                unfit = self._unfit(connection, taken)
+                refused += unfit.values()
+                taken = [one for one in taken if one.line not in unfit]
                 accepted = intakes.store(connection, taken, self._terms, self._touchpoints) if taken else 0
                 imports.reject(connection, self._import.id, self._reader.kind, self._reader.source, refused, self._now)
                 own = Counts(len(left), accepted, len(taken) - accepted, len(refused))
@@ -215,7 +218,7 @@ class _Intake:
 
     def _understood(self, raw: Raw, extract: Extract) -> Intake | Rejected:
         one = _understood(raw, extract)
-        if self._reader.kind == FEEDBACK and isinstance(one, Intake):
+        if isinstance(one, Intake) and (self._reader.kind == FEEDBACK or (one.lead and one.lead.stage)):
             self._texts[one.line] = _kept(raw.text)
         return one
 
@@ -229,6 +232,11 @@ class _Intake:
             for one in taken
             if known.isdisjoint(one.identities)
         }
+
+    def _unfit(self, connection: Connection, taken: Sequence[Intake]) -> dict[int, Rejected]:
+        """By line the records that move their lead against the table of legal moves."""
+        found = {taken[place].line: why for place, why in stated_stages.refusals(connection, taken).items()}
+        return {line: Rejected(line, why, self._texts[line]) for line, why in found.items()}
 
     def _pace(self, worked: float, passed: float) -> None:
         if not self._database.is_sqlite:

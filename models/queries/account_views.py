@@ -177,7 +177,7 @@ class View:
     """(model, total, cell, band) of each model that scores accounts."""
     deals: Sequence[Deal]
     given: Sequence[Given] = field(default_factory=list)
-    """The assignments that run, the oldest first; the newest decides who gets a colleague (models.queries.assignments)."""
+    """The assignments that run, the oldest first; the newest decides who gets a colleague."""
 
 
 _ACCOUNT = text("SELECT attributes, created_at FROM accounts WHERE id = :id")

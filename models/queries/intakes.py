@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from models.queries import accounts, activities, attributes, deals, identities, leads, merges, queue, staging, subjects
+from models.queries import (
+    accounts,
+    activities,
+    attributes,
+    deals,
+    identities,
+    leads,
+    merges,
+    queue,
+    staging,
+    stated_stages,
+    subjects,
+)
 from models.queries.activities import Touchpoints
 from models.queries.attributes import Change
 from models.queries.merges import Noted
@@ -196,6 +208,7 @@ def _store_leads(
     chunk.left = people.left
     identities.link(connection, resolution.links, _recorded(resolution, chunk, terms))
     attributes.append(connection, people.changes)
+    stated_stages.make(connection, people.asked, terms.source, terms.now)
 
 
 def _recorded(resolution: identities.Resolution, chunk: Chunk, terms: Terms) -> dict[Identity, int]:

@@ -15,6 +15,7 @@ from models.queries import attributes, enrolments, staging
 from models.queries.accounts import Company
 from models.queries.attributes import ACCOUNT, OWNER, Change, Subject
 from models.rules.records import LeadFacts
+from models.rules.stated_stages import STATED
 from models.tables import Lead
 
 _COLUMNS = ("id", "account_id", "email", "stage", "stage_at", "owner", "attributes", "created_at", "recorded_at")
@@ -47,6 +48,8 @@ class People:
     changes: list[Change] = field(default_factory=list)
     left: set[int] = field(default_factory=set)
     """Accounts that a lead was moved away from: its activities do not count for them any more."""
+    asked: list[tuple[int, str]] = field(default_factory=list)
+    """(lead, stage) that a record moves it to, in the order of the records."""
 
 
 def load(connection: Connection, wanted: Iterable[int], timed: set[int]) -> People:
@@ -84,9 +87,13 @@ def fold(
         said[ACCOUNT] = company.key
     if facts.owner is not None:
         said[OWNER] = facts.owner
+    if facts.stage is not None:
+        said[STATED] = facts.stage
     delta = fold_in(said, at)
     if delta:
         people.changes.append(attributes.change("lead", key, at, recorded_at or at, source, delta))
+    if STATED in delta and person.subject.current.get(STATED) == facts.stage:
+        people.asked.append((key, delta[STATED]))
     person.owner = person.subject.current.get(OWNER)
     if company is not None and person.subject.current.get(ACCOUNT) == company.key:
         if person.account_id not in (None, company.id):

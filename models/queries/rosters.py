@@ -75,26 +75,29 @@ _SELECT = """
     SELECT l.id, l.email, k.name, l.stage, l.stage_at, l.owner, a.rep, s.total, s.cell, s.band, s.surge, s.excluded,
            l.created_at, l.attributes
     FROM leads l
-    {join} scores s ON s.subject_id = l.id AND s.model = :model
+    LEFT JOIN scores s ON s.subject_id = l.id AND s.model = :model
     LEFT JOIN accounts k ON k.id = l.account_id
     LEFT JOIN assignments a ON a.lead_id = l.id AND a.state IN ('open', 'accepted')
-    WHERE {condition}
-    ORDER BY {key} DESC, l.id LIMIT :limit
+    WHERE l.id IN :ids
 """
+# The page is chosen first, from no more tables than it is chosen by: a million rows are looked at, and 50 are joined.
+_PAGE = "SELECT {id} FROM {source} WHERE {condition} ORDER BY {order} LIMIT :limit"
 _KEYS: Mapping[Order, str] = {"score": "s.total", "moved": "l.stage_at", "new": "l.created_at"}
+_UNSCORED = "NOT EXISTS (SELECT 1 FROM scores s WHERE s.subject_id = l.id AND s.model = :model)"
 
 
 def page(connection: Connection, wanted: Wanted, order: Order, after: Place | None, limit: int) -> list[Listed]:
     """The next `limit` leads: most points (or newest) first; those without a score after all others."""
-    if order != "score":
-        return _read(connection, wanted, "LEFT JOIN", _KEYS[order], after, limit)
-    found: list[Listed] = []
-    if after is None or after.key is not None:
-        found = _read(connection, wanted, "JOIN", _KEYS[order], after, limit)
-        after = None
-    if len(found) < limit and wanted.least is None and not wanted.bands and not wanted.cells:
-        found += _read(connection, wanted, "LEFT JOIN", "NULL", after, limit - len(found))
-    return found
+    ids: list[int] = []
+    if order != "score" or after is None or after.key is not None:
+        ids, after = _chosen(connection, wanted, _KEYS[order], after, limit), None
+    if order == "score" and len(ids) < limit and not (wanted.least is not None or wanted.bands or wanted.cells):
+        ids += _chosen(connection, wanted, None, after, limit - len(ids))
+    if not ids:
+        return []
+    statement = text(_SELECT).bindparams(bindparam("ids", expanding=True))
+    found = {row[0]: _listed(row) for row in connection.execute(statement, {"ids": ids, "model": wanted.model})}
+    return [found[key] for key in ids]
 
 
 def place_of(listed: Listed, order: Order) -> Place:
@@ -103,73 +106,81 @@ def place_of(listed: Listed, order: Order) -> Place:
     return Place(keys[order], listed.id)
 
 
-def _read(connection: Connection, wanted: Wanted, join: str, key: str, after: Place | None, limit: int) -> list[Listed]:
-    conditions, given = _conditions(wanted, staging.is_sqlite(connection))
-    if key == "NULL":
-        conditions.append("s.subject_id IS NULL")
+def _chosen(connection: Connection, wanted: Wanted, key: str | None, after: Place | None, limit: int) -> list[int]:
+    """The ids of a page. Without a key: of the leads that have no score."""
+    of_leads, of_scores, given = _conditions(wanted, staging.is_sqlite(connection))
+    if key == "s.total" and not of_leads:
+        lead, source, conditions = "s.subject_id", "scores s", ["s.model = :model", *of_scores]
+    else:
+        lead, source, conditions = "l.id", "leads l", [*of_leads, *of_scores]
+        if wanted.words:
+            source += " LEFT JOIN accounts k ON k.id = l.account_id"
+        if key == "s.total" or of_scores:
+            source += " JOIN scores s ON s.subject_id = l.id AND s.model = :model"
+        if key is None:
+            conditions.append(_UNSCORED)
     if after is not None:
-        given |= {"after_key": after.key, "after_id": after.lead_id}
-        conditions.append(
-            "l.id > :after_id"
-            if key == "NULL"
-            else f"({key} < :after_key OR ({key} = :after_key AND l.id > :after_id))"
-        )
-    order = "l.id" if key == "NULL" else key
-    worded = _SELECT.format(join=join, condition=" AND ".join(conditions or ["1 = 1"]), key=order)
-    if key == "NULL":
-        worded = worded.replace("ORDER BY l.id DESC, l.id", "ORDER BY l.id")
+        given |= {"after_id": after.lead_id} | ({} if key is None else {"after_key": after.key})
+        later = f"{lead} > :after_id"
+        conditions.append(later if key is None else f"({key} < :after_key OR ({key} = :after_key AND {later}))")
+    order = lead if key is None else f"{key} DESC, {lead}"
+    worded = _PAGE.format(id=lead, source=source, condition=" AND ".join(conditions or ["1 = 1"]), order=order)
     statement = text(worded).bindparams(*(bindparam(n, expanding=True) for n, v in given.items() if type(v) is list))
-    return [_listed(row) for row in connection.execute(statement, {**given, "limit": limit, "model": wanted.model})]
+    asked = {**given, "limit": limit} | ({"model": wanted.model} if ":model" in worded else {})
+    return list(connection.execute(statement, asked).scalars())
 
 
-def _conditions(wanted: Wanted, is_sqlite: bool) -> tuple[list[str], dict[str, Any]]:
-    conditions: list[str] = []
+_RUNNING = "SELECT a.lead_id FROM assignments a WHERE a.state IN ('open', 'accepted')"
+
+
+def _conditions(wanted: Wanted, is_sqlite: bool) -> tuple[list[str], list[str], dict[str, Any]]:
+    """What is asked of leads, what of their scores, and the parameters of both."""
+    of_leads: list[str] = []
+    of_scores: list[str] = []
     given: dict[str, Any] = {}
-    for column, name, values in (
-        ("l.stage", "stages", wanted.stages),
-        ("s.band", "bands", wanted.bands),
-        ("s.cell", "cells", wanted.cells),
+    for found, column, name, values in (
+        (of_leads, "l.stage", "stages", wanted.stages),
+        (of_scores, "s.band", "bands", wanted.bands),
+        (of_scores, "s.cell", "cells", wanted.cells),
     ):
         if values:
-            conditions.append(f"{column} IN :{name}")
+            found.append(f"{column} IN :{name}")
             given[name] = list(values)
     if wanted.reps is not None and not wanted.reps:
-        conditions.append("a.rep IS NULL AND l.owner IS NULL")
+        of_leads.append(f"l.owner IS NULL AND l.id NOT IN ({_RUNNING})")
     elif wanted.reps is not None:
-        conditions.append("lower(coalesce(a.rep, l.owner)) IN :reps")
-        given["reps"] = sorted({rep.lower() for rep in wanted.reps})
-    if wanted.account_id is not None:
-        conditions.append("l.account_id = :account")
-        given["account"] = wanted.account_id
-    if wanted.lead_id is not None:
-        conditions.append("l.id = :lead")
-        given["lead"] = wanted.lead_id
+        owned = f"(l.owner IN :reps OR lower(l.owner) IN :reps) AND l.id NOT IN ({_RUNNING})"
+        of_leads.append(f"(l.id IN ({_RUNNING} AND lower(a.rep) IN :reps) OR ({owned}))")
+        given["reps"] = sorted({word for rep in wanted.reps for word in (rep, rep.lower())})
+    for column, name, value in (("l.account_id", "account", wanted.account_id), ("l.id", "lead", wanted.lead_id)):
+        if value is not None:
+            of_leads.append(f"{column} = :{name}")
+            given[name] = value
     if wanted.least is not None:
-        conditions.append("s.total >= :least")
+        of_scores.append("s.total >= :least")
         given["least"] = wanted.least
     if wanted.words:
-        conditions.append(_WORDED_SQLITE if is_sqlite else _WORDED_POSTGRESQL)
-        given["words"] = "%" + _LITERAL.sub(r"!\g<0>", wanted.words.lower()) + "%"
-    return conditions, given
+        of_leads.append(_WORDED_SQLITE if is_sqlite else _WORDED_POSTGRESQL)
+        literal = _LITERAL.sub(r"!\g<0>", wanted.words.lower())
+        given |= {"words": f"%{literal}%", "likely": f"%{literal.replace(' ', '%')}%"}
+    return of_leads, of_scores, given
 
 
 _NAMED = ("first_name", "last_name", "name", "company")
 
 
-def _worded(of_attribute: str) -> str:
+def _worded(of_attribute: str, lower: str) -> str:
     """The words in the address, the account, or a name: looked for in the attributes' text before it is parsed."""
     parts = [of_attribute.format(name=name) for name in _NAMED]
     names = " || ' ' || ".join(f"coalesce({part}, '')" for part in parts)
-    first = "substr(:words, 2, length(:words) - 2)"
-    likely = f"lower(l.attributes) LIKE '%' || replace({first}, ' ', '%') || '%' ESCAPE '!'"
     return (
-        "(lower(coalesce(l.email, '')) LIKE :words ESCAPE '!' OR lower(coalesce(k.name, '')) LIKE :words ESCAPE '!'"
-        f" OR ({likely} AND lower({names}) LIKE :words ESCAPE '!'))"
+        f"({lower}(l.email) LIKE :words ESCAPE '!' OR {lower}(k.name) LIKE :words ESCAPE '!'"
+        f" OR ({lower}(l.attributes) LIKE :likely ESCAPE '!' AND {lower}({names}) LIKE :words ESCAPE '!'))"
     )
 
 
-_WORDED_SQLITE = _worded("(l.attributes ->> '{name}')")
-_WORDED_POSTGRESQL = _worded("(CAST(l.attributes AS json) ->> '{name}')")
+_WORDED_SQLITE = _worded("(l.attributes ->> '{name}')", "")  # its LIKE ignores case by itself
+_WORDED_POSTGRESQL = _worded("(CAST(l.attributes AS json) ->> '{name}')", "lower")
 
 
 def _listed(row: Any) -> Listed:

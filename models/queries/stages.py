@@ -37,6 +37,15 @@ class StageMove:
         """What a person says by it."""
         return word_of(self.from_stage, self.to_stage) if self.mover == "person" and self.holds else None
 
+    @property
+    def said(self) -> str:
+        """The SQL of what a person has said of the lead after it."""
+        if self.word is not None:
+            return f"'{self.word}'"
+        if self.mover == "points" and word_of(self.from_stage, self.to_stage) == "lowered":
+            return "CASE WHEN stage_said = 'lowered' THEN 'lowered' END"  # it falls further, and was put down still
+        return "NULL"
+
 
 CROSSED = "act_stage"
 """The queue of leads that came into another stage: tasks.actions looks whether lifecycle.yaml asks for anything."""
@@ -45,7 +54,7 @@ MERGED = "merge"
 
 _UPDATE = """
     UPDATE leads
-    SET stage = {mark}, stage_said = {mark}, stage_at = CASE WHEN stage_at >= {now} THEN stage_at + 1 ELSE {now} END
+    SET stage = {mark}, stage_said = {said}, stage_at = CASE WHEN stage_at >= {now} THEN stage_at + 1 ELSE {now} END
     WHERE stage = {mark} AND {among}
     RETURNING id, stage_at
 """
@@ -63,14 +72,14 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
     for one in moves:
         if why := refusal(one.from_stage, one.to_stage, one.mover):
             raise IllegalMoveError(f"lead {one.lead_id}: {why}")
-    alike: dict[tuple[str, str, Word | None], list[StageMove]] = defaultdict(list)
+    alike: dict[tuple[str, str, str], list[StageMove]] = defaultdict(list)
     for one in moves:
-        alike[one.from_stage, one.to_stage, one.word].append(one)
+        alike[one.from_stage, one.to_stage, one.said].append(one)
     moved_at: dict[int, int] = {}
-    for (from_stage, to_stage, word), group in alike.items():
+    for (from_stage, to_stage, said), group in alike.items():
         among, ids = staging.among(connection, "id", [one.lead_id for one in group])
-        statement = _UPDATE.format(mark=staging.mark(connection), now=int(now), among=among)
-        moved_at.update(dict(staging.rows(connection, statement, (to_stage, word, from_stage, *ids))))
+        statement = _UPDATE.format(mark=staging.mark(connection), said=said, now=int(now), among=among)
+        moved_at.update(dict(staging.rows(connection, statement, (to_stage, from_stage, *ids))))
     if not moved_at:
         return {}
     made = [one for one in moves if one.lead_id in moved_at]

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from models.documents import shown
+from models.documents import did_you_mean, shown
 from models.rules import records
 from models.rules.instants import Micros
+from models.rules.lifecycle import Stage
 from models.rules.lookups import Getter, Row, getter, present
 from models.rules.mapping import AccountSection, ActivitySection, DealSection, LeadSection, Mapping, Value
 from models.rules.records import (
@@ -173,16 +174,25 @@ def _lead(section: LeadSection, scope: _Scope) -> Callable[[Row], LeadFacts | No
     attributes = _attributes(scope, section.attributes, section.spread, section.rest, section.columns(), section.blank)
     at, created_at = _time(section.at, "at", zone), _time(section.created_at, "created_at", zone)
     owner, condition = _text(section.owner, "owner", zone), section.when
-    speaks = bool(
-        section.attributes or section.spread or section.rest or section.account or section.created_at or section.owner
-    )
+    stage = _text(section.stage, "stage", zone)
+    speaks = any((section.attributes, section.spread, section.rest, section.account, section.created_at, section.owner,
+                  section.stage))  # fmt: skip
 
     def read(row: Row) -> LeadFacts | None:
         if not speaks or (condition is not None and not condition.holds(row)):
             return None
-        return LeadFacts(attributes(row), at(row), created_at(row), owner(row))
+        return LeadFacts(attributes(row), at(row), created_at(row), owner(row), _stage(stage(row)))
 
     return read
+
+
+def _stage(said: str | None) -> str | None:
+    """The stage that is meant: `Marketing Qualified` is `marketing_qualified`."""
+    named = records.snake_case(said) if said is not None else None
+    if named is not None and named not in list(Stage):
+        near = did_you_mean(named, Stage)
+        raise RecordError(f"stage: found {shown(said)}{near}; allowed: {', '.join(Stage)} (`map` can translate)")
+    return named
 
 
 def _named_account(value: Any) -> AccountFacts | None:

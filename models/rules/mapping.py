@@ -149,6 +149,8 @@ class LeadSection(_Attributed):
     external_id: Source | None = None
     anonymous_id: Source | None = None
     account: Source | None = None
+    stage: Source | None = None
+    """The lifecycle stage that the source says the lead is in: a move, by the table of legal moves."""
     blank: Literal["keeps", "clears"] = "keeps"
     """What a blank column does to an attribute that has a value."""
 

@@ -56,6 +56,8 @@ class LeadFacts(NamedTuple):
     at: Micros | None = None
     created_at: Micros | None = None
     owner: str | None = None
+    stage: str | None = None
+    """A stage of the lifecycle, as the source has it."""
 
 
 class AccountFacts(NamedTuple):
