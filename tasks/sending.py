@@ -42,7 +42,8 @@ from tasks.smtp import (
 
 log = logging.getLogger(__name__)
 GROUP = 100
-"""Messages leased at a time, and waiting at most, for all connections together."""
+GROUP_OF_CONNECTION = 20
+"""Messages leased at a time: so many for each connection, at least GROUP; what a lease asks costs less for many."""
 RECYCLE = 100
 """Messages after which a connection is closed and opened anew: many relays limit them."""
 OPENINGS = 3
@@ -134,6 +135,7 @@ class _Run:
         self._refused_by_policy: WarmlineError | None = None
         self._started = delivery.clock()
         readers, limits = delivery.smtp.connections, delivery.terms.limits
+        self._group = max(GROUP, GROUP_OF_CONNECTION * readers)
         self._waiting = Line(AHEAD * readers, readers, limits.connections)
         self._letters: dict[int, Letter] = {}
         """Of messages that wait for a connection, as far as they are written already."""
@@ -205,7 +207,7 @@ class _Run:
             while left > 0:
                 self._again.clear()
                 await self.ledger.flushed()
-                group = await self._lease(min(GROUP, left))
+                group = await self._lease(min(self._group, left))
                 left -= group.total
                 self.tally.add("cancelled", group.cancelled)
                 self.tally.add("put_off", group.put_off)
