@@ -6,6 +6,7 @@ the predicate), where each rule's points go. The kernel does the rest.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,6 +95,7 @@ class CompiledModel:
         self._ranks: dict[str, tuple[Ints, list[str]]] = {}
         self._scored: NDArray[np.bool_] | None = None
         self._words: NDArray[np.uint64] | None = None
+        self._asked: dict[tuple[str, ...], NDArray[np.bool_]] = {}
 
     @property
     def known_touchpoints(self) -> int:
@@ -127,6 +129,7 @@ class CompiledModel:
             wider = self._of_type[kind] = _wider(known, max(new))
             wider[0, ids] = [point.type == kind for point in points]
         self._ranks.clear()
+        self._asked.clear()
         self._scored = self._words = None
 
     def _counted(self, points: list[Touchpoint]) -> NDArray[np.bool_]:
@@ -173,6 +176,21 @@ class CompiledModel:
         found = np.bitwise_or.reduce(self._words[touchpoints], axis=0)
         met: list[bool] = np.unpackbits(found.view(np.uint8), count=len(self.rules)).astype(np.bool_).tolist()
         return met
+
+    def shares(self, on: tuple[str, ...]) -> bool:
+        """True if several rules ask for these types."""
+        return self._number_of_rules[on] > 1
+
+    @cached_property
+    def _number_of_rules(self) -> Counter[tuple[str, ...]]:
+        return Counter(tuple(rule.rule.on or ()) for rule in self.rules)
+
+    def asked(self, on: tuple[str, ...]) -> NDArray[np.bool_]:
+        """By touchpoint id: whether some rule that asks for these types counts it."""
+        if on not in self._asked:
+            rows = [rule.index for rule in self.rules if tuple(rule.rule.on or ()) == on]
+            self._asked[on] = np.logical_or.reduce(self._matches[rows], axis=0)
+        return self._asked[on]
 
     def matches(self, rule: int) -> NDArray[np.bool_]:
         """By touchpoint id: whether the rule counts it."""

@@ -134,7 +134,7 @@ def _ascending(edges: tuple[float, ...]) -> Floats:
 
 def group_units(compiled: CompiledModel, rules: Floats) -> Floats:
     """Rules (rows, ten-thousandths) summed into their groups and clamped."""
-    groups: Floats = compiled.group_members @ rules  # whole numbers: exact in whatever order they are added
+    groups = _summed(compiled.group_members, rules)
     for index, (_, _, group) in enumerate(compiled.groups):
         clamp(groups[index], group)
     return groups
@@ -142,10 +142,21 @@ def group_units(compiled: CompiledModel, rules: Floats) -> Floats:
 
 def dimension_units(compiled: CompiledModel, groups: Floats) -> Floats:
     """Groups (rows, ten-thousandths) summed into their dimensions and clamped."""
-    dimensions: Floats = compiled.dimension_members @ groups
+    dimensions = _summed(compiled.dimension_members, groups)
     for index, (_, part) in enumerate(compiled.dimensions):
         clamp(dimensions[index], part)
     return dimensions
+
+
+def _summed(members: Floats, parts: Floats) -> Floats:
+    """`members @ parts`, members being 0 or 1. Whole numbers: exact in whatever order they are added."""
+    if parts.shape[1] <= FEW:
+        product: Floats = members @ parts
+        return product
+    sums = np.zeros((len(members), parts.shape[1]))  # of many leads: a matrix product calls other cores, which spin
+    for whole, part in np.argwhere(members).tolist():
+        sums[whole] += parts[part]
+    return sums
 
 
 def total_units(compiled: CompiledModel, dimensions: Floats) -> Floats:
@@ -184,6 +195,7 @@ def _rule_points(
     starts = compiled.starts(chunk) if compiled.counts_visits else None
     kept: list[Kept | None] = [None] * len(compiled.rules)
     touchpoints = chunk.activities.touchpoint
+    sight = _Sight(compiled, touchpoints)
     met = compiled.met(touchpoints) if len(touchpoints) <= FEW else None
     for rule in rules:
         asked = rule.rule
@@ -200,7 +212,7 @@ def _rule_points(
             kept[rule.index] = NOTHING  # no activity gives no points, whatever the kind of rule
             continue
         else:
-            found = _kept(compiled, rule, chunk, at, starts)
+            found = _kept(compiled, rule, chunk, at, starts, sight)
             if asked.kind == "points":
                 raw = _raw(rule, found, len(chunk), at)
                 table[rule.index] = _limited(rule, raw)
@@ -212,9 +224,30 @@ def _rule_points(
     return table, kept
 
 
-def _kept(compiled: CompiledModel, rule: CompiledRule, chunk: Chunk, at: int, starts: Truths | None) -> Kept:
+class _Sight:
+    """Where activities are of the types that rules ask for: most rules ask for few, and several for the same."""
+
+    def __init__(self, compiled: CompiledModel, touchpoints: Ints) -> None:
+        self._compiled, self._touchpoints = compiled, touchpoints
+        self._of: dict[tuple[str, ...], tuple[Ints, Ints]] = {}
+
+    def matching(self, rule: CompiledRule) -> Ints:
+        """The positions of the activities that the rule counts, ascending."""
+        on, matches = tuple(rule.rule.on or ()), self._compiled.matches(rule.index)
+        if len(self._touchpoints) <= FEW or not self._compiled.shares(on):
+            return np.flatnonzero(matches[self._touchpoints])
+        if on not in self._of:
+            position = np.flatnonzero(self._compiled.asked(on)[self._touchpoints])
+            self._of[on] = position, self._touchpoints[position]
+        position, touchpoints = self._of[on]
+        return position if rule.rule.where is None else position[matches[touchpoints]]
+
+
+def _kept(
+    compiled: CompiledModel, rule: CompiledRule, chunk: Chunk, at: int, starts: Truths | None, sight: _Sight
+) -> Kept:
     activities, asked = chunk.activities, rule.rule
-    position = np.flatnonzero(compiled.matches(rule.index)[activities.touchpoint])
+    position = sight.matching(rule)
     if starts is not None and SITE_VISIT in (asked.on or ()):
         begun = np.flatnonzero(starts & compiled.visits(rule.index)[activities.touchpoint])
         position = np.sort(np.concatenate((position, begun)))  # a page view and the visit that it begins are two

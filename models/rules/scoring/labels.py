@@ -5,8 +5,12 @@ Decides nothing; turns the kernel's counts of reached thresholds into the model'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
+from models.rules.scoring.columns import Ints
 from models.rules.scoring.model import ScoringModel
 
 if TYPE_CHECKING:
@@ -34,17 +38,23 @@ class Labels:
         if self._rows is None or self._columns is None:
             return [None] * len(scores.total)
         names = [row + column for row in self._rows for column in self._columns]
-        return [names[code] for code in (scores.row * len(self._columns) + scores.column).tolist()]
+        return _named(names, scores.row * len(self._columns) + scores.column)
 
     def bands(self, scores: Scores) -> list[str | None]:
         """Of each lead; None without bands."""
         if self._bands is None:
             return [None] * len(scores.total)
-        return [self._bands[code] for code in scores.band.tolist()]
+        return _named(self._bands, scores.band)
 
     def exclusions(self, scores: Scores) -> list[str | None]:
         """The name of the first exclusion that holds for each lead, or None."""
-        return [self._exclusions[code] for code in scores.excluded.tolist()]
+        return _named(self._exclusions, scores.excluded)
+
+
+def _named(names: Sequence[str | None], codes: Ints) -> list[str | None]:
+    """The name of each code, −1 for the last one."""
+    found: list[str | None] = np.array(names, object)[codes].tolist()
+    return found
 
 
 def _upwards(ladder: _Ladder) -> list[str]:
