@@ -54,13 +54,17 @@ def next_changes(
 
 
 def _first_crossing(here: _Here, at: int, high: Ints) -> Ints:
-    """An instant before which nothing is crossed, at most TOLERANCE + MARGIN before the first crossing until `high`."""
-    low = np.full(len(high), at)
-    while int((high - low).max()) > TOLERANCE:
-        middle = (low + high) // 2
-        crossed = here.crossed(middle)
+    """An instant before which nothing is crossed, at most TOLERANCE + MARGIN before the first crossing until `high`.
+
+    Sought among whole hours, and not among fractions of what is left: so the next day finds the same one again, and
+    has nothing to write.
+    """
+    low, high = np.full(len(high), at // TOLERANCE), -(-high // TOLERANCE)
+    while (unsure := high - low > 1).any():
+        middle = np.where(unsure, (low + high) // 2, high)
+        crossed = here.crossed(middle * TOLERANCE) | ~unsure
         low, high = np.where(crossed, low, middle), np.where(crossed, middle, high)
-    return np.asarray(np.maximum(low - MARGIN, at) + 1)
+    return np.asarray(np.maximum(low * TOLERANCE - MARGIN, at) + 1)
 
 
 def _all_edges(compiled: CompiledModel, given: Edges) -> dict[str, list[float]]:
