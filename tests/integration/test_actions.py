@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,37 @@ def _act_until(cast: Cast, file: str, statements: int) -> None:
     event.listen(database.engine, "before_cursor_execute", count)
     act(cast.workspace, Micros(NOW + MINUTE))
     os._exit(0)
+
+
+def test_a_crossing_of_a_lead_that_became_another_is_answered_for_that_one(cast: Cast) -> None:
+    bought(cast, 1)
+    cast.lead(2, 40.0, Stage.CUSTOMER)
+    columns = "loser_id, survivor_id, source, cause, occurred_at, recorded_at"
+    cast.write(f"INSERT INTO merges ({columns}) VALUES (1, 2, 'test', 'person', 0, 0)")
+    cast.write("DELETE FROM scores WHERE subject_id = 1")
+    cast.write("DELETE FROM leads WHERE id = 1")
+    assert cast.follow()["acted"] == 1
+    assert (cast.tags(2), cast.follow()) == (["bought"], {})
+    with cast.database.write() as connection:
+        move = StageMove(2, Stage.CUSTOMER, Stage.ADVOCATE, "person", "one person with lead 1", stages.MERGED)
+        stages.move(connection, [move], NOW + DAY)
+        move = StageMove(2, Stage.ADVOCATE, Stage.CUSTOMER, "person", "one person with lead 1", stages.MERGED)
+        stages.move(connection, [move], NOW + DAY)
+    assert cast.follow(NOW + DAY) == {}
+
+
+def test_two_at_once_do_everything_once(tmp_path: Path, postgres_url: str) -> None:
+    first, second = Database(postgres_url), Database(postgres_url)
+    cast = Cast(tmp_path / "works", first)
+    everyone = list(range(1, 301))
+    cast.leads(everyone, None, Stage.MARKETING_QUALIFIED)
+    moves = [StageMove(one, Stage.MARKETING_QUALIFIED, Stage.CUSTOMER, "person", "by hand", "Ruth") for one in everyone]
+    with first.write() as connection:
+        stages.move(connection, moves, NOW)
+    workspaces = [cast.workspace.on(database) for database in (first, second)]
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(lambda workspace: act(workspace, Micros(NOW + MINUTE)), workspaces))
+    assert sum(count["acted"] for count in counts) == 300
+    assert [cast.rows(f"SELECT count(*) FROM {table}")[0][0] for table in WRITTEN] == [300] * len(WRITTEN)
+    first.close()
+    second.close()
