@@ -340,13 +340,15 @@ def _print_unmatched(found: Explanation) -> None:
 def _print_marked(found: list[Marked]) -> None:
     from rich.text import Text
 
-    from models.rules.machine import REASONS
+    from models.rules.machine import REASONS, WITHDRAWN
 
     if found:
-        session.out.print(f"not scored, suspected machine ({len(found):,}):", style="dim", markup=False)
+        is_taken_back = any(WITHDRAWN in one.reasons for one in found)
+        why = "suspected machine, or taken back by sales" if is_taken_back else "suspected machine"
+        session.out.print(f"not scored, {why} ({len(found):,}):", style="dim", markup=False)
     for one in found[:MARKED_SHOWN]:
         what = [_iso(one.at)[:16].replace("T", " "), one.type, one.path or one.name or "", one.campaign or ""]
-        why = "; ".join(REASONS.get(reason, reason) for reason in one.reasons)
+        why = "; ".join(REASONS.get(reason, "taken back by sales") for reason in one.reasons)
         session.print_hanging(f"  {' '.join(word for word in what if word)}: {why}", "dim")
     if len(found) > MARKED_SHOWN:
         session.out.print(Text(f"  and {len(found) - MARKED_SHOWN:,} more", "dim"))
