@@ -142,6 +142,12 @@ _MEANING = {
     ("Question", "within"): "Only acts younger than this.",
     ("Did", "since"): "Acts since the lead entered, or of its whole life.",
     ("Did", "mail"): "Acts about this mail of the sequence (a folder of emails/), or about `any` of them.",
+    ("Opening", "on"): "Acts of the last two weeks; the newest of one of these types is what the sentence is about.",
+    ("Opening", "where"): "A predicate on what the act was about: type, name, host, path, campaign.",
+    ("Opening", "if"): "A predicate on the attributes of the lead and its account.",
+    ("Opening", "again"): "Only for leads that were with sales before, or only for others.",
+    ("Opening", "say"): "What to say; words in braces, such as {company}, are put in where they are known.",
+    ("Digest", "at"): "The time of day, on the rep's own clock.",
     ("Display", "blocks"): "100 for each must that is met.",
     ("Display", "classes"): "Number → predicate; 1000 × the first that holds.",
 }

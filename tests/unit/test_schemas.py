@@ -22,6 +22,7 @@ PATTERNS = {
     "scoring": ("*/scoring.yaml", "*/scoring/*.yaml"),
     "lifecycle": ("*/lifecycle.yaml",),
     "team": ("*/team.yaml",),
+    "openings": ("*/openings.yaml",),
     "sequence": ("*/sequences/*.yaml",),
     "mapping": ("mappings/*.yaml", "*/mappings/*.yaml"),
     "warmline": ("*/warmline.yaml",),
