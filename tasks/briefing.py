@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from zoneinfo import ZoneInfo
 
 from models.queries.assignments import Given
@@ -267,11 +267,11 @@ def unassigned(
 def _seen(acts: Sequence[Act], zone: ZoneInfo) -> list[Seen]:
     """The newest acts, the same one several times in a row as one."""
     found: list[Seen] = []
-    for words, alike in groupby(acts, wording.act_in_words):
+    for words, alike in islice(groupby(acts, wording.act_in_words), SHOWN):
         same = list(alike)
         times = f" ({len(same)} times)" if len(same) > 1 else ""
         found.append(Seen(at=wording.in_words(same[0].at, zone), what=words[0], detail=f"{words[1]}{times}".strip()))
-    return found[:SHOWN]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ def sift(
 ) -> tuple[list[Enrolled], list[Programme], list[int]]:
     """The enrolments of a lead as they count now; the sequences that pass it over because it qualified before; and the
     rows of those for which it does not qualify any more."""
+    if not early and not any(one.state == QUALIFIED_BEFORE for one in known):
+        return list(known), [], []
     wanting = {sequence.name: sequence for sequence in sequences if not sequence.enrol.existing}
     over = [
         one

@@ -79,11 +79,12 @@ class Placement:
     """Lead → the attributes that the team's predicates look at."""
 
     def choose(
-        self, wanting: Sequence[int], latest: Mapping[int, Given], *, barring: bool = False
+        self, wanting: Sequence[int], latest: Mapping[int, Given], *, barring: bool = False, most: int | None = None
     ) -> tuple[dict[int, Assigned], dict[int, Hold]]:
         """Who gets each lead, and which find nobody. `latest`: its newest assignment, if it had one.
 
-        Who did not answer for a lead is passed over; with `barring` the rep who has it now, too.
+        Who did not answer for a lead is passed over; with `barring` the rep who has it now, too. With `most` it ends
+        when so many have a rep: who is in neither answer was not looked at.
         """
         had = [lead_id for lead_id in wanting if lead_id in latest]
         silent = assignments.unanswered(self.connection, had)
@@ -92,6 +93,8 @@ class Placement:
         loads, chosen, held = self.loads, dict[int, Assigned](), dict[int, Hold]()
         # The best first: where capacity is short, it goes to those who are worth most.
         for lead_id in sorted(wanting, key=lambda key: (-(self.standings[key].total or 0.0), key)):
+            if len(chosen) == most:
+                break
             barred = dict.fromkeys(silent.get(lead_id, ()), NO_ANSWER)
             if barring:
                 barred[latest[lead_id].rep] = NO_ANSWER

@@ -67,7 +67,7 @@ _FELL = re.compile(r"^(\w[\w -]*?) (\S+) < (\S+)$")
 def in_words(at: int, zone: ZoneInfo) -> str:
     """ "Tue 3 Mar, 14:05" in the team's time zone."""
     local = instant(at).astimezone(zone)
-    return f"{day(at, zone)}, {local:%H:%M}"
+    return f"{local:%a} {local.day} {local:%b, %H:%M}"
 
 
 def day(at: int, zone: ZoneInfo) -> str:

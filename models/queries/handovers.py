@@ -72,7 +72,7 @@ def newest(connection: Connection, wanted: Wanted, limit: int) -> list[Listed]:
 def counts(connection: Connection, wanted: Wanted) -> dict[str, int]:
     """How many of those asked for there are, by state."""
     query = text(_COUNTS).bindparams(bindparam("states", expanding=True))
-    return dict(connection.execute(query, _given(wanted)).tuples())
+    return {row[0]: row[1] for row in connection.execute(query, _given(wanted))}
 
 
 def _given(wanted: Wanted) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, text
 
 from models.queries import staging
+from models.rules.acts import Act as Done
 from models.rules.conditions import Facts, Rating
 from models.rules.instants import Micros
 from models.rules.scoring.attributes import values_of
@@ -56,10 +57,17 @@ class Standing(NamedTuple):
     def account_owner(self) -> str | None:
         return None if self.account is None else self.account.get("owner")
 
-    def facts(self, attributes: Mapping[str, Any], further: Mapping[str, Rating] | None = None) -> Facts:
+    def facts(
+        self,
+        attributes: Mapping[str, Any],
+        further: Mapping[str, Rating] | None = None,
+        acts: Sequence[Done] = (),
+        now: int = 0,
+    ) -> Facts:
         """What models.rules.lifecycle decides by; `attributes`: derived ones included, as its predicates need them.
 
-        `further`: what the models that its conditions name say of the lead (models.queries.ratings).
+        `further`: what the models that its conditions name say of the lead (models.queries.ratings); `acts`: what it
+        did, as far as a condition asks at `now`.
         """
         return Facts(
             stage=self.stage,
@@ -79,6 +87,8 @@ class Standing(NamedTuple):
             earned_at=None if self.earned_at is None else Micros(self.earned_at),
             attributes=attributes,
             further=further or {},
+            acts=acts,
+            now=now,
         )
 
 

@@ -65,11 +65,7 @@ def _open(
     now: int,
     wanted: Callable[[Sequence], bool],
 ) -> Iterator[Entry]:
-    known = {sequence.name: sequence for sequence in sequences}
-    running = [known[one.sequence] for one in past if one.runs and one.sequence in known]
-    running_unknown = [one for one in past if one.runs and one.sequence not in known]
-    exclusive = [sequence.priority for sequence in running if not sequence.alongside] + [0] * len(running_unknown)
-    least = max(exclusive, default=None)
+    least = _least(sequences, past) if past else None
     for sequence in sequences:
         if not wanted(sequence) or not sequence.takes(facts):
             continue
@@ -77,6 +73,15 @@ def _open(
             continue
         if (entry := next_entry(sequence, past, now)) is not None:
             yield sequence, entry
+
+
+def _least(sequences: Listed[Sequence], past: Listed[Enrolled]) -> int | None:
+    """The priority that a sequence must exceed to be entered: of those that run and are not beside others."""
+    known = {sequence.name: sequence for sequence in sequences}
+    running = [known[one.sequence] for one in past if one.runs and one.sequence in known]
+    running_unknown = [one for one in past if one.runs and one.sequence not in known]
+    exclusive = [sequence.priority for sequence in running if not sequence.alongside] + [0] * len(running_unknown)
+    return max(exclusive, default=None)
 
 
 def next_entry(sequence: Sequence, past: Iterable[Enrolled], now: int) -> int | None:
