@@ -127,6 +127,8 @@ class Watcher:
         """Delete the oldest of many runs that went well: they tell nothing any more."""
         if (key := state.state_details.flow_run_id) is not None:
             self._done.append(key)
+        if len(self._done) <= KEPT:
+            return
         async with get_client() as client:
             while len(self._done) > KEPT:
                 try:

@@ -277,13 +277,25 @@ class Templates:
 
 
 _MADE: WeakKeyDictionary[Workspace, Templates] = WeakKeyDictionary()
+_Stamp = tuple[tuple[str, int, int], ...]
+_LAST: dict[tuple[Path, str], tuple[_Stamp, Templates]] = {}
+"""For a process that opens the workspace again and again (flows.watcher): to compile takes longer than to send."""
 
 
 def templates_of(workspace: Workspace) -> Templates:
-    """The templates of a workspace, compiled once as long as it is open."""
+    """The templates of a workspace, compiled once as long as it is open, or its files are as they were."""
     if workspace not in _MADE:
-        _MADE[workspace] = Templates(workspace.emails, workspace.settings.language)
+        key, stamp = (workspace.emails, workspace.settings.language), _stamp(workspace.emails)
+        last = _LAST.get(key)
+        _MADE[workspace] = last[1] if last is not None and last[0] == stamp else Templates(*key)
+        _LAST[key] = stamp, _MADE[workspace]
     return _MADE[workspace]
+
+
+def _stamp(folder: Path) -> _Stamp:
+    """Which files there are, and since when they are as they are."""
+    found = [(str(file), file.stat()) for file in sorted(folder.rglob("*")) if file.is_file()]
+    return tuple((name, state.st_mtime_ns, state.st_size) for name, state in found)
 
 
 def tagged(name: str, language: str | None) -> str:

@@ -296,6 +296,15 @@ def owners(connection: Connection) -> list[str]:
     return list(connection.execute(text(statement)).scalars())
 
 
+def has_lapsed(connection: Connection, *, clock: int, dead: Sequence[str]) -> bool:
+    """Whether `reap` would find anything."""
+    held = "state IN ('leased', 'sending') AND (lease_until <= :clock OR lease_owner IN :dead)"
+    query = text(f"SELECT 1 FROM messages WHERE {held} LIMIT 1").bindparams(
+        bindparam("dead", expanding=True, type_=Text)
+    )
+    return connection.execute(query, {"clock": clock, "dead": list(dead)}).first() is not None
+
+
 def reap(connection: Connection, *, clock: int, dead: Sequence[str] = (), attempts: int) -> Reaped:
     """Take over messages whose lease has expired at `clock`, or whose owner is surely `dead`.
 
