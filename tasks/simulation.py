@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import groupby
 
@@ -31,10 +31,11 @@ from models.rules.scoring.compilation import UNIT, CompiledModel
 from models.rules.scoring.explanation import explain
 from models.rules.scoring.kernel import Scores, score
 from models.rules.scoring.labels import Labels
-from models.rules.simulation import MARKETING, SALES, SELLING, View, rungs_of, settle
+from models.rules.simulation import MARKETING, SALES, SELLING, View, acts_of, rungs_of, settle
 from models.rules.team import Team
 from models.rules.what_if import ChangedLead, Judged, Judgement, Week, WhatIf, reasons
 from models.workspace import LIFECYCLE_FILE, TEAM_FILE, Workspace
+from tasks.simulated_accounts import Accounts
 
 WEEK = 7 * DAY
 WEEKS = 26
@@ -82,7 +83,9 @@ class Side:
     def view(self, scores: Scores, chunk: Chunk, further: Mapping[str, View]) -> View:
         """The scores as the lifecycle sees them, beside those of further models."""
         facts = self.compiled.attributes.at(chunk, scores.as_of)
-        return View.of(self.compiled, self.labels, scores, facts, further)
+        answered = acts_of(self.compiled, chunk)
+        view = View.of(self.compiled, self.labels, scores, facts, further)
+        return replace(view, did=lambda question: answered(question, scores.as_of))
 
 
 def what_if(workspace: Workspace, question: Question) -> WhatIf:
@@ -133,16 +136,22 @@ class Simulation:
         conditions = self._lifecycle.conditions() if self._lifecycle else ()
         named = {one.model for _, whole in conditions for one in whole.walk() if one.model is not None}
         models = [model for name, model in self._workspace.models.items() if name in named]
-        if others := [model.name for model in models if model.of != "lead"]:
-            said = "taken as not holding: what-if scores leads alone."
-            self._notes.append(f"Conditions of the lifecycle on {', '.join(others)} are {said}")
-        return {m.name: (CompiledModel(m, self._workspace.zone), Labels(m)) for m in models if m.of == "lead"}
+        compiled = {m.name: (CompiledModel(m, self._workspace.zone), Labels(m)) for m in models}
+        self._of_accounts = [compiled[model.name] for model in models if model.of == "account"]
+        if self._of_accounts:
+            names = ", ".join(one.model.name for one, _ in self._of_accounts)
+            said = "what its people of today had done by then, and its attributes of today"
+            self._notes.append(f"Conditions of the lifecycle on {names} see of an account {said}.")
+        if others := [model.name for model in models if model.of == "deal"]:
+            said = "not holding: points move nobody who has an open deal."
+            self._notes.append(f"Conditions of the lifecycle on {', '.join(others)} are taken as {said}")
+        return {model.name: compiled[model.name] for model in models if model.of == "lead"}
 
     def _views(self, chunk: Chunk, at: int) -> dict[str, View]:
         return {
             name: View.of(compiled, labels, score(compiled, chunk, at), compiled.attributes.at(chunk, at))
             for name, (compiled, labels) in self._further.items()
-        }
+        } | self._accounts.views(at)
 
     def run(self) -> WhatIf:
         """Go through all pages, then put the answer together."""
@@ -155,6 +164,7 @@ class Simulation:
                     break
                 deals = decisions.of_leads(connection, ids)
                 past = self._past(connection, ids)
+                self._accounts = Accounts.read(connection, self._of_accounts, ids)
             decided += decisions_of(deals, self._question)
             self._page(past, deals)
             last = ids[-1]

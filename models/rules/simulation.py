@@ -6,19 +6,22 @@ Decides nothing that models.rules.lifecycle does not decide: the same conditions
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import reduce
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, reduce
 
 import numpy as np
 
+from models.rules.acts import Act, Question
 from models.rules.conditions import QUANTUM, Condition, Range
+from models.rules.criteria import Criterion
 from models.rules.lifecycle import LADDER, Lifecycle, Stage
 from models.rules.scoring.attributes import Facts
-from models.rules.scoring.columns import Floats, Ints, Truths
+from models.rules.scoring.columns import Chunk, Floats, Ints, Truths
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.kernel import Scores
 from models.rules.scoring.labels import Labels
+from models.rules.touchpoints import Touchpoint
 
 SELLING = len(LADDER)
 """Beyond the ladder: sales has an open or a won deal, or a person disqualified the lead. Points move nobody there."""
@@ -40,6 +43,10 @@ class View:
     """Attributes, for `if`."""
     further: Mapping[str, View] = field(default_factory=dict)
     """By name of a further model; without an entry no condition on that model holds."""
+    did: Callable[[Question], Truths] | None = None
+    """For each lead whether an act of it answers; None: nothing is known of acts, and none does."""
+    there: Truths | None = None
+    """For whom there is such a score at all; None: for everybody."""
 
     @classmethod
     def of(
@@ -64,6 +71,46 @@ class View:
             further=further or {},
         )
 
+    def spread(self, places: Ints) -> View:
+        """The same for leads, each of whom has the score at its place; of none (−1) no condition on it holds."""
+        taken = np.maximum(places, 0)
+        return replace(
+            self,
+            total=self.total[taken],
+            dimensions={name: points[taken] for name, points in self.dimensions.items()},
+            cells=[self.cells[place] for place in taken.tolist()],
+            bands=[self.bands[place] for place in taken.tolist()],
+            must=self.must[taken],
+            excluded=self.excluded[taken],
+            surge=self.surge[taken],
+            there=places >= 0,
+        )
+
+
+def acts_of(compiled: CompiledModel, chunk: Chunk) -> Callable[[Question, int], Truths]:
+    """(question, instant) → for each lead of the chunk whether one of its acts answers. `compiled` knows the acts."""
+    acts = chunk.activities
+    alike: dict[str, Truths] = {}
+
+    @cache
+    def met() -> tuple[list[Touchpoint], Ints]:
+        ids, number = np.unique(acts.touchpoint, return_inverse=True)
+        return [compiled.touchpoint(key) for key in ids.tolist()], number
+
+    def answered(question: Question, at: int) -> Truths:
+        if (words := question.described()) not in alike:
+            points, number = met()
+            about = (Act(point.type, 0, {**dict(point.facets), **point._asdict()}) for point in points)
+            alike[words] = np.array([question.found([act], 0, 0) is not None for act in about], np.bool_)[number]
+        said = alike[words] & (acts.occurred_at <= at)
+        if question.within is not None:
+            said &= acts.occurred_at > at - question.within
+        answer = np.zeros(len(chunk), np.bool_)
+        answer[acts.lead[said]] = True
+        return answer
+
+    return answered
+
 
 def holds(condition: Condition, view: View) -> Truths:
     """For each lead whether the condition holds: models.rules.conditions.Condition.check, column by column."""
@@ -75,6 +122,8 @@ def holds(condition: Condition, view: View) -> Truths:
     found += [holds(one, view) for one in condition.all]
     if condition.not_ is not None:
         found.append(~holds(condition.not_, view))
+    if isinstance(condition, Criterion) and condition.did is not None:
+        found.append(np.zeros(len(view.total), np.bool_) if view.did is None else view.did(condition.did))
     everyone: Truths = np.ones(len(view.total), np.bool_)
     return reduce(np.logical_and, found, everyone)
 
@@ -84,7 +133,7 @@ def _of_score(condition: Condition, view: View) -> list[Truths]:
         if condition.model not in view.further:
             return [np.zeros(len(view.total), np.bool_)]
         view = view.further[condition.model]
-    found: list[Truths] = []
+    found: list[Truths] = [] if view.there is None else [view.there]
     if condition.total is not None:
         found.append(_within(condition.total, view.total))
     nowhere = np.full(len(view.total), np.nan)

@@ -351,3 +351,23 @@ def test_conditions_on_further_models_count_and_a_draft_of_one_moves_nobody(hous
     other = house.ask(further | {"version": 2, "bands": {"hot": 10, "cold": "below"}})
     assert (other.before, other.after, other.weeks) == ("training v1", "training v2", ())
     assert "further model" in other.missing["stages and weeks"]
+
+
+def test_conditions_on_acts_and_on_accounts_count(house: House) -> None:
+    (house.folder / "scoring").mkdir()
+    companies = copy.deepcopy(MODEL) | {"name": "companies", "of": "account"}
+    (house.folder / "scoring" / "companies.yaml").write_bytes(orjson.dumps(companies))
+    house.live()
+    house.say("leads", NOW, [{"id": f"c{number}", "company": f"Firm {number % 7}"} for number in range(LEADS // 2)])
+
+    def qualified(enter: str) -> tuple[int, tuple[str, ...]]:
+        (house.folder / "lifecycle.yaml").write_text(STAGES.replace("enter: {total: 50}", f"enter: {{{enter}}}"))
+        for name in ("lifecycle", "models"):
+            house.workspace.__dict__.pop(name, None)
+        found = house.ask(leaky(), since=START)
+        return sum(week.sales_before for week in found.weeks), found.notes
+
+    assert qualified("did: demo_request")[0] > qualified("did: {on: demo_request, where: {path: /x}}")[0] == 0
+    number, notes = qualified("model: companies, dimension: {engagement: 30}")
+    assert number > qualified("model: companies, dimension: {engagement: 300}")[0] == 0
+    assert any("companies see of an account what its people of today had done by then" in note for note in notes)
