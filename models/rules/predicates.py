@@ -70,7 +70,7 @@ class Part:
     texts: tuple[str, ...]
 
     def holds(self, element: Any) -> bool:
-        text, test = folded(element), PARTS[self.operator]
+        text, test = element.strip().casefold() if type(element) is str else folded(element), PARTS[self.operator]
         if text is not None:
             for part in self.texts:  # a generator would cost as much as the test
                 if test(text, part):
@@ -147,6 +147,8 @@ class Condition:
 
     def matches(self, value: Any) -> bool:
         """True if the attribute's value (None = missing) is as asked."""
+        if self._is_plain and type(value) is str:  # nearly all that is asked: a third of the time
+            return bool(value) and not value.isspace() and self._passes(value)
         if self.present is not None and is_missing(value) == self.present:
             return False
         if self.negated is not None and self.negated.matches(value):
@@ -162,10 +164,15 @@ class Condition:
         return True
 
     @cached_property
+    def _is_plain(self) -> bool:
+        return self.present is None and self.negated is None and bool(self.tests)
+
+    @cached_property
     def of_numbers(self) -> bool:
         """True if nothing is asked but ranges of numbers that a float holds exactly."""
-        plain = self.present is None and self.negated is None and bool(self.tests)
-        return plain and all(isinstance(t, Range) and not t.is_instant and abs(t.bound) <= EXACT for t in self.tests)
+        return self._is_plain and all(
+            isinstance(t, Range) and not t.is_instant and abs(t.bound) <= EXACT for t in self.tests
+        )
 
     def describe(self) -> str:
         words = [test.describe() for test in self.tests]

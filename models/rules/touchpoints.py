@@ -111,6 +111,8 @@ def facets_of(properties: dict[str, object] | None, names: Sequence[str]) -> Fac
 
 def facets_from(stored: str) -> Facets:
     """The facets of a touchpoint's row, a JSON object."""
+    if stored == "{}":  # nearly always
+        return ()
     read = orjson.loads(stored)
     return tuple((name, tuple(said) if isinstance(said, list) else said) for name, said in sorted(read.items()))
 
