@@ -62,7 +62,7 @@ def take_out(connection: Connection, queue: str, ids: Ints, revisions: Ints) -> 
         among, parameters = staging.among(connection, "subject_id", ids.tolist())
         locking = f"SELECT 1 FROM work_queue WHERE queue = %s AND {among} ORDER BY subject_id FOR UPDATE"
         staging.rows(connection, locking, (queue, *parameters))
-    for revision in np.unique(revisions).tolist():  # nearly always the first
+    for revision in sorted(set(revisions.tolist())):  # nearly always the first
         among, parameters = staging.among(connection, "subject_id", ids[revisions == revision].tolist())
         mark = staging.mark(connection)
         statement = f"DELETE FROM work_queue WHERE queue = {mark} AND revision = {mark} AND {among}"

@@ -29,7 +29,6 @@ class Known:
     """Scores of one model as they stand in the table, ascending by subject, as columns of equal length."""
 
     subject_id: Ints
-    version_id: Ints
     revision: Ints
     units: Ints
     """The total in ten-thousandths of a point, within ±LARGE."""
@@ -89,14 +88,13 @@ LARGE = 9 * 10**18
 _TOTAL = f"CAST(CASE WHEN abs(total) < {LARGE // UNIT} THEN round(total * {UNIT}) ELSE {LARGE} END AS BIGINT)"
 _KNOWN: dict[str, staging.Kind] = {
     "subject_id": "integer",
-    "version_id": "integer",
     "revision": "integer",
     _TOTAL: "integer",  # SQLite writes fractions with 15 digits
     "cell": "text",
     "band": "text",
     "must": "integer",
     "excluded": "text",
-    f"coalesce(next_change_at, {NEVER})": "integer",
+    "coalesce(next_change_at, 0)": "integer",
     "dimensions": "lines",
     "surge": "integer",
 }
@@ -161,16 +159,25 @@ def needed(connection: Connection, need: Need, first: int, last: int, limit: int
         return found
 
     touched = [np.zeros(0, np.int64), *ids(_queue_of(connection, need))]
-    own = {model: np.concatenate([*touched, *ids(_due_of(connection, need, model))]) for model in need.versions}
+    own = {model: _united([*touched, *ids(_due_of(connection, need, model))]) for model in need.versions}
     if need.stale:
-        sure = np.unique(np.concatenate(list(own.values())))[:limit]
+        sure = _united(list(own.values()))[:limit]
         end = int(sure[-1]) if len(sure) == limit else last  # the page will not go beyond
         for model, wanting in own.items():
-            own[model] = np.concatenate((wanting, _stale(connection, need, model, first, end, limit)))
-    page = np.unique(np.concatenate(list(own.values())))[:limit]
+            own[model] = _united((wanting, _stale(connection, need, model, first, end, limit)))
+    page = _united(list(own.values()))[:limit]
     if len(own) == 1:
         return Page(page.tolist(), dict.fromkeys(own, page.tolist()))
     return Page(page.tolist(), {model: np.intersect1d(page, wanting).tolist() for model, wanting in own.items()})
+
+
+def _united(parts: Sequence[Ints]) -> Ints:
+    """All of these ids, ascending, each once. (`np.unique` hashes: ten times as long for what ascends already.)"""
+    every = np.sort(np.concatenate(parts), kind="stable")
+    first = np.ones(len(every), np.bool_)
+    first[1:] = every[1:] != every[:-1]
+    united: Ints = every[first]
+    return united
 
 
 def extent(connection: Connection, need: Need) -> tuple[int, int, int] | None:
@@ -197,7 +204,9 @@ def known(connection: Connection, model: str, ids: Sequence[int]) -> Known:
     source = f"scores WHERE model = {staging.mark(connection)} AND {among}"
     if not staging.is_sqlite(connection):  # there a row's key is its place
         source = f"(SELECT * FROM {source} ORDER BY subject_id) s"
-    return Known(*staging.gathered(connection, _KNOWN, source, (model, *parameters)))
+    found = Known(*staging.gathered(connection, _KNOWN, source, (model, *parameters)))
+    found.next_change_at[found.next_change_at == 0] = NEVER  # a digit for most rows instead of nineteen
+    return found
 
 
 def ask_again(connection: Connection, model: str, first: int, last: int) -> None:
@@ -369,10 +378,10 @@ def write(connection: Connection, work: Work) -> dict[str, tuple[int, int]]:
     # Whoever locks rows of several queues does it in this order: score, route, score_account, score_deal, act….
     if work.of == "lead":
         queue.take_out(connection, QUEUES["lead"], done.ids, done.revisions)
-        queue.enqueue(connection, "route", np.unique(np.concatenate((*news, finished))).tolist())
+        queue.enqueue(connection, "route", _united((*news, finished)).tolist())
         subjects.touch_behind(connection, finished.tolist(), work.behind)
     else:
-        routed = np.unique(np.concatenate(news)).tolist()
+        routed = _united(news).tolist()
         queue.enqueue(connection, "route", subjects.leads_of(connection, work.of, routed))
         queue.take_out(connection, QUEUES[work.of], done.ids, done.revisions)
     queue.enqueue(connection, crossings.QUEUES[work.of], sorted(crossed))
@@ -431,8 +440,8 @@ def _put(connection: Connection, batch: Batch, chosen: Truths) -> int:
     """Write the chosen scores on SQLite, and of each no more than what is new; how many found their row as it was."""
     driver: Any = connection.connection.driver_connection
     before, began = batch.before, driver.total_changes
-    fresh = before.revision == 0
-    staging.insert_columns(connection, Score, _values(batch, chosen & fresh), conflict="ON CONFLICT DO NOTHING")
+    if (fresh := before.revision == 0).any():
+        staging.insert_columns(connection, Score, _values(batch, chosen & fresh), conflict="ON CONFLICT DO NOTHING")
     for kind, names in ((before.same, ()), (before.points, POINTS), (~(before.same | before.points | fresh), OTHERS)):
         _update(connection, batch, chosen & kind, names)
     changed: int = driver.total_changes - began
