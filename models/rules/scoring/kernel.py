@@ -233,8 +233,11 @@ class _Sight:
 
     def matching(self, rule: CompiledRule) -> Ints:
         """The positions of the activities that the rule counts, ascending."""
-        on, matches = tuple(rule.rule.on or ()), self._compiled.matches(rule.index)
-        if len(self._touchpoints) <= FEW or not self._compiled.shares(on):
+        matches = self._compiled.matches(rule.index)
+        if len(self._touchpoints) <= FEW:
+            return np.flatnonzero(matches[self._touchpoints])
+        on = tuple(rule.rule.on or ())
+        if not self._compiled.shares(on):
             return np.flatnonzero(matches[self._touchpoints])
         if on not in self._of:
             position = np.flatnonzero(self._compiled.asked(on)[self._touchpoints])
