@@ -27,6 +27,7 @@ _STYLES = {
     "activity": "",
     "score": "dim",
     "stage": "bold",
+    "action": "magenta",
     "assignment": "yellow",
     "verdict": "bold yellow",
     "sequence": "cyan",
@@ -45,6 +46,7 @@ class Kind(StrEnum):
     ACTIVITY = "activity"
     SCORE = "score"
     STAGE = "stage"
+    ACTION = "action"
     ASSIGNMENT = "assignment"
     VERDICT = "verdict"
     SEQUENCE = "sequence"

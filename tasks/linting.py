@@ -6,6 +6,7 @@ Decides nothing about how mails are made: it reads the sources as tasks.renderin
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -108,6 +109,9 @@ def _context(workspace: Workspace) -> _Context:
                 sent[folder] = sent.get(folder, True) and node.step.invite
             if node.step.notify is not None:
                 told.add(node.step.notify.template)
+    with contextlib.suppress(ConfigurationError):  # `doctor` tells what is wrong there
+        effects = (effect for action in workspace.lifecycle.actions for _, effect in action.effects)
+        told |= {effect.notify.template for effect in effects if effect.notify is not None}
     return _Context(workspace, templates_of(workspace), sent, frozenset(told), nurture_vocabulary(workspace))
 
 

@@ -6,18 +6,18 @@ statements, each for the newest of its kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import orjson
 from sqlalchemy import Connection, text
 
 from models.rules.verdicts import ACTIVITIES
 
-Kind = Literal["activity", "score", "stage", "assignment", "verdict", "sequence", "mail"]
-KINDS: tuple[Kind, ...] = ("activity", "score", "stage", "assignment", "verdict", "sequence", "mail")
-_RANK = {"activity": 0, "verdict": 1, "score": 2, "stage": 3, "assignment": 4, "sequence": 5, "mail": 6}
+Kind = Literal["activity", "score", "stage", "assignment", "verdict", "action", "sequence", "mail"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_RANK = {"activity": 0, "verdict": 1, "score": 2, "stage": 3, "action": 4, "assignment": 5, "sequence": 6, "mail": 7}
 """At one instant: what was done first, what followed from it after."""
 
 
@@ -66,6 +66,11 @@ _SEQUENCES = """
     SELECT sequence, entry, state, entered_at, ended_at, reason FROM enrolments
     WHERE lead_id = :lead AND entry > 0 AND entered_at <= :until ORDER BY entered_at DESC, id DESC LIMIT :limit
 """
+_ACTIONS = f"""{_WAS}
+    SELECT action, crossing, at, told, done, passed_over FROM actions_taken
+    WHERE lead_id IN (SELECT id FROM was) AND at <= :until AND (done <> '[]' OR passed_over IS NOT NULL)
+    ORDER BY at DESC, id DESC LIMIT :limit
+"""
 _MAILS = """
     SELECT coalesce(sent_at, created_at), kind, template, state, recipient, reason, bounced_at, bounce, id FROM messages
     WHERE lead_id = :lead AND coalesce(sent_at, created_at) <= :until
@@ -83,7 +88,7 @@ def read(
         found += (one for one in _activities(connection, given, kinds))
     if "score" in kinds:
         found += _scores(connection, {**given, "model": model})
-    for kind, told in (("stage", _stages), ("assignment", _assignments), ("sequence", _sequences), ("mail", _mails)):
+    for kind, told in _TOLD.items():
         if kind in kinds:
             found += told(connection, given)
     found = [one for one in found if one.at <= until]
@@ -168,6 +173,12 @@ def _sequences(connection: Connection, given: Mapping[str, Any]) -> Iterator[Eve
             )
 
 
+def _actions(connection: Connection, given: Mapping[str, Any]) -> Iterator[Event]:
+    for action, crossing, at, told, done, passed_over in connection.execute(text(_ACTIONS), given):
+        what = f"{action} passed over: {passed_over}" if passed_over else f"{action}: {'; '.join(orjson.loads(done))}"
+        yield Event(at, "action", what, told, "", {"action": action, "crossing": crossing, "done": orjson.loads(done)})
+
+
 def _mails(connection: Connection, given: Mapping[str, Any]) -> Iterator[Event]:
     for at, kind, template, state, recipient, reason, bounced_at, bounce, key in connection.execute(
         text(_MAILS), given
@@ -178,3 +189,12 @@ def _mails(connection: Connection, given: Mapping[str, Any]) -> Iterator[Event]:
         )
         if bounced_at is not None:
             yield Event(bounced_at, "mail", f"{template} came back", bounce or "", "", more)
+
+
+_TOLD: dict[Kind, Callable[[Connection, Mapping[str, Any]], Iterator[Event]]] = {
+    "stage": _stages,
+    "action": _actions,
+    "assignment": _assignments,
+    "sequence": _sequences,
+    "mail": _mails,
+}
