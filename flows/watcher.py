@@ -72,6 +72,8 @@ class Watcher:
     _done: deque[UUID] = field(default_factory=deque)
     _renewed: float | None = None
     """When the lease was last taken or prolonged; None without it."""
+    _is_warm: bool = False
+    """It has made a run: the first one takes seconds, and no act has to wait for that."""
 
     async def watch(self) -> None:
         """Look, and run what is waiting. Whatever goes wrong is told in the log and tried again later."""
@@ -97,13 +99,14 @@ class Watcher:
             await self._pause(seconds)
             return False
         self._pace.spend()
+        self._is_warm = True
         state = await express_leads(str(self.workspace.root), return_state=True)
         await state.aresult()  # raises what made it fail
         await self._forget(state)
         return True
 
     def _is_wanted(self) -> bool:
-        return self._has_lease() and is_waiting(self.workspace, time.time_ns() // 1000)
+        return self._has_lease() and (not self._is_warm or is_waiting(self.workspace, time.time_ns() // 1000))
 
     def _has_lease(self) -> bool:
         if self._renewed is not None and self.clock() - self._renewed < RENEWED_SECONDS:

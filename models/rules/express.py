@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.rules.durations import Duration
 from models.rules.instants import HOUR
 
-LARGEST_FILE = 1_000
+LARGEST_FILE = 999
+"""It has to fit into one transaction of tasks.intake."""
 
 
 class ExpressRules(BaseModel):
