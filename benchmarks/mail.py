@@ -35,6 +35,8 @@ SIZES = {"xs": 200, "s": 2_000, "m": 10_000}
 """Messages of one delivery."""
 ROUNDS = 5
 INTO_POSTFIX = 1_000
+SESSIONS = 20
+"""Connections into Postfix, of smtp-source and of ours: what hides the waits of one is the work of the others."""
 SIGNATURES = 400
 MILLISECONDS = 1_000
 Figures = defaultdict[str, list[float]]
@@ -59,9 +61,10 @@ class Place:
         self.day += 1
         newsletter.fill(self.opened, count, self.day, self.now)
 
-    def deliver(self, port: int, count: int) -> None:
+    def deliver(self, port: int, count: int, connections: int = mail_servers.CONNECTIONS) -> None:
         """Send them to 127.0.0.1:`port`."""
         os.environ["WARMLINE_SMTP__PORT"] = str(port)
+        os.environ["WARMLINE_SMTP__CONNECTIONS"] = str(connections)
         before, own, began = self.clock(), time.process_time(), time.perf_counter()
         counts = asyncio.run(deliver_batch.fn(str(self.opened.root), self.now))
         self.told["wall"].append((time.perf_counter() - began) / count)
@@ -162,8 +165,8 @@ def _into_postfix(places: list[Place], count: int, content: Path) -> Iterator[Ba
             print(f"Postfix, round {number + 1} of {ROUNDS} …", file=sys.stderr, flush=True)
             for place in places:
                 place.fill(count)
-                timed("source", lambda: mail_servers.source(server.port, count, content))
-                timed(place.name, lambda place=place: place.deliver(server.port, count))  # type: ignore[misc]
+                timed("source", lambda: mail_servers.source(server.port, count, content, SESSIONS))
+                timed(place.name, lambda place=place: place.deliver(server.port, count, SESSIONS))  # type: ignore[misc]
     measure = statistics.median(rates["source"])
     yield Bar("into Postfix with Maildir: smtp-source", measure, unit="/s", detail=f"{count:,} messages, wall time")
     for place in places:

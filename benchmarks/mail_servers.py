@@ -29,6 +29,7 @@ from tests.real_programs import found
 
 PROGRAMS = ("smtp-sink", "smtp-source")
 SENDER = "hello@warmline.example"
+CONNECTIONS = 10
 
 
 @contextlib.contextmanager
@@ -58,26 +59,14 @@ def _answering(port: int) -> None:
             time.sleep(0.02)
 
 
-def source(port: int, count: int, content: Path) -> float:
-    """CPU seconds of smtp-source, which sends the file `content` so often over ten connections that it keeps.
+def source(port: int, count: int, content: Path, connections: int = CONNECTIONS) -> float:
+    """CPU seconds of smtp-source, which sends the file `content` so often over `connections` that it keeps.
 
     To as many recipients (`-N`), as we do: to one alone Postfix looks up one address a thousand times, "an artificial
     100% hit rate" (smtp-source(1)).
     """
-    command = [
-        str(found("smtp-source")),
-        "-d",
-        "-N",
-        "-s",
-        "10",
-        "-m",
-        str(count),
-        "-f",
-        SENDER,
-        "-t",
-        "ana@example.net",
-    ]
-    process = subprocess.Popen([*command, "-F", str(content), f"127.0.0.1:{port}"])
+    command = [str(found("smtp-source")), "-d", "-N", "-s", str(connections), "-m", str(count), "-f", SENDER]
+    process = subprocess.Popen([*command, "-t", "ana@example.net", "-F", str(content), f"127.0.0.1:{port}"])
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
