@@ -11,6 +11,7 @@ from cli import session
 
 if TYPE_CHECKING:
     from models.rules.review import Review
+    from models.workspace import Workspace
 
 
 def review(
@@ -31,6 +32,7 @@ def review(
         _print_json(found)
     else:
         _print(found, f"{model.name} v{model.version}")
+        _print_answers(found, workspace)
 
 
 def _print(found: Review, model: str) -> None:
@@ -49,6 +51,18 @@ def _print(found: Review, model: str) -> None:
     _table(f"High scorers who did not ({found.high_others_count:,})", ["lead", "points", "stage"], high)
 
 
+def _print_answers(found: Review, workspace: Workspace) -> None:
+    answers = [
+        [one.verdict.replace("_", " "), workspace.team.verdicts.told(one.verdict, one.reason), f"{one.leads:,}"]
+        for one in found.answers
+    ]
+    _table("What sales said of its leads", ["verdict", "reason", "leads"], answers)
+
+
+_WORDS = frozenset(("lead", "stage", "points", "verdict", "reason"))
+"""Columns that stand to the left."""
+
+
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -57,7 +71,7 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         return
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="left" if column in ("lead", "stage", "points") else "right")
+        table.add_column(column, justify="left" if column in _WORDS else "right")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # Text: an address is data, not rich's markup
     session.out.print(table)
@@ -81,6 +95,7 @@ def _print_json(found: Review) -> None:
         "high_others": [
             {"lead": h.lead_id, "email": h.email, "total": h.total, "stage": h.stage} for h in found.high_others
         ],
+        "sales": [{"verdict": one.verdict, "reason": one.reason, "leads": one.leads} for one in found.answers],
         "conclusions": conclusions(found),
     }
     typer.echo(orjson.dumps(told).decode())

@@ -28,6 +28,7 @@ from models.rules.coverage import (
     sight,
     unused_attributes,
 )
+from models.rules.earning import NOT_THEIRS
 from models.rules.folders import Folder, folders
 from models.rules.scoring.columns import Ints
 from models.rules.scoring.compilation import CompiledModel
@@ -99,7 +100,7 @@ def _traffic(
         activities[key] = number
     seen = sight(models, len(activities))
     first_seen = coverage.first_seen(connection)
-    met = [key for key in points if activities[key]]
+    met = [key for key, point in points.items() if activities[key] and point.type not in NOT_THEIRS]
     new = [key for key in met if changed_at is not None and first_seen[key] > changed_at]
 
     numbers = dict(enumerate(activities.tolist()))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
+from models.queries import verdicts
 from models.rules.instants import DAY
 from models.rules.lifecycle import Lifecycle, Stage
-from models.rules.review import Converter, HighScorer, Limits, Others, Review, review
+from models.rules.review import Converter, HighScorer, Limits, Others, Review, SalesAnswer, review
 
 SHOWN = 20
 """High scorers that are listed; all are counted."""
@@ -62,7 +63,9 @@ def read(connection: Connection, lifecycle: Lifecycle, model: str, now: int, day
     ).one()
     others = Others(count, None if mean is None else float(mean), (int(low), int(middle), int(high)))
     listed = connection.execute(_HIGH, {**given, "high": limits.high, "shown": SHOWN})
-    return review(days, limits, converters, others, [HighScorer(*row) for row in listed])
+    said = verdicts.counts(connection, now - days * DAY, now)
+    answers = [SalesAnswer(one.verdict, one.reason, one.leads) for one in said]
+    return review(days, limits, converters, others, [HighScorer(*row) for row in listed], answers)
 
 
 def _limits(connection: Connection, lifecycle: Lifecycle, given: dict[str, object]) -> Limits:

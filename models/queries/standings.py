@@ -222,7 +222,9 @@ _NEWEST = text(
                 row_number() OVER (PARTITION BY a.lead_id ORDER BY a.occurred_at DESC, a.touchpoint_id) AS place
          FROM activities a WHERE a.machine = 0 AND a.lead_id IN :ids AND a.occurred_at <= :now) n
     JOIN touchpoints t ON t.id = n.touchpoint_id
-    WHERE n.place <= :most AND t.type <> 'score_adjusted' ORDER BY n.lead_id, n.place
+    WHERE n.place <= :most
+      AND t.type NOT IN ('score_adjusted', 'sales_accepted', 'sales_not_ready', 'sales_unqualified')
+    ORDER BY n.lead_id, n.place
     """
 ).bindparams(bindparam("ids", expanding=True))
 

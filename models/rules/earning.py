@@ -15,7 +15,8 @@ from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.model import Rule
 from models.rules.verdicts import ACTIVITIES
 
-_NOT_THEIRS = frozenset({SCORE_ADJUSTED, *ACTIVITIES})
+NOT_THEIRS = frozenset({SCORE_ADJUSTED, *ACTIVITIES})
+"""Activity types that say what we did or said, not what a lead did."""
 
 
 def earns(compiled: CompiledModel, touchpoints: Ints) -> NDArray[np.bool_]:
@@ -24,7 +25,7 @@ def earns(compiled: CompiledModel, touchpoints: Ints) -> NDArray[np.bool_]:
     for rule in compiled.rules:
         if _gives(rule.rule):
             found |= compiled.matches(rule.index)[touchpoints] | compiled.visits(rule.index)[touchpoints]
-    theirs = [compiled.touchpoint(key).type not in _NOT_THEIRS for key in touchpoints.tolist()]
+    theirs = [compiled.touchpoint(key).type not in NOT_THEIRS for key in touchpoints.tolist()]
     return found & np.array(theirs, np.bool_)
 
 

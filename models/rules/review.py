@@ -6,9 +6,11 @@ from models.queries.outcomes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+
+from models.rules.verdicts import Verdict
 
 FEWEST = 10
 """Converters below which means say nothing: the standard error of a mean of ten scores is a third of their spread."""
@@ -41,6 +43,15 @@ class Others:
     count: int
     mean: float | None
     in_ranges: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SalesAnswer:
+    """What sales said in the window: a verdict with a reason (a key, None if none was given), and of how many leads."""
+
+    verdict: Verdict
+    reason: str | None
+    leads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,8 @@ class Review:
     high_others: tuple[HighScorer, ...]
     """Highest first, the first of `high_others_count`: what does the model see that is not there?"""
     high_others_count: int
+    answers: tuple[SalesAnswer, ...] = ()
+    """What sales said of the leads that it was handed, by reason."""
 
     def counts(self) -> dict[str, float]:
         """Numbers alone, for machines and reports: no person in them. Means that do not exist are left out."""
@@ -97,6 +110,9 @@ class Review:
             "low_scorers_who_converted": len(self.low_converters),
             "high_scorers_who_did_not": self.high_others_count,
         }
+        for verdict in Verdict:
+            if said := sum(one.leads for one in self.answers if one.verdict is verdict):
+                told[f"sales_said_{verdict}"] = said
         for name, mean in (("mean_converters", self.mean_converters), ("mean_others", self.mean_others)):
             if mean is not None:
                 told[name] = round(mean, 1)
@@ -104,7 +120,12 @@ class Review:
 
 
 def review(
-    days: int, limits: Limits, converters: Sequence[Converter], others: Others, high_others: Sequence[HighScorer]
+    days: int,
+    limits: Limits,
+    converters: Sequence[Converter],
+    others: Others,
+    high_others: Sequence[HighScorer],
+    answers: Sequence[SalesAnswer] = (),
 ) -> Review:
     """The review of `days` days. `high_others` may be the first of many, highest first."""
     scored = [one for one in converters if one.total is not None]
@@ -132,14 +153,15 @@ def review(
         ),
         high_others=tuple(high_others),
         high_others_count=others.in_ranges[2],
+        answers=tuple(answers),
     )
 
 
 def conclusions(found: Review) -> list[str]:
     """What a person should know, in sentences."""
+    told = list(_rejected(found))
     if not found.converters:
-        return [f"No deal was won in the last {found.days} days: nothing to compare."]
-    told = []
+        return [f"No deal was won in the last {found.days} days: nothing to compare.", *told]
     if found.mean_converters is not None and found.mean_others is not None:
         gap = found.mean_converters - found.mean_others
         told.append(
@@ -159,6 +181,18 @@ def conclusions(found: Review) -> list[str]:
     if found.unscored:
         told.append(f"{_counted(found.unscored, 'converter')} had no score before buying: their data came too late.")
     return told
+
+
+def _rejected(found: Review) -> Iterator[str]:
+    """What most of the leads that sales sent back had in common, once there are enough to say so."""
+    answered = sum(one.leads for one in found.answers)
+    rejected = [one for one in found.answers if one.verdict is not Verdict.ACCEPTED]
+    number = sum(one.leads for one in rejected)
+    if answered < FEWEST or number * 2 < answered:
+        return
+    often = max(rejected, key=lambda one: one.leads)
+    why = f", most often: {often.reason.replace('-', ' ')} ({often.leads:,})" if often.reason else ""
+    yield f"Sales sent back {number:,} of {_counted(answered, 'lead')} that it answered{why}. Score what it misses."
 
 
 def _verdict(gap: float, converters: int) -> str:

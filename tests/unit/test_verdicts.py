@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from models.documents import ConfigurationError, Document
 from models.rules.conditions import Facts
+from models.rules.earning import earns
 from models.rules.instants import DAY, SECOND, Micros
 from models.rules.lifecycle import Lifecycle, Move, Stage, Stay
+from models.rules.review import Limits, Others, SalesAnswer, conclusions, review
+from models.rules.scoring import load_scoring
+from models.rules.scoring.compilation import CompiledModel
 from models.rules.team import Team
 from models.rules.tokens import ANSWER, Tokens
+from models.rules.touchpoints import Touchpoint
 from models.rules.verdicts import (
     CALLED_BACK,
     OVER,
@@ -174,3 +181,46 @@ def test_who_is_not_ready_comes_back_only_by_an_act_that_gives_points() -> None:
 def test_no_points_and_no_deal_move_who_sales_disqualified() -> None:
     for deal in ("none", "open", "won", "lost"):
         assert isinstance(LIFECYCLE.decide(Facts(Stage.DISQUALIFIED, 100.0, deal=deal)), Stay)
+
+
+@pytest.mark.feature("L6")
+def test_the_review_of_the_model_hears_what_sales_said() -> None:
+    accepted = SalesAnswer(Verdict.ACCEPTED, "calling-now", 5)
+    not_ready = SalesAnswer(Verdict.NOT_READY, "no-budget-yet", 7)
+    few = review(30, Limits(35, 65), [], Others(0, None, (0, 0, 0)), [], [not_ready])
+    assert conclusions(few) == ["No deal was won in the last 30 days: nothing to compare."]
+    found = review(30, Limits(35, 65), [], Others(0, None, (0, 0, 0)), [], [accepted, not_ready])
+    told = "Sales sent back 7 of 12 leads that it answered, most often: no budget yet (7). Score what it misses."
+    assert conclusions(found)[1:] == [told]
+    assert (found.counts()["sales_said_accepted"], found.counts()["sales_said_not_ready"]) == (5, 7)
+
+
+def test_an_act_earns_the_way_back_if_some_rule_gives_points_for_it() -> None:
+    text = """
+name: small
+dimensions:
+  engagement:
+    groups:
+      signs:
+        rules:
+          - {name: demo, on: demo_request, points: 25}
+          - {name: pricing, on: page_view, where: {path: {starts: /pricing}}, points: 5}
+          - {name: visits, on: site_visit, where: {path: {starts: /docs}}, tiers: {2: 3}, within: 30d}
+          - {name: mail, on: email_open, recency: {7d: 10, older: -5}}
+          - {name: jobs, on: job_application, points: -5}
+          - {name: taken, on: sales_accepted, points: 5}
+"""
+    model = load_scoring(Document.parse(text, "scoring.yaml"), lambda name: "")
+    compiled = CompiledModel(model, ZoneInfo("UTC"))
+    kinds = {
+        Touchpoint("demo_request"): True,
+        Touchpoint("page_view", path="/pricing/teams"): True,
+        Touchpoint("page_view", path="/docs/x"): True,  # it may begin a visit
+        Touchpoint("page_view", path="/jobs"): False,
+        Touchpoint("email_open"): True,
+        Touchpoint("job_application"): False,
+        Touchpoint("newsletter_signup"): False,
+        Touchpoint("sales_accepted"): False,  # nothing that the lead did
+    }
+    compiled.learn(enumerate(kinds, 1))
+    assert earns(compiled, np.arange(1, len(kinds) + 1)).tolist() == list(kinds.values())
