@@ -94,7 +94,7 @@ _MEANING = {
     ("Sequence", "again"): "Re-entry: `never`, or how long after the end.",
     ("Sequence", "changed"): "Those on their way under an older file: they finish it, move over, or stop.",
     ("Enrol", "existing"): "Whether leads are taken too who qualified already when the sequence was new.",
-    ("Enrol", "by_step"): "Nobody enters by itself, only by the step `enrol` of another sequence.",
+    ("Enrol", "by_step"): "Nobody enters by itself, only by the step `enrol` of another sequence, or by an action.",
     ("Exit", "did"): "Acts since entering that end it; a reply, a bounce and an opt-out always do.",
     ("Step", "id"): "Names the step for ever: jumps, messages and a file that changes go by it.",
     ("Step", "send"): "A folder of emails/.",

@@ -83,7 +83,7 @@ class Enrol(Condition):
     existing: bool = True
     """Whether leads are taken too who qualified already when the sequence was new, or only who comes to qualify."""
     by_step: bool = False
-    """Nobody enters by itself, only by the step `enrol` of another sequence."""
+    """Nobody enters by itself, only by the step `enrol` of another sequence or by an action of lifecycle.yaml."""
 
     _known = field_validator("stages")(stages_known)
     _one_or_more_stages = field_validator("stages", mode="before")(one_or_more)
