@@ -67,7 +67,10 @@ def lift(connection: Connection, digest: bytes) -> bool:
 
 
 def reasons(connection: Connection, secret: bytes, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Of the pairs (address, message kind) those that must get nothing, with the reason."""
+    """Of the pairs (address, message kind) those that must get nothing, with the reason.
+
+    A person's own wish holds what we would like to say, and no answer to what that person asked for since then.
+    """
     digests = {address: suppression_digest(secret, address) for address, _ in wanted}
     if not digests:
         return {}
@@ -76,6 +79,9 @@ def reasons(connection: Connection, secret: bytes, wanted: Collection[tuple[str,
     held = {}
     for address, kind in wanted:
         scope, reason = found.get(digests[address], (None, None))
-        if reason is not None and (scope == "all" or kind != MessageKind.ALERT):
+        if reason is None:
+            continue
+        is_own_wish = kind == MessageKind.TRANSACTIONAL and reason.startswith(OWN_WISH)
+        if scope == "all" or not (kind == MessageKind.ALERT or is_own_wish):
             held[address, kind] = reason
     return held

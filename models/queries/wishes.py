@@ -63,11 +63,15 @@ def unsubscribe(connection: Connection, secret: bytes, wish: Wish, how: str = "b
 
 
 def confirm(connection: Connection, secret: bytes, rules: ConsentRules, wish: Wish) -> list[str]:
-    """Grant the topics that wait for a confirmation by this address; the topics. Empty: nothing waits (any more)."""
+    """Grant the topics that wait for a confirmation by this address; the topics. Empty: nothing waits (any more).
+
+    Who confirms takes back an opt-out of their own.
+    """
     _one_at_a_time(connection, wish.digest)
     known = consents.histories(connection, [wish.digest]).get(wish.digest, [])
     topics = consent.open_requests(known, rules, wish.at)
     if topics:
+        suppressions.lift(connection, wish.digest)
         granted = [(topic, "granted") for topic in topics]
         _write(connection, wish, _addressee(connection, secret, wish), "opt_in_confirmed", granted)
     return topics

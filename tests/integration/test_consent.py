@@ -13,7 +13,7 @@ from models.database import Database
 from models.queries import queue
 from models.queries.clearance import Terms
 from models.queries.messages import NewMessage, intend
-from models.queries.suppressions import NewSuppression, reasons, suppress
+from models.queries.suppressions import NewSuppression, Scope, reasons, suppress
 from models.rules.instants import HOUR, Micros
 from models.rules.tokens import PREFERENCES, Tokens, Unsubscription
 from models.settings import Smtp
@@ -120,6 +120,28 @@ def test_nobody_is_asked_twice_within_a_week_nor_where_a_suppression_stands(worl
         suppress(connection, [NewSuppression(world.digest(other), "hard bounce", world.now)])
     world.did("newsletter_signup", other)
     assert world.collect() == {"words": 1, "asked": 0, "silent": 1}
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("reason", "scope", "asked"),
+    [("unsubscribed by one click", "nurture", 1), ("complaint", "nurture", 0), ("unsubscribed by letter", "all", 0)],
+)
+async def test_who_unsubscribed_and_signs_up_again_is_asked_and_only_a_wish_of_their_own_is_lifted(
+    world: ConsentWorld, reason: str, scope: Scope, asked: int
+) -> None:
+    with world.database.write() as connection:
+        suppress(connection, [NewSuppression(world.digest(), reason, world.now, scope)])
+    world.later(1)
+    world.did("newsletter_signup")
+    assert world.collect() == {"words": 1, "asked": asked, "silent": 1 - asked}
+    if asked:
+        taken = world.lease()
+        assert (taken.cancelled, len(taken.messages)) == (0, 1)
+        async with world.browser() as browser:
+            assert (await browser.post(world.path())).status_code == 200
+        assert ("news", "granted") in world.said()
+    assert world.rows("SELECT reason FROM suppressions") == ([] if asked else [(reason,)])
 
 
 @ON_SQLITE
