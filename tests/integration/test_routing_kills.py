@@ -87,6 +87,7 @@ def check(world: World, leads: int, capacity: int) -> None:
     assert world.rows("SELECT count(*) FROM work_queue WHERE queue = 'route'") == [(0,)]
 
 
+@pytest.mark.feature("L3")
 def test_three_kills_leave_every_lead_with_one_rep_within_capacity(tmp_path: Path, database: Database) -> None:
     world = World(tmp_path / "workspace", database)
     prepared(world, 80, 10)

@@ -46,6 +46,7 @@ def why_not(outcome: Assigned | Hold) -> dict[str, str]:
     return {one.rep: one.why for one in outcome.passed_over}
 
 
+@pytest.mark.feature("L3")
 def test_over_ten_thousand_leads_each_share_is_within_one_percent_of_its_weight() -> None:
     weights = (5.0, 3.0, 2.0, 1.0, 0.5)
     reps = "\n".join(f"  - {{name: R{i}, email: r{i}@x.example, weight: {w}}}" for i, w in enumerate(weights))
