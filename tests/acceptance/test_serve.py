@@ -1,4 +1,7 @@
-"""`warmline serve`: a *scheduled* run really starts; it stops cleanly, and comes back after kill -9."""
+"""`warmline serve`: a *scheduled* run really starts; it stops cleanly, and comes back after kill -9.
+
+Who asks for a call meanwhile is with a salesperson at once: nothing but scoring is on a schedule here.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 
 from cli import init
+from cli.sink import Sink, start_sink
+from models.rules.instants import HOUR, Micros, instant
+from models.workspace import Workspace
+from tasks.intake import ingest_file
+from tasks.scoring import score_leads
 from tests.chain_world import children
 from tests.commands import WARMLINE
 
@@ -57,10 +66,11 @@ def shop(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def serving(root: Path, port: int, *settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """`warmline serve`, its output in serve.log; told to stop at the end of the block."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "WARMLINE_"))}
-    command = [WARMLINE, "-w", root, "--set", "web.port=0", "serve", "--port", str(port)]
+    given = [word for setting in ("web.port=0", *settings) for word in ("--set", setting)]
+    command: list[str | Path] = [WARMLINE, "-w", root, *given, "serve", "--port", str(port)]
     with (
         (root / "serve.log").open("ab") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
@@ -73,18 +83,22 @@ def serving(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def states(root: Path) -> dict[str, int]:
-    """Prefect's states of the flow runs → how many."""
+    """Prefect's states of the scheduled flow's runs → how many."""
     database = root / ".warmline" / "prefect.db"
     if not database.exists():
         return {}
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
-        return dict(connection.execute("SELECT state_name, count(*) FROM flow_run GROUP BY 1").fetchall())
+        runs = "FROM flow_run r JOIN flow f ON f.id = r.flow_id WHERE f.name = 'score_leads'"
+        return dict(connection.execute(f"SELECT state_name, count(*) {runs} GROUP BY 1").fetchall())
 
 
 def mark_running(root: Path) -> None:
     """Leave a run Running, as a machine that lost its power would."""
     with closing(sqlite3.connect(root / ".warmline" / "prefect.db", timeout=30)) as connection:
-        query = "SELECT id, state_id FROM flow_run WHERE state_name = 'Completed' LIMIT 1"
+        query = (
+            "SELECT r.id, r.state_id FROM flow_run r JOIN flow f ON f.id = r.flow_id"
+            " WHERE r.state_name = 'Completed' AND f.name = 'score_leads' LIMIT 1"
+        )
         run, state = connection.execute(query).fetchone()
         connection.execute("UPDATE flow_run SET state_type = 'RUNNING', state_name = 'Running' WHERE id = ?", (run,))
         connection.execute("UPDATE flow_run_state SET type = 'RUNNING', name = 'Running' WHERE id = ?", (state,))
@@ -95,30 +109,67 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.feature("O1", "O2")
+def people(root: Path) -> None:
+    """Two people who fit and did nothing yet, scored an hour ago."""
+    opened, then = Workspace.open(root), time.time_ns() // 1000 - HOUR
+    file = root / "people.csv"
+    row = "{}@acme.example,VP Marketing,software,200,US\n"
+    file.write_text("email,job_title,industry,employees,country\n" + row.format("ada") + row.format("bob"))
+    ingest_file(opened, "leads", file, None, then)
+    score_leads(opened, then)
+    opened.database.close()
+
+
+def asks_for_a_call(root: Path, name: str) -> None:
+    """Say so, as a file of one line does."""
+    opened, now = Workspace.open(root), time.time_ns() // 1000
+    file = root / f"{name}.jsonl"
+    said = {"email": f"{name}@acme.example", "type": "form_submit", "name": "talk-to-sales"}
+    file.write_bytes(orjson.dumps(said | {"occurred_at": instant(Micros(now)).isoformat()}))
+    ingest_file(opened, "activities", file, None, now)
+    opened.database.close()
+
+
+@pytest.mark.feature("O1", "O2", "L5")
 def test_a_scheduled_run_starts_and_a_killed_service_comes_back(shop: Path) -> None:
     port = free_port()
-    with serving(shop, port) as service:
-        until(lambda: states(shop).get("Completed", 0) >= 1)
-        assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).headers["content-type"].startswith("text/html")
-        left = children(service.pid)
-        assert left
-        os.kill(service.pid, signal.SIGKILL)
-        service.wait()
-        until(lambda: not any(alive(pid) for pid in left))
-    mark_running(shop)
-    completed = states(shop).get("Completed", 0)
-    with serving(shop, port) as service:
-        until(lambda: states(shop).get("Completed", 0) > completed)
-        assert states(shop).get("Crashed", 0) >= 1
-        left = children(service.pid)
-        service.terminate()
-        assert service.wait(60) == 0
-        assert not any(alive(pid) for pid in left)
+    people(shop)
+    with start_sink() as sink:
+        relay = f"smtp.port={sink.port}"
+        with serving(shop, port, relay) as service:
+            until(lambda: states(shop).get("Completed", 0) >= 1)
+            page = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+            assert page.headers["content-type"].startswith("text/html")
+            asks_for_a_call(shop, "ada")
+            until(lambda: len(sink.received) == 1)
+            left = children(service.pid)
+            asks_for_a_call(shop, "bob")
+            os.kill(service.pid, signal.SIGKILL)
+            service.wait()
+            until(lambda: not any(alive(pid) for pid in left))
+        mark_running(shop)
+        completed = states(shop).get("Completed", 0)
+        with serving(shop, port, relay) as service:
+            until(lambda: states(shop).get("Completed", 0) > completed and len(mails(sink)) == 2)
+            _stops_cleanly(shop, service)
+        assert ["bob@acme.example" in subject for subject in mails(sink).values()] == [False, True]
     log = (shop / "serve.log").read_text()
     assert f"UI: http://127.0.0.1:{port}" in log
-    assert "1 runs marked Crashed" in log
+    assert "runs marked Crashed" in log
     assert "score_leads         every 10s" in log or "score_leads        every 10s" in log
+
+
+def mails(sink: Sink) -> dict[str, str]:
+    """Message-ID → subject: a mail that was under way when its sender was killed may come twice under one."""
+    return {one.header("Message-ID"): one.subject() for one in sink.received}
+
+
+def _stops_cleanly(shop: Path, service: subprocess.Popen[bytes]) -> None:
+    assert states(shop).get("Crashed", 0) >= 1
+    left = children(service.pid)
+    service.terminate()
+    assert service.wait(60) == 0
+    assert not any(alive(pid) for pid in left)
 
 
 def test_a_taken_port_is_told(shop: Path) -> None:
