@@ -49,6 +49,7 @@ from models.rules.lifecycle import Move, Stage
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.model import Subject
 from models.rules.sequences import NO_ADDRESS, QUALIFIED_BEFORE, Enrolled, Sequence, beside, by_priority, choose
+from models.rules.verdicts import Verdict
 from models.workspace import Workspace
 from tasks import appointments, feedback, newcomers, unassigned
 from tasks.handover import Desk
@@ -304,6 +305,10 @@ class _Batch:
         self._close(
             [given for given in latest.values() if given.runs and self.stage[given.lead_id] != Stage.SALES_QUALIFIED]
         )
+        for given in latest.values():
+            if given.state == Verdict.UNQUALIFIED:  # the rep's own answer has ended it
+                reason = self.router.workspace.team.verdicts.told(Verdict.UNQUALIFIED, given.ended_because)
+                self._call_off(given, f"sales said unqualified: {reason}")
         wanting = [
             lead_id
             for lead_id, stage in self.stage.items()
@@ -331,18 +336,25 @@ class _Batch:
 
     def _close(self, ended: list[Given]) -> None:
         endings = []
+        by_hand = [given.lead_id for given in ended if given.lead_id not in self.causes]
+        causes = {**stages.said_last(self.connection, by_hand), **self.causes}
         for given in ended:
             to_stage = self.stage[given.lead_id]
             if to_stage in (Stage.LEAD, Stage.MARKETING_QUALIFIED):
-                endings.append(Ending(given.id, "recalled", because=self.causes.get(given.lead_id)))
-                self.mail.extend(self.desk.recall(given, to_stage, self.causes.get(given.lead_id, "moved by hand")))
+                endings.append(Ending(given.id, "recalled", because=causes.get(given.lead_id)))
+                self.mail.extend(self.desk.recall(given, to_stage, causes.get(given.lead_id, "moved by hand")))
                 self.counts["recalled"] += 1
             else:  # bought, buying or disqualified: the rep knows, for sales did it
-                endings.append(Ending(given.id, "closed", because=self.causes.get(given.lead_id)))
-                if to_stage == Stage.DISQUALIFIED and appointments.is_to_come(given, self.router.now):
-                    self.mail.extend(self.desk.recall(given, to_stage, self.causes.get(given.lead_id, "")))
-                    appointments.call_off(self.connection, [given], self.router.now)
+                endings.append(Ending(given.id, "closed", because=causes.get(given.lead_id)))
+                self._call_off(given, causes.get(given.lead_id, ""))
         assignments.end(self.connection, endings, self.router.now)
+
+    def _call_off(self, given: Given, because: str) -> None:
+        """Nobody comes to an appointment with a lead that is disqualified: rep and lead are told."""
+        is_out = self.stage[given.lead_id] == Stage.DISQUALIFIED
+        if is_out and appointments.is_to_come(given, self.router.now):
+            self.mail.extend(self.desk.recall(given, Stage.DISQUALIFIED, because))
+            appointments.call_off(self.connection, [given], self.router.now)
 
     @cached_property
     def desk(self) -> Desk:

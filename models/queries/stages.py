@@ -93,6 +93,21 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
     return dict(staging.rows(connection, _RECORDED.format(among=among), ids))
 
 
+_LAST = """
+    SELECT c.lead_id, c.actor, c.cause FROM stage_changes c
+    WHERE {among} AND c.id = (SELECT max(d.id) FROM stage_changes d WHERE d.lead_id = c.lead_id)
+"""
+
+
+def said_last(connection: Connection, lead_ids: Sequence[int]) -> dict[int, str]:
+    """Lead → who moved it last, and why: `Ann: no budget before autumn`; those that never moved left out."""
+    if not lead_ids:
+        return {}
+    among, ids = staging.among(connection, "c.lead_id", lead_ids)
+    rows = staging.rows(connection, _LAST.format(among=among), ids)
+    return {lead_id: cause if actor == "flow" else f"{actor}: {cause}" for lead_id, actor, cause in rows}
+
+
 def due(connection: Connection, now: int) -> list[int]:
     """The leads of whom what a condition asks of their acts has ended by time alone."""
     return list(connection.execute(text(_DUE), {"now": now}).scalars())

@@ -61,14 +61,16 @@ def test_a_person_hands_a_lead_to_sales_and_points_do_not_take_it_back(world: Wo
         ("score",),
     ]
     assert route(world.workspace, LATER)["assigned"] == 1
-    world.score([ALICE], 11)
+    world.score([ALICE], 30)
     assert route(world.workspace, Micros(LATER + DAY))["moved"] == 0
     assert world.rows("SELECT state FROM assignments") == [("open",)]
     move(world, ALICE, "marketing_qualified", LATER + 2 * DAY, "no budget before autumn")
     route(world.workspace, Micros(LATER + 2 * DAY))
-    assert world.rows("SELECT state FROM assignments") == [("recalled",)]
-    world.score([ALICE], 80)
-    route(world.workspace, Micros(LATER + 3 * DAY))
+    recalled = ("recalled", "Ann: no budget before autumn")
+    assert world.rows("SELECT state, ended_because FROM assignments") == [recalled]
+    for total in (20, 80):
+        world.score([ALICE], total)
+        route(world.workspace, Micros(LATER + 3 * DAY))
     assert world.stage(ALICE) == "lead"  # its points took it down further, and nothing new came since that lifts it
     world.act(ALICE, "demo_request", LATER + 4 * DAY)
     world.touch(ALICE)
