@@ -48,6 +48,7 @@ from cli import (
     simulate,
     sink,
     stage,
+    watch,
     webhooks,
     what_if,
 )
@@ -111,6 +112,7 @@ app.command()(erase.erase)
 app.command("dkim-record")(dkim_record.dkim_record)
 app.add_typer(bounces.bounces, name="bounces")
 app.add_typer(webhooks.webhooks, name="webhooks")
+app.command()(watch.watch)
 app.command("what-if")(what_if.what_if)
 
 
