@@ -194,6 +194,11 @@ class Router:
         """The sequences of the workspace, those with the highest priority first."""
         return by_priority(self.workspace.sequences.values())
 
+    @cached_property
+    def entrances(self) -> frozenset[str]:
+        """The stages from which a lead that was in no sequence yet may enter one."""
+        return frozenset(stage for one in self.sequences for stage in one.enrol.stages)
+
     def topic(self, sequence: Sequence) -> str:
         """What the sequence is about."""
         return self.workspace.settings.consent.topic(sequence.topic)
@@ -384,6 +389,8 @@ class _Batch:
         for lead_id in self.stage:
             if self.standings[lead_id].excluded is None:
                 known = past.get(lead_id, [])
+                if not known and self.stage[lead_id] not in self.router.entrances:
+                    continue
                 if why:  # what ends now counts as past already, and as ended now: `again` waits from this instant
                     known = [replace(one, state="exited", ended_at=now) if one.id in why else one for one in known]
                 entering.extend(self._enters(lead_id, known))

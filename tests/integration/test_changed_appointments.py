@@ -13,9 +13,12 @@ import orjson
 import pytest
 
 from models.database import Database
+from models.queries import verdicts
 from models.queries.messages import Leased
+from models.queries.verdicts import Saying
 from models.rules.instants import HOUR, MINUTE, Micros
 from models.rules.outbox import MessageKind
+from models.rules.verdicts import Verdict
 from tasks.composition import Composer, Letter
 from tasks.escalation import escalate
 from tasks.nurture import nurture
@@ -152,11 +155,18 @@ def test_a_lead_that_asks_for_another_time_moves_the_appointment_of_both(world: 
     assert len(calendars(world, NOW + 3 * HOUR)) == 4
 
 
-def test_a_lead_that_is_disqualified_has_no_appointment_any_more(world: World) -> None:
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_lead_that_is_disqualified_has_no_appointment_any_more(world: World, answered: bool) -> None:
     first = invited(world)
-    world.write("UPDATE leads SET stage = 'disqualified' WHERE id = 1")
-    world.touch(1)
-    route(world.workspace, Micros(NOW + HOUR))
+    if answered:
+        saying = Saying(1, Verdict.UNQUALIFIED, "too-small", "", "priya@harbourline.example", "link")
+        with world.database.write() as connection:
+            verdicts.record(connection, saying, NOW + HOUR)
+    else:
+        world.write("UPDATE leads SET stage = 'disqualified' WHERE id = 1")
+    for _ in range(2):
+        world.touch(1)
+        route(world.workspace, Micros(NOW + HOUR))
     told = calendars(world, NOW + HOUR)[2:]
     assert [(one.to, one.method, one.sequence, one.status, one.uid) for one in told] == [
         ("priya", "CANCEL", 1, "CANCELLED", first.uid),
