@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from models.documents import did_you_mean, shown
-from models.rules.activity_types import SCORE_ADJUSTED
+from models.rules.activity_types import CANONICAL, SCORE_ADJUSTED
 from models.rules.conditions import Condition
 from models.rules.consent import ConsentRules
 from models.rules.lifecycle import Lifecycle
@@ -52,7 +52,8 @@ def lifecycle_mistakes(lifecycle: Lifecycle, models: Mapping[str, ScoringModel])
 
 
 def lifecycle_doubts(lifecycle: Lifecycle, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:
-    """Thresholds in lifecycle.yaml that no lead can reach, with the arithmetic."""
+    """Thresholds in lifecycle.yaml that no lead can reach, with the arithmetic; acts that nobody may ever do."""
+    yield from _strange_acts(lifecycle, models.values())
     reaches = {name: reach_of(model) for name, model in models.items()}
     for place, condition in lifecycle.conditions():
         for part in condition.walk():
@@ -66,6 +67,14 @@ def lifecycle_doubts(lifecycle: Lifecycle, models: Mapping[str, ScoringModel]) -
             for bounds, subject, parts in asked:
                 if said := unreachable(subject, bounds.floor or 0.0, subject, parts):
                     yield place, said
+
+
+def _strange_acts(lifecycle: Lifecycle, models: Iterable[ScoringModel]) -> Iterator[Mistake]:
+    known = CANONICAL.union(*(rule.on or () for model in models for _, _, rule in model.rules()))
+    for place, condition in lifecycle.conditions():
+        for name in sorted({kind for question in condition.questions() for kind in question.on} - known):
+            near = did_you_mean(name, known)
+            yield place, f"asks for the act {name!r}, which no rule of a scoring model and no list of ours names{near}"
 
 
 def enrolment_mistakes(sequence: Sequence, models: Mapping[str, ScoringModel]) -> Iterator[Mistake]:

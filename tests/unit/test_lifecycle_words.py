@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from models.documents import Document
 from models.rules.acts import Act
+from models.rules.agreement import lifecycle_doubts
 from models.rules.conditions import Facts
 from models.rules.criteria import ends_at
 from models.rules.instants import DAY, Micros
 from models.rules.lifecycle import LADDER, LEGAL, Lifecycle, Move, Mover, Stage, Stay, is_legal, refusal, word_of
+from models.rules.scoring import ScoringModel
 
 TEXT = """
 name: acts
@@ -28,6 +30,9 @@ stages:
 """
 LIFECYCLE = Lifecycle.load(Document.parse(TEXT, "lifecycle.yaml"))
 NOW = 1_000 * DAY
+SCORING = ScoringModel.model_validate(
+    {"name": "m", "dimensions": {"fit": {"groups": {"g": {"rules": [{"name": "a", "on": "x", "points": 100}]}}}}}
+)
 
 
 def decide(stage: str, total: float = 0.0, *acts: Act, **more: Any) -> Move | Stay:
@@ -178,3 +183,10 @@ def _happens(one: Life, kind: str, value: Any) -> None:
     else:
         one.facts = facts._replace(**{kind: value})
     one.routed()
+
+
+def test_an_act_of_a_name_that_nothing_uses_is_doubted_with_the_nearest_one() -> None:
+    document = Document.parse(TEXT.replace("on: demo_request, where", "on: demo_requst, where"), "lifecycle.yaml")
+    [(place, said)] = lifecycle_doubts(Lifecycle.load(document), {"mql-sql": SCORING})
+    assert place == ("stages", "sales_qualified", "enter")
+    assert said.endswith("did you mean 'demo_request'?") and "'demo_requst'" in said
