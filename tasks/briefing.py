@@ -68,6 +68,8 @@ class Handover:
     names: Mapping[str, str] = field(default_factory=dict)
     """Of the team: address → name."""
     openings: Openings = DEFAULT
+    counted: Sequence[str] = ()
+    """The dimensions that make the total, in the model's order."""
     answers: Sequence[Answer] = ()
     accept_by: int | None = None
     """Until when the rep shall answer."""
@@ -97,7 +99,11 @@ def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
         answers=list(handover.answers),
         greeting=_greeting(handover),
         answer_by=_answer_by(handover, zone),
-        parts=[Part(name=name.replace("_", " "), points=points) for name, points in standing.dimensions.items()],
+        parts=[
+            Part(name=name.replace("_", " "), points=standing.dimensions[name])
+            for name in handover.counted
+            if name in standing.dimensions
+        ],
         history=dossiers.history(handover.dossier, handover.ordinal, handover.names, zone),
         mails=dossiers.mails(handover.dossier, zone),
         colleagues=dossiers.colleagues(handover.dossier, handover.names),
@@ -327,7 +333,8 @@ def _why_now(handover: Handover, deeds: Sequence[_Deed], zone: ZoneInfo) -> str:
 def _opening(handover: Handover) -> str:
     """What openings.yaml says first to such a lead; else what is said everywhere."""
     standing = handover.standing
-    acts = [asdict(act) for act in handover.acts if act.at >= handover.now - LATELY]
+    recent = (act for act in handover.acts if act.at >= handover.now - LATELY)
+    acts = [{**asdict(act), "told": None if wording.repeats(act) else act.name} for act in recent]
     said = {
         **standing.attributes,
         "company": (standing.account or {}).get("name") or standing.attributes.get("company"),

@@ -28,10 +28,12 @@ _OUTCOMES = {
 
 
 def worded(dossier: Dossier, reasons: VerdictReasons) -> Dossier:
-    """The same with the reasons of verdicts in the team's words, a comment behind them."""
+    """The same with reasons in words: the verdict's in the team's own, a comment behind it; else what ended it."""
 
     def said(one: Past) -> str:
-        words = reasons.of(Verdict(one.state)).get(one.reason, one.reason) if one.state in set(Verdict) else one.reason
+        if one.state not in set(Verdict):
+            return wording.cause(one.because or "")
+        words = reasons.of(Verdict(one.state)).get(one.reason, one.reason)
         return "; ".join(filter(None, (words, one.comment)))
 
     return replace(dossier, past=[one._replace(reason=said(one)) for one in dossier.past])

@@ -70,6 +70,8 @@ class Desk:
         `intent`: why once more, where the same assignment is told twice (`appointment`). `comes_from`: of leads that
         were passed on, why: "Tom Ashworth did not answer within 30 minutes".
         """
+        if not chosen:
+            return []
         facts = self.facts(list(chosen))
         return [
             self._alert(
@@ -100,6 +102,7 @@ class Desk:
             dossier=facts.dossiers[lead_id],
             names=self.names,
             openings=workspace.openings,
+            counted=[name for name in workspace.scoring.dimensions if name in workspace.scoring.totalled],
             answers=answer_links(workspace.settings, workspace.secret_key, given),
             accept_by=given.accept_by if given.state == "open" else None,
             comes_from=comes_from,

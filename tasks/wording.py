@@ -91,7 +91,7 @@ def points(value: float, signed: bool = False) -> str:
 def act_in_words(act: Act) -> tuple[str, str]:
     """(what was done, where or which); a name that only says the type once more ("demo request form") is left out."""
     page = "the home page" if act.path == "/" else act.path
-    place = short(plain((None if _repeats(act) else act.name) or page or act.campaign or act.host or ""), LONGEST_PLACE)
+    place = short(plain((None if repeats(act) else act.name) or page or act.campaign or act.host or ""), LONGEST_PLACE)
     told = WORDS.get(act.type)
     if told is None:
         told = act.type.replace("_", " ").replace(".", " ").strip()
@@ -132,7 +132,9 @@ def cause(told: str) -> str:
     return told
 
 
-def _repeats(act: Act) -> bool:
+def repeats(act: Act) -> bool:
+    """True if the act's name only says its type once more: "demo request form"."""
+
     def said(text: str) -> set[str]:
         return set(re.split(r"[\W_]+", text.lower())) - _NOISE - {""}
 

@@ -29,6 +29,8 @@ class Past(NamedTuple):
     state: str
     at: int
     ended_at: int | None
+    because: str | None = None
+    """What ended it, as routing or the SLA said it."""
     reason: str = ""
     comment: str = ""
 
@@ -105,7 +107,7 @@ def read(connection: Connection, accounts: Mapping[int, int | None], now: int) -
 
 _PAST = text(
     """
-    SELECT lead_id, ordinal, rep, state, at, ended_at FROM assignments WHERE lead_id IN :ids
+    SELECT lead_id, ordinal, rep, state, at, ended_at, ended_because FROM assignments WHERE lead_id IN :ids
     ORDER BY lead_id, ordinal DESC
     """
 ).bindparams(bindparam("ids", expanding=True))

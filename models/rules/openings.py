@@ -105,7 +105,8 @@ class Openings(_Part):
     def choose(self, lead: LeadFacts, acts: Sequence[Mapping[str, Any]]) -> str | None:
         """The greeting and the first sentence that fits; None if none does.
 
-        `acts`: newest first, each with type, name, host, path and campaign (absent or None where unknown).
+        `acts`: newest first, each with type, name, host, path and campaign (absent or None where unknown). `told`: its
+        name as a sentence may use it, where that is not `name` itself.
         """
         for one in self.openings:
             act = one.about(acts) if one.holds(lead) else None
@@ -120,8 +121,8 @@ class Openings(_Part):
 
 
 def _known(lead: LeadFacts, act: Mapping[str, Any]) -> dict[str, str]:
-    about = {name: str(act[name]) for name in ("name", "path", "campaign") if act.get(name)}
-    return {**lead.words, **about}
+    named = {"name": act.get("told", act.get("name")), "path": act.get("path"), "campaign": act.get("campaign")}
+    return {**lead.words, **{word: str(value) for word, value in named.items() if value}}
 
 
 def _said(sentence: str, words: Mapping[str, str]) -> str | None:
