@@ -144,8 +144,8 @@ def _mail(context: _Context, name: str) -> Iterator[Finding]:
             yield from _markup(templates, pieces)
         if is_nurture and "body" in Path(file).name:
             yield from _required(templates, file, pieces)
-    if not broken and is_nurture:
-        yield from _rendered(context, name)
+    if is_nurture:
+        yield from _rendered(context, name, bool(broken))
 
 
 def _facts(context: _Context, name: str, file: str, pieces: Sequence[Piece], is_nurture: bool) -> Iterator[Finding]:
@@ -243,8 +243,9 @@ def _languages(context: _Context, name: str) -> Iterator[Finding]:
             yield Finding(Problem(shown, None, "", f"is never used: {tagged(BODIES[0], language)} is there too"), True)
 
 
-def _rendered(context: _Context, name: str) -> Iterator[Finding]:
-    """The mail for a lead of whom nothing but the address is known, in each of its languages."""
+def _rendered(context: _Context, name: str, is_broken: bool) -> Iterator[Finding]:
+    """The mail for a lead of whom nothing but the address is known, in each of its languages; of a broken one the
+    subject, as far as there is one."""
     sender = context.workspace.settings.sender
     facts = least_known({"name": sender.name, "email": sender.email, "postal_address": sender.postal_address})
     facts |= {"ask": lambda attribute, answer: "https://example.com/", **context.vocabulary.samples}
@@ -252,11 +253,13 @@ def _rendered(context: _Context, name: str) -> Iterator[Finding]:
         facts.pop("appointment", None)
     templates = context.templates
     for language in templates.languages(name):
+        mail, subject = templates.mail(name, language), templates.subject(name, facts, language)
+        if isinstance(mail, Mail) and isinstance(subject, str):
+            yield from _subject(templates.shown(mail.subject), harmless(subject))
+        if is_broken:
+            continue
         rendered = templates.render(name, facts, language)
-        mail = templates.mail(name, language)
-        if isinstance(rendered, Rendered) and isinstance(mail, Mail):
-            yield from _subject(templates.shown(mail.subject), harmless(rendered.subject))
-        elif not isinstance(rendered, Rendered):
+        if not isinstance(rendered, Rendered):
             file, _, words = rendered.reason.partition(": ")
             file, _, line = file.rpartition(":") if re.search(r":\d+$", file) else (file, "", "")
             message = f"{words}: leads without it do not get this mail; ask first, {{% if … is defined %}}"

@@ -111,8 +111,7 @@ class Templates:
         mail = self.mail(name, language)
         if isinstance(mail, Problem):
             return Unrenderable(str(mail))
-        spoken = mail.language or self.language or "en"
-        seen = {"language": spoken, **facts}
+        seen = self._seen(mail, facts)
         subject = self._rendered(mail.subject, mail.language, LONGEST_SUBJECT, seen)
         if isinstance(subject, Unrenderable):
             return subject
@@ -127,6 +126,17 @@ class Templates:
         if isinstance(text, Unrenderable):
             return text
         return Rendered("".join(subject).strip(), html, "".join(text), Pieces(written, text))
+
+    def subject(self, name: str, facts: Mapping[str, Any], language: object = None) -> str | Unrenderable:
+        """The subject of the e-mail alone, as `render` would make it, whatever is wrong with its body."""
+        mail = self.mail(name, language)
+        if isinstance(mail, Problem):
+            return Unrenderable(str(mail))
+        subject = self._rendered(mail.subject, mail.language, LONGEST_SUBJECT, self._seen(mail, facts))
+        return subject if isinstance(subject, Unrenderable) else "".join(subject).strip()
+
+    def _seen(self, mail: Mail, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {"language": mail.language or self.language or "en", **facts}
 
     def mail(self, name: str, language: object = None) -> Mail | Problem:
         """The files of the e-mail `name` for a reader of `language`."""

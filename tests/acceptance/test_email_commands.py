@@ -39,6 +39,7 @@ def test_lint_names_every_mistake_with_file_and_line(workspace: Path) -> None:
     bare = emails / "welcome-one-page-model"
     (bare / "body.mjml.j2").write_text("<mjml><mj-body><mj-txt>a</mj-txt></mj-body></mjml>")
     (bare / "body.txt.j2").write_text("no way out")
+    (bare / "subject.txt.j2").write_text("x" * 151)
     (emails / "welcome-why-leads-stall").rename(emails / "welcome-why-leads-stal")
     done = warmline("lint", "--json", folder=workspace, code=1)
     told = json.loads(done.stdout)
@@ -54,6 +55,7 @@ def test_lint_names_every_mistake_with_file_and_line(workspace: Path) -> None:
         (text, 1, "mistake", "shows no unsubscribe_url"),
         (text, 1, "mistake", "shows no sender.postal_address"),
         ("emails/welcome-one-page-model/body.mjml.j2", 1, "mistake", "<mj-txt> is no component of MJML"),
+        ("emails/welcome-one-page-model/subject.txt.j2", 1, "mistake", "a subject of 151 characters"),
         ("sequences/welcome.yaml", 17, "mistake", "emails/welcome-why-leads-stall/ is missing"),
     ]
     for file, line, severity, words in wanted:
