@@ -64,11 +64,16 @@ def test_every_legal_move_is_in_the_documents_and_no_other() -> None:
     assert {(start, end): frozenset(who.split(", ")) for start, end, who in rows[1:]} == dict(LEGAL)
 
 
+EFFECTS_SHOWN = ["tag", "enrol", "notify", "webhook"]
+
+
 def test_the_examples_of_the_documents_are_valid() -> None:
     text = (ROOT / "docs" / "lifecycle.md").read_text(encoding="utf-8")
-    lifecycle, team = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    lifecycle, team, actions = re.findall(r"```yaml\n(.*?)```", text, re.S)
     nurture = (ROOT / "docs" / "nurture.md").read_text(encoding="utf-8")
     sequence = re.findall(r"```yaml\n(.*?)```", nurture, re.S)[0]
     assert Lifecycle.load(Document.parse(lifecycle, "lifecycle.yaml")).threshold(Stage.SALES_QUALIFIED) == 65
+    first, second = Lifecycle.load(Document.parse(lifecycle + actions, "lifecycle.yaml")).actions
+    assert ([effect.kind for effect in first.do], second.at_most_every) == (EFFECTS_SHOWN, 30 * DAY)
     assert Team.load(Document.parse(team, "team.yaml")).reps[0].weight == 3
     assert Sequence.load(Document.parse(sequence, "sequences/evaluation.yaml")).steps[0].wait == DAY
