@@ -22,6 +22,7 @@ from models.settings import Settings, load_settings, secret_variable
 
 if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay for these imports
     from models.database import Database
+    from models.rules.conditions import Condition
     from models.rules.dkim import Key
     from models.rules.experiments import Experiment
     from models.rules.lifecycle import Lifecycle
@@ -146,7 +147,7 @@ class Workspace:
         """The models that a condition of lifecycle.yaml or of a sequence names → what they score."""
         from models.rules.conditions import further_models
 
-        conditions = [condition for _, condition in self.lifecycle.conditions()]
+        conditions: list[Condition] = [condition for _, condition in self.lifecycle.conditions()]
         conditions += [condition for one in self.sequences.values() for _, condition in one.conditions()]
         named = further_models(conditions)
         return {name: model.of for name, model in self.models.items() if name in named} if named else {}
