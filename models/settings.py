@@ -132,6 +132,8 @@ class Bounces(_Part):
     address: MailAddress | None = None
     """With it each mail goes out from an envelope sender of its own: `b+<id>.<mac>@bounces.example` for
     b@bounces.example. Its server must deliver `b+anything` to the same mailbox."""
+    earlier: tuple[MailAddress, ...] = ()
+    """What `address` was before: mail that went out then comes back there for weeks, and is read as well."""
     lmtp_host: str = "127.0.0.1"
     lmtp_port: int | None = Field(default=None, ge=0, le=65535)
     """Where `warmline serve` takes returned mail in from a mail server; None = it does not, 0 = any free port."""

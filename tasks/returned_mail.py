@@ -129,11 +129,12 @@ class Reader:
         mailbox = self.bounces.address
         if mailbox is None:
             return Understood(waiting, mail, Attribution(None), wish)
+        mailboxes = (mailbox, *self.bounces.earlier)
         about = attributed(
             mail,
             waiting.recipients,
-            lambda address: read_verp(mailbox, address, self.secret),
-            lambda address: is_verp(mailbox, address),
+            lambda address: next(filter(None, (read_verp(one, address, self.secret) for one in mailboxes)), None),
+            lambda address: any(is_verp(one, address) for one in mailboxes),
             self.domain,
         )
         return Understood(waiting, mail, about, wish)

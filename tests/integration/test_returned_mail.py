@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from models.queries import returned_mail
 from models.queries.returned_mail import Waiting
 from models.rules.tokens import Tokens, Unsubscription, suppression_digest
-from tasks.returned_mail import keep_mails, read_next
+from models.settings import Bounces
+from tasks.returned_mail import Reader, Understood, keep_mails, read_next
 from tests.returned_world import MAILBOX, World, returning_workspace
 
 
@@ -37,6 +38,19 @@ def test_a_hard_bounce_marks_its_message_suppresses_its_address_and_is_an_act_of
 
     assert world.receive(mail, mail.replace(b"\n", b"\r\n")) == {}  # the same mail again, by another way
     assert world.acts() == [("lead1@example.net", "email_bounce")]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_went_out_from_an_earlier_address_is_still_understood(world: World) -> None:
+    sent, workspace = world.send(1), world.workspace
+    mail = Waiting(1, world.made("postfix-unknown-user", 1, sent), (), 0)
+
+    def understood(bounces: Bounces) -> Understood:
+        return Reader(bounces, workspace.secret_key, workspace.message_ids.domain).understood(mail)
+
+    moved = "b@elsewhere.example"
+    assert understood(Bounces(address=moved, earlier=(MAILBOX,))) == understood(Bounces(address=MAILBOX))
+    assert understood(Bounces(address=moved)) != understood(Bounces(address=MAILBOX))
 
 
 @pytest.mark.feature("N7")
