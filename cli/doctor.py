@@ -34,6 +34,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         *_choosy(workspace),
         *_never_read(workspace),
         *_weakly_signed(workspace),
+        *_without_links(workspace),
         *_placeless(workspace),
     ]
     database = workspace.database.shown_url
@@ -99,6 +100,13 @@ def _weakly_signed(workspace: Workspace) -> list[str]:
     if not workspace.dkim_keys and not workspace.settings.smtp.is_loopback:
         weak.append("dkim: no key, so mail leaves unsigned unless the relay signs it; large receivers ask for DKIM")
     return weak
+
+
+def _without_links(workspace: Workspace) -> list[str]:
+    if workspace.settings.base_url or workspace.settings.smtp.is_loopback:
+        return []
+    lacking = "mails to sales have no answers to click, nurture mail no link to unsubscribe with one click"
+    return [f"base_url: not set, so that {lacking}; set it to where people reach `warmline serve`"]
 
 
 def _never_read(workspace: Workspace) -> list[str]:

@@ -43,7 +43,7 @@ def serve(
                     f"left by an earlier service: {crashed} runs marked Crashed, {late} late runs dropped"
                 )
             _print_table(table)
-            session.out.print(f"web pages (unsubscribe): {pages}")
+            session.out.print(f"web pages (unsubscribe, answers of sales): {pages}")
             if returned is not None:
                 session.out.print(f"returned mail (LMTP): {returned}")
             session.out.print(f"UI: {server.api_url.removesuffix('/api')}   (Ctrl-C stops)")
