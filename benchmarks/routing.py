@@ -30,7 +30,7 @@ _LIFECYCLE = """
 stages:
   lead: {enter: {total: 5}}
   marketing_qualified: {enter: {total: 25}, leave: {total: {below: 18}}}
-  sales_qualified: {enter: {total: 45}, leave: {total: {below: 35}}}
+  sales_qualified: {enter: {total: 50}, leave: {total: {below: 40}}}
 """
 _TEAM = """
 working_hours: {days: [mon, tue, wed, thu, fri], from: '08:30', to: '17:30'}

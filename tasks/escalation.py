@@ -30,8 +30,8 @@ from models.workspace import Workspace
 from tasks.handover import Desk
 from tasks.placement import Office, Placement
 
-BATCH = 100
-"""Assignments per transaction: a notification costs far more than a row."""
+BATCH = 20
+"""Assignments per transaction, which SQLite has one writer for: each may make two mails, 5 ms."""
 ACTOR = "sla"
 
 
