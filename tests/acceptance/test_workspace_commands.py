@@ -75,7 +75,7 @@ def test_messages_of_nobody_are_a_usage_error_and_rejected_shows_records(workspa
 def test_doctor_tells_the_mistakes_of_all_files_at_once(workspace: Path) -> None:
     for file, old, new in (
         ("scoring.yaml", "points: 25", "pionts: 25"),
-        ("lifecycle.yaml", "enter: {total: 35}", "enter: {did: demo_request}"),
+        ("lifecycle.yaml", "enter: {total: 35}", "enter: {totl: 35}"),
         ("team.yaml", "weight: 3", "weight: heavy"),
         ("sequences/welcome.yaml", "stages: [lead]", "stages: [leed]"),
         ("sequences/evaluation.yaml", "evaluation-what-it-costs", "evaluation-what-it-cost"),
@@ -85,7 +85,7 @@ def test_doctor_tells_the_mistakes_of_all_files_at_once(workspace: Path) -> None
         path.write_text(path.read_text().replace(old, new))
     checked = warmline("doctor", folder=workspace, code=3)
     told = " ".join(checked.stderr.split())
-    for said in ("scoring.yaml:", "lifecycle.yaml:11:", "team.yaml:10:", "welcome.yaml:", "did you mean 'lead'"):
+    for said in ("scoring.yaml:", "lifecycle.yaml:11:", "team.yaml:11:", "welcome.yaml:", "did you mean 'lead'"):
         assert said in told
     assert "emails/evaluation-what-it-cost/ is missing — did you mean 'evaluation-what-it-costs'" in told
 
