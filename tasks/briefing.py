@@ -32,6 +32,7 @@ from models.rules.notification import (
     Seen,
     Waiting,
     Why,
+    mentions,
 )
 from models.rules.openings import DEFAULT, WORDS, LeadFacts, Openings
 from models.rules.team import Rep
@@ -109,6 +110,8 @@ def notification(handover: Handover, zone: ZoneInfo) -> SalesNotification:
         colleagues=dossiers.colleagues(handover.dossier, handover.names),
         deals=dossiers.deals(handover.dossier),
     )
+    if handover.dossier.colleagues:
+        made["about"] = mentions(one.lead_id for one in handover.dossier.colleagues)
     if handover.shown is not None:
         made["shown"] = handover.shown
     if (phone := phone_of(standing.attributes)) is not None and "href" in phone:
@@ -267,6 +270,7 @@ def unassigned(
         ],
         because=why.reason,
         reps=[Contact(label=one.rep, value=one.why) for one in why.passed_over],
+        about=mentions(found),
     )
 
 

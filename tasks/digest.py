@@ -20,7 +20,7 @@ from models.queries.messages import NewMessage
 from models.queries.standings import Act, Standing
 from models.queries.workloads import Workload
 from models.rules.instants import Micros, instant
-from models.rules.notification import SALES_DIGEST, SalesDigest, Seen, Task
+from models.rules.notification import SALES_DIGEST, SalesDigest, Seen, Task, mentions
 from models.rules.outbox import MessageKind
 from models.rules.team import Rep
 from models.rules.verdicts import answer_links
@@ -112,6 +112,7 @@ class _Day:
             appointments=appointments,
             cooled=cooled,
             accepted=accepted,
+            about=mentions(one.lead_id for part in self.workload for one in part),
         )
 
     def tasks(self) -> list[Task]:

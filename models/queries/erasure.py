@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import orjson
 from sqlalchemy import Connection, bindparam, text
 
 from models.queries import consents, staging, suppressions
 from models.queries.suppressions import OWN_WISH, NewSuppression
+from models.rules.notification import SALES_DIGEST, SALES_NOTIFICATION, SALES_UNASSIGNED
+from models.rules.outbox import MessageState
 from models.rules.tokens import suppression_digest
 
 _OF_LEADS = """
@@ -44,6 +47,18 @@ _STATEMENTS = (
     "DELETE FROM merge_conflicts WHERE one_id IN :ids OR other_id IN :ids",
     "DELETE FROM leads WHERE id IN :ids",
 )
+_MENTIONED = text(
+    f"""
+    SELECT id, template, state, payload FROM messages
+    WHERE payload LIKE :mark AND (
+        (lead_id IS NULL AND template IN ('{SALES_DIGEST}', '{SALES_UNASSIGNED}'))
+        OR (template = '{SALES_NOTIFICATION}' AND lead_id IN
+            (SELECT l.id FROM leads l WHERE l.account_id = (SELECT e.account_id FROM leads e WHERE e.id = :id))))
+    """
+)
+_REPACK = text("UPDATE messages SET payload = :payload WHERE id = :id")
+_UNSEND = text("DELETE FROM messages WHERE id = :id")
+_FINAL = frozenset(state.value for state in MessageState if state.is_final)
 _REJECTED = text("DELETE FROM rejected_records WHERE lower(record) LIKE :address ESCAPE '!'")
 _SAID = text("DELETE FROM consents WHERE digest IN :digests").bindparams(bindparam("digests", expanding=True))
 _MERGED = text("SELECT loser_id FROM merges WHERE survivor_id IN :ids").bindparams(bindparam("ids", expanding=True))
@@ -58,6 +73,7 @@ def erase(connection: Connection, secret: bytes, lead_id: int, now: int) -> list
     ids = _all(connection, lead_id)
     addresses = consents.addresses(connection, ids)
     _forget(connection, secret, addresses, now)
+    _unmention(connection, ids)
     for statement in _STATEMENTS:
         connection.execute(text(statement).bindparams(bindparam("ids", expanding=True)), {"ids": ids})
     return addresses
@@ -70,6 +86,27 @@ def _forget(connection: Connection, secret: bytes, addresses: Sequence[str], now
     if digests:
         connection.execute(_SAID, {"digests": digests})
         connection.execute(_REJECTED, [{"address": f"%{_plain(address)}%"} for address in addresses])
+
+
+def _unmention(connection: Connection, ids: Sequence[int]) -> None:
+    """Take the leads out of mails that are about others: digests, lists of who waits, notifications of colleagues.
+
+    What was sent keeps no content; a list that was not sent yet is not sent, for it names somebody who is gone.
+    """
+    for lead_id in ids:
+        for key, template, state, payload in connection.execute(_MENTIONED, {"id": lead_id, "mark": f"%|{lead_id}|%"}):
+            told = orjson.loads(payload)
+            if f"|{lead_id}|" not in str(told.get("about", "")):
+                continue
+            if template == SALES_NOTIFICATION:
+                kept = {name: value for name, value in told.items() if name not in {"colleagues", "about"}}
+            else:
+                kept = {}
+            if kept or state in _FINAL:
+                packed = orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
+                connection.execute(_REPACK, {"id": key, "payload": packed})
+            else:
+                connection.execute(_UNSEND, {"id": key})
 
 
 def _plain(address: str) -> str:

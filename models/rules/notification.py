@@ -6,7 +6,7 @@ show them. Times and numbers that people read are put into words by the maker, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NotRequired, TypedDict
 
 from models.rules.appointments import AppointmentTold
@@ -30,6 +30,11 @@ APPOINTMENT_CHANGED = "appointment_changed"
 """Built-in template, to the lead: the appointment moved, has another host, or is off. Payload: AppointmentChanged."""
 SEQUENCE_NOTICE = "sequence_notice"
 """Built-in template: the step `notify` of a sequence. Payload: SequenceNotice."""
+
+
+def mentions(lead_ids: Iterable[int]) -> str:
+    """The leads that a mail tells of beside its own: `|7|12|`, so that each can be looked for as `|7|`."""
+    return "".join(f"|{lead_id}" for lead_id in sorted(set(lead_ids))) + "|"
 
 
 class Why(TypedDict):
@@ -139,6 +144,8 @@ class SalesNotification(TypedDict):
     colleagues: NotRequired[list[Colleague]]
     deals: NotRequired[list[Contact]]
     """Open deals of the lead and its account: name, and what is known of it."""
+    about: NotRequired[str]
+    """Leads that the mail tells of beside its own, as `mentions` writes them: an erasure finds them by it."""
 
 
 class SalesReminder(TypedDict):
@@ -218,6 +225,8 @@ class SalesUnassigned(TypedDict):
     because: str
     reps: list[Contact]
     """Rep → why not, for the newest of the leads."""
+    about: NotRequired[str]
+    """Leads that the mail tells of beside its own, as `mentions` writes them: an erasure finds them by it."""
 
 
 class Task(TypedDict):
@@ -252,6 +261,8 @@ class SalesDigest(TypedDict):
     """Leads that were taken back or passed on since the last digest; `detail`: why."""
     accepted: list[Seen]
     """What happened since with leads that the rep accepted; `what`: who, `detail`: what."""
+    about: NotRequired[str]
+    """Leads that the mail tells of beside its own, as `mentions` writes them: an erasure finds them by it."""
 
 
 class AppointmentChanged(TypedDict):

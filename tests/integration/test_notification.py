@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import orjson
 import pytest
 
 from models.database import Database
-from models.rules.instants import DAY, HOUR, MINUTE, Micros
+from models.queries.erasure import erase
+from models.rules.instants import DAY, HOUR, MINUTE, Micros, micros
 from models.rules.tokens import Tokens
 from models.rules.verdicts import Verdict, VerdictLink
 from models.workspace import Workspace
+from tasks.digest import tell
 from tasks.previewing import preview
 from tasks.rendering import Rendered, Templates
 from tasks.routing import route
@@ -24,6 +27,7 @@ reps:
   - {name: Priya Raman, email: priya@harbourline.example, time_zone: America/New_York}
 sla: {accept_within: 30m, manager: boss@harbourline.example}
 verdicts: {not_ready: {no-money: No budget this year}}
+digest: {at: '08:00'}
 """
 
 
@@ -140,3 +144,25 @@ def test_a_preview_is_what_the_rep_would_get_now(world: World) -> None:
     assert shown.recipient == "priya@harbourline.example"
     assert "Please answer by 08:30" in shown.text and 'href="tel:+442079460018"' in shown.html
     assert world.rows("SELECT count(*) FROM messages") == [(1,)]
+
+
+def test_who_is_erased_leaves_the_mails_about_others_too(world: World) -> None:
+    world.write(
+        "INSERT INTO accounts (id, key, name, domain, attributes, created_at, recorded_at) VALUES "
+        "(7, 'northwind', 'Northwind', 'northwind.example', '{}', 0, 0)"
+    )
+    world.lead(1, 80, account_id=7, attributes={"first_name": "Ada"})
+    world.lead(12, 90, stage="opportunity", account_id=7, attributes={"first_name": "Grace"})
+    route(world.workspace, NOW)
+    monday = micros(datetime(2024, 10, 7, 12, 0, tzinfo=UTC))
+    assert tell(world.workspace, monday) == 1
+    world.write("UPDATE messages SET state = 'sent' WHERE template = 'sales_digest'")
+    assert told(world, 1)["colleagues"]
+    with world.database.write() as connection:
+        erase(connection, world.workspace.secret_key, 12, NOW)
+    assert "colleagues" not in told(world, 1) and told(world, 1)["lead_name"] == "Ada"
+    digest = "SELECT payload FROM messages WHERE template = 'sales_digest'"
+    assert "Ada" in world.rows(digest)[0][0]
+    with world.database.write() as connection:
+        erase(connection, world.workspace.secret_key, 1, NOW)
+    assert world.rows("SELECT payload FROM messages") == [("{}",)]
