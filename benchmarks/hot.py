@@ -175,12 +175,14 @@ def _is_watched(opened: Workspace) -> bool:
 def _importing(root: Path, records: int) -> Iterator[list[int]]:
     """One file after the other into the same database, until the block ends; how many records each had."""
     done, stop = list[int](), threading.Event()
+    pattern = root / "pattern.jsonl"
+    fill(pattern, max(1_000, records // 10), records)
 
     def work() -> None:
         number = 0
         while not stop.is_set():
             file = root / f"tracking-{number}.jsonl"
-            fill(file, max(1_000, records // 10), records, mark=f"bench-{number}")
+            file.write_bytes(pattern.read_bytes().replace(b'"bench-', b'"bench-%d-' % number))
             command = [WARMLINE, "-w", str(root), "ingest", "activities", str(file)]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
                 while process.poll() is None:

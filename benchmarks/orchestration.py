@@ -104,8 +104,8 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def fill(path: Path, lead_count: int, count: int, mark: str = "bench") -> None:
-    """A file of `count` activities of `lead_count` leads; `mark` begins their message ids."""
+def fill(path: Path, lead_count: int, count: int) -> None:
+    """A file of `count` activities of `lead_count` leads."""
     path.parent.mkdir(parents=True, exist_ok=True)
     points = world.touchpoints()
     leads, touchpoints, occurred_at = (column.tolist() for column in world.activities(lead_count, count))
@@ -113,7 +113,7 @@ def fill(path: Path, lead_count: int, count: int, mark: str = "bench") -> None:
         for number in range(count):
             kind, url_path, campaign = points[touchpoints[number] - 1]
             record = {
-                "message_id": f"{mark}-{number}",
+                "message_id": f"bench-{number}",
                 "email": f"ana{leads[number]}@company{leads[number] % 6_000}.example",
                 "type": kind,
                 "occurred_at": (instant(0) + timedelta(microseconds=occurred_at[number])).isoformat(),

@@ -89,7 +89,7 @@ class Watcher:
                     log.warning("express: %s; tried again in %.0f s", error, rest)
                     await self._pause(rest)
         finally:
-            await asyncio.to_thread(self._release)
+            await asyncio.to_thread(self.release)
 
     async def _look(self) -> bool:
         """Start a run if there is work and it is ours to do; whether one was made."""
@@ -106,9 +106,10 @@ class Watcher:
         return True
 
     def _is_wanted(self) -> bool:
-        return self._has_lease() and (not self._is_warm or is_waiting(self.workspace, time.time_ns() // 1000))
+        return self.holds_lease() and (not self._is_warm or is_waiting(self.workspace, time.time_ns() // 1000))
 
-    def _has_lease(self) -> bool:
+    def holds_lease(self) -> bool:
+        """Whether this watcher is the one of its workspace; it tries to become it."""
         if self._renewed is not None and self.clock() - self._renewed < RENEWED_SECONDS:
             return True
         clock = time.time_ns() // 1000
@@ -120,7 +121,8 @@ class Watcher:
         self._renewed = self.clock() if is_ours else None
         return is_ours
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let another watcher take over."""
         if self._renewed is not None:
             with self.workspace.database.write() as connection:
                 leases.release(connection, LEASE, self.owner)

@@ -33,7 +33,7 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH, urgent: bo
     Raises DeliveryError when the SMTP server cannot be reached: what is unsent stays queued, and the next call goes on.
     """
     opened = Workspace.open(Path(workspace))
-    settings = opened.settings
+    settings, opened.database.is_urgent = opened.settings, urgent
     signer = Signer(opened.dkim_keys)
     composer = Composer(
         templates_of(opened), settings.sender, settings.base_url, opened.secret_key, signer, settings.bounces.address

@@ -54,7 +54,7 @@ def list_express(workspace: str) -> Marks:
 @task(name="score-express")
 def score_express(workspace: str, now: int, marks: Marks) -> dict[str, int]:
     """Score these leads of the workspace folder; suspected machines are marked first."""
-    opened = Workspace.open(Path(workspace))
+    opened = _opened(workspace)
     try:
         return dict(score(opened, now, [lead_id for lead_id, _ in marks]))
     finally:
@@ -82,7 +82,7 @@ def score(workspace: Workspace, now: int, leads: list[int]) -> Counter[str]:
 @task(name="route-express")
 def route_express(workspace: str, now: int, marks: Marks) -> dict[str, int]:
     """Route these leads of the workspace folder, do what follows from their crossings, and take their marks away."""
-    opened = Workspace.open(Path(workspace))
+    opened = _opened(workspace)
     try:
         counts = route(opened, Micros(now), [lead_id for lead_id, _ in marks])
         with opened.database.write() as connection:
@@ -109,6 +109,12 @@ def route(workspace: Workspace, now: Micros, leads: list[int]) -> Counter[str]:
                 with workspace.database.write(durable=True) as connection:
                     counts.update(actor.batch(connection, name, "lead", some))
     return counts
+
+
+def _opened(workspace: str) -> Workspace:
+    opened = Workspace.open(Path(workspace))
+    opened.database.is_urgent = True
+    return opened
 
 
 def _is_queued(workspace: Workspace, name: str, leads: list[int]) -> bool:

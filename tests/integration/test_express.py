@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from flows.watcher import Watcher
 from models.database import Database
 from models.queries import messages, queue
 from models.queries.messages import NewMessage
@@ -107,6 +111,33 @@ def test_a_killed_run_is_done_again_and_doubles_nothing(world: World) -> None:
     assert world.rows("SELECT count(*) FROM assignments") == [(1,)]
     assert world.rows("SELECT count(*) FROM messages WHERE kind = 'alert'") == [(1,)]
     assert not hurried(world)
+
+
+def test_of_two_watchers_one_is_at_work_until_it_ends(world: World) -> None:
+    first, second = (Watcher(world.workspace, asyncio.Event()) for _ in range(2))
+    assert [first.holds_lease(), second.holds_lease(), first.holds_lease()] == [True, False, True]
+    first.release()
+    assert second.holds_lease()
+
+
+def test_an_urgent_writer_waits_for_the_one_at_work_and_no_longer(world: World) -> None:
+    world.database.is_urgent = True
+    begun, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with world.database.write() as connection:
+            queue.enqueue(connection, queue.EXPRESS, [1])
+            begun.set()
+            may_end.wait()
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(write)
+        begun.wait()
+        second = pool.submit(lambda: asks(world, 2))
+        may_end.set()
+        for one in (first, second):
+            one.result()
+    assert [lead_id for lead_id, _ in hurried(world)] == [1, 2]
 
 
 def test_nothing_but_what_somebody_waits_for_is_urgent(world: World) -> None:
