@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, Text, bindparam, text
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ _COUNTS = f"SELECT a.state, count(*) FROM assignments a WHERE {_WHERE} GROUP BY 
 
 def newest(connection: Connection, wanted: Wanted, limit: int) -> list[Listed]:
     """Those asked for, at most `limit`."""
-    query = text(_LISTED).bindparams(bindparam("states", expanding=True))
+    query = text(_LISTED).bindparams(bindparam("states", expanding=True, type_=Text))
     return [_listed(row, wanted.now) for row in connection.execute(query, {**_given(wanted), "limit": limit})]
 
 
 def counts(connection: Connection, wanted: Wanted) -> dict[str, int]:
     """How many of those asked for there are, by state."""
-    query = text(_COUNTS).bindparams(bindparam("states", expanding=True))
+    query = text(_COUNTS).bindparams(bindparam("states", expanding=True, type_=Text))
     return {row[0]: row[1] for row in connection.execute(query, _given(wanted))}
 
 
