@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks import storage, world
+from benchmarks import storage
 from benchmarks.bars import Bar
 from benchmarks.cpu import Clock
 from benchmarks.phases import Task, Told, processes
@@ -32,19 +32,20 @@ stages:
   marketing_qualified: {enter: {total: 25}, leave: {total: {below: 18}}}
   sales_qualified: {enter: {total: 50}, leave: {total: {below: 40}}}
 """
-_TEAM = """
-working_hours: {days: [mon, tue, wed, thu, fri], from: '08:30', to: '17:30'}
-reps:
-%s
-pools:
-  - {name: large, if: {employees: {from: 1000}}, reps: [R0, R1, R2, R3], fallback: field}
-  - {name: field, reps: [R4, R5, R6, R7, R8, R9, R10, R11]}
-sla: {accept_within: 30m, manager: R0}
-""" % "\n".join(
+_REPS = "\n".join(
     f"  - {{name: R{n}, email: r{n}@bench.example, weight: {1 + n % 3}, time_zone: {zone},"
     f" seniority: {'senior' if n % 4 == 0 else 'regular'}, languages: [en]}}"
     for n, zone in enumerate(["Europe/London", "America/New_York", "Asia/Tokyo"] * 4)
 )
+_TEAM = f"""
+working_hours: {{days: [mon, tue, wed, thu, fri], from: '08:30', to: '17:30'}}
+reps:
+{_REPS}
+pools:
+  - {{name: large, if: {{employees: {{from: 1000}}}}, reps: [R0, R1, R2, R3], fallback: field}}
+  - {{name: field, reps: [R4, R5, R6, R7, R8, R9, R10, R11]}}
+sla: {{accept_within: 30m, manager: R0}}
+"""
 _SEQUENCE = """
 name: welcome
 consent: {consent_marketing: true}

@@ -75,7 +75,7 @@ class Enrolment(SQLModel, table=True):
 
 
 class Assignment(SQLModel, table=True):
-    """A lead handed to a salesperson. state: open | accepted | recalled | not_ready | unqualified | reassigned | closed.
+    """A lead handed to a rep. state: open | accepted | recalled | not_ready | unqualified | reassigned | closed.
 
     It never changes its rep: passing the lead on ends it (`reassigned`) and opens the next ordinal. `due_at`: when the
     next step of the SLA comes (reminder, next rep, manager); empty once the rep has answered.
