@@ -128,15 +128,17 @@ def past(connection: Connection, lead_ids: Sequence[int]) -> dict[int, list[Past
     ended = [lead_id for lead_id, rows in found.items() if any(one.ended_at is not None for one in rows)]
     if not ended:
         return dict(found)
-    said: dict[tuple[int, int], dict[str, str]] = {}
+    said: dict[tuple[int, int], tuple[str, str]] = {}
     for lead_id, properties in connection.execute(_SAID, {"ids": ended, "types": sorted(ACTIVITIES)}):
         told = orjson.loads(properties)
         if (ordinal := str(told.get("assignment", ""))).isdecimal():
-            said[lead_id, int(ordinal)] = {key: str(told[key]) for key in ("reason", "comment") if told.get(key)}
-    return {
-        lead_id: [one._replace(**said.get((lead_id, one.ordinal), {})) for one in rows]
-        for lead_id, rows in found.items()
-    }
+            said[lead_id, int(ordinal)] = (str(told.get("reason") or ""), str(told.get("comment") or ""))
+
+    def answered(lead_id: int, one: Past) -> Past:
+        reason, comment = said.get((lead_id, one.ordinal), ("", ""))
+        return one._replace(reason=reason, comment=comment)
+
+    return {lead_id: [answered(lead_id, one) for one in rows] for lead_id, rows in found.items()}
 
 
 _MOVES = text(
