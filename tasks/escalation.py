@@ -27,6 +27,7 @@ from models.rules.instants import Micros
 from models.rules.lifecycle import Stage
 from models.rules.team import Sla
 from models.workspace import Workspace
+from tasks import feedback
 from tasks.handover import Desk
 from tasks.placement import Office, Placement
 
@@ -56,6 +57,8 @@ def escalate(workspace: Workspace, now: Micros) -> Counter[str]:
         with workspace.database.write(durable=True) as connection:
             assignments.lock(connection)
             late = overdue.due(connection, now, BATCH)
+            if late and feedback.hear(connection, [one.given.lead_id for one in late], now):
+                late = overdue.due(connection, now, BATCH)  # an answer that has come in is no silence
             if not late:
                 return counts
             batch = _Batch(office, connection, late)

@@ -15,6 +15,7 @@ from models.queries.verdicts import Overtaken, Recorded, Refused, Saying
 from models.rules.instants import DAY, HOUR, MINUTE, Micros
 from models.rules.lifecycle import Stage
 from models.rules.verdicts import PASSED_ON, UNKNOWN, Verdict
+from tasks.escalation import escalate
 from tasks.intake import ingest_file
 from tasks.marking import mark
 from tasks.routing import route
@@ -214,3 +215,11 @@ def test_killed_anywhere_it_was_never_said(world: World, monkeypatch: pytest.Mon
     assert (world.rows("SELECT state FROM assignments"), counting(world)) == before
     assert isinstance(say(world, Verdict.UNQUALIFIED, LATER + HOUR), Recorded)
     assert state(world) == [(1, "unqualified"), ("disqualified",)] and counting(world) == ["sales_unqualified"]
+
+
+@pytest.mark.feature("L4", "L6")
+def test_an_answer_that_nobody_has_routed_yet_stops_the_clock_all_the_same(world: World) -> None:
+    world.write("UPDATE assignments SET accept_by = :at, due_at = :at", {"at": NOW + 30 * MINUTE})
+    world.act(ALICE, "sales_accepted", NOW + 10 * MINUTE)
+    assert not any(escalate(world.workspace, LATER).values())
+    assert world.rows("SELECT state, accepted_at, due_at FROM assignments") == [("accepted", NOW + 10 * MINUTE, None)]
