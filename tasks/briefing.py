@@ -131,7 +131,7 @@ def _greeting(handover: Handover) -> str:
 def _answer_by(handover: Handover, zone: ZoneInfo) -> str:
     if handover.accept_by is None:
         return ""
-    return f"Please answer {wording.until(handover.accept_by, handover.now, zone)}; then it is passed on."
+    return f"Please answer {wording.until(handover.accept_by, handover.now, zone)}."
 
 
 def _last_time(handover: Handover, zone: ZoneInfo) -> LastTime | None:

@@ -79,7 +79,7 @@ def samples(who: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
             "band": "hot",
             "ask": "Please get in touch today.",
             "greeting": "Priya Raman, this lead is yours again.",
-            "answer_by": "Please answer by 14:35; then it is passed on.",
+            "answer_by": "Please answer by 14:35.",
             "why": [
                 {"name": "demo request", "points": 25.0, "because": "Asked for a demo, Fri 4 Oct, 12:58"},
                 {"name": "job title", "points": 15.0, "because": f"job title: {known.get('job_title', '')}"},

@@ -130,7 +130,7 @@ class SalesNotification(TypedDict):
     greeting: NotRequired[str]
     """What this mail is about: "Robin, this lead is yours." or why it comes from a colleague."""
     answer_by: NotRequired[str]
-    """Until when to answer, in words, and what happens then; empty without an SLA."""
+    """Until when to answer, in words; empty without an SLA."""
     phone: NotRequired[Contact]
     """The number to call, with `href`; absent where none is known."""
     parts: NotRequired[list[Part]]

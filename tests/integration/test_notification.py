@@ -128,7 +128,7 @@ def test_the_answers_are_signed_and_the_deadline_is_told_in_the_zone_of_the_rep(
     world.lead(1, 80)
     route(world.workspace, NOW)
     payload = told(world, 1)
-    assert payload["answer_by"] == "Please answer by 08:30; then it is passed on."  # 12:00 UTC is 08:00 in New York
+    assert payload["answer_by"] == "Please answer by 08:30."  # 12:00 UTC is 08:00 in New York
     links = [one["url"].removeprefix("https://go.example/verdict/") for one in payload["answers"]]
     read = [VerdictLink.read(Tokens(world.workspace.secret_key), link) for link in links]
     ((key,),) = world.rows("SELECT id FROM assignments")
