@@ -36,7 +36,7 @@ BURST = 100
 PACE_SECONDS = 3.0
 """… and how long it takes until one more may: a shop with somebody in a hurry at every instant has a run each 3 s."""
 KEPT = 200
-"""Runs that went well and stay in Prefect's UI; a run is about 70 kB there."""
+"""Runs that went well and stay in Prefect's UI; a run is some 60 to 90 kB there."""
 FIRST_REST, LONGEST_REST = 2.0, 60.0
 """Seconds without a run after one that failed, doubled with each."""
 LEASE, LEASE_SECONDS, RENEWED_SECONDS = "express", 30, 10
