@@ -135,7 +135,8 @@ def _show_waiting(workspace: Workspace, now: int, limit: int, as_json: bool) -> 
             for other in one.why.passed_over:
                 session.print_hanging(session.printable(f"      {other.rep}: {other.why}"), "dim")
     more = f" (the first {limit} above)" if len(found) > limit else ""
-    session.out.print(f"{len(found):,} leads wait for a rep{more}; they are tried again at each run", markup=False)
+    waits = "1 lead waits" if len(found) == 1 else f"{len(found):,} leads wait"
+    session.out.print(f"{waits} for a rep{more}; tried again at each run", markup=False)
 
 
 def _waits(one: Waiting, standing: Any) -> dict[str, Any]:
