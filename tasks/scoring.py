@@ -263,7 +263,7 @@ class Scorer:
         Whom another worker scores meanwhile stays queued, as the revisions of the scores see to.
         """
         with self._workspace.database.read() as connection:
-            page = Page(list(ids), dict.fromkeys(self._need.versions, list(ids)))
+            page = Page(list(ids), {name: list(ids) for name in self._need.versions})
             facts = self._facts(connection, page)
         self._score(page, facts, counts)
 
