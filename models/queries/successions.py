@@ -26,7 +26,9 @@ from models.rules.tokens import suppression_digest
 
 ACTOR = stages.MERGED
 _RUNNING = ("active", "held")
-_ENROLLED = "SELECT lead_id, id, sequence, entry, state FROM enrolments WHERE lead_id {among} ORDER BY lead_id, id"
+_ENROLLED = """
+    SELECT lead_id, id, sequence, entry, state, version_id FROM enrolments WHERE lead_id {among} ORDER BY lead_id, id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,25 +188,28 @@ def _merge_assignments(connection: Connection, going: Sequence[Succession], now:
 def _merge_enrolments(
     connection: Connection, going: Sequence[Succession], known: dict[int, list[Any]], now: int
 ) -> None:
-    """One sequence at most runs on; none that the survivor is or was in begins anew: its mails were sent."""
+    """One sequence at most runs on, beside those that run alongside; none that the survivor is or was in begins anew:
+    its mails were sent."""
     moved, ended, dropped = [], [], []
+    beside = _alongside(connection, {row[4] for enrolled in known.values() for row in enrolled})
     for one in going:
         own, theirs = known[one.survivor], known.pop(one.loser, [])
         entries: dict[str, int] = {}
-        for _, sequence, entry, _ in own:
+        for _, sequence, entry, *_ in own:
             entries[sequence] = max(entry, entries.get(sequence, 0))
-        is_busy = any(state in _RUNNING for *_, state in own)
-        for key, sequence, entry, state in theirs:
+        is_busy = any(state in _RUNNING and version not in beside for *_, state, version in own)
+        for key, sequence, entry, state, version in theirs:
             if entry == 0 and sequence in entries:  # they only qualified early, the survivor is known there
                 dropped.append({"id": key})
                 continue
-            if state in _RUNNING and (is_busy or sequence in entries):
+            is_exclusive = version not in beside
+            if state in _RUNNING and ((is_busy and is_exclusive) or sequence in entries):
                 reason = f"one person with lead {one.survivor}, which is or was nurtured already"
                 ended.append({"id": key, "now": now, "reason": reason})
                 state = "exited"
-            is_busy = is_busy or state in _RUNNING
+            is_busy = is_busy or (is_exclusive and state in _RUNNING)
             moved.append({"id": key, "lead": one.survivor, "entry": entry + entries.get(sequence, 0)})
-            known[one.survivor].append((key, sequence, entry + entries.get(sequence, 0), state))
+            known[one.survivor].append((key, sequence, entry + entries.get(sequence, 0), state, version))
     execute(
         connection,
         "UPDATE enrolments SET state = 'exited', due_at = NULL, ended_at = :now, reason = :reason WHERE id = :id",
@@ -213,6 +218,15 @@ def _merge_enrolments(
     execute(connection, "DELETE FROM enrolments WHERE id = :id", dropped)
     execute(connection, "UPDATE enrolments SET lead_id = :lead, entry = :entry WHERE id = :id", moved)
     enrolments.addressed(connection, sorted({one["lead"] for one in moved}), now)  # if it has an address
+
+
+_CONTENTS = "SELECT id, content FROM programme_versions WHERE id {among}"
+
+
+def _alongside(connection: Connection, versions_of: set[int]) -> set[int]:
+    """Those of the versions of sequences that say `alongside`: they run beside others."""
+    rows = staging.select_among(connection, _CONTENTS, sorted(versions_of), "bigint")
+    return {key for key, content in rows if orjson.loads(content).get("alongside")}
 
 
 def _by_lead(connection: Connection, statement: str, going: Sequence[Succession]) -> dict[int, list[Any]]:

@@ -244,6 +244,38 @@ def test_stage_rep_and_sequence_of_both_are_kept_one_of_each_running(workspace: 
     assert {*queued} == {(name, key) for name in ("score", "route") for key in (ana, bob)}
 
 
+@pytest.mark.feature("I5", "N2")
+def test_a_sequence_alongside_goes_over_beside_what_the_survivor_runs_but_not_twice(
+    workspace: Workspace, say: Say
+) -> None:
+    say(act(1, email="ana@x.example"), act(2, user_id="u1"), act(3, email="bob@x.example"), act(4, user_id="u2"))
+    lead = dict(rows(workspace, "SELECT value, lead_id FROM identities"))
+    ana, u1, bob, u2 = (lead[name] for name in ("ana@x.example", "u1", "bob@x.example", "u2"))
+    running = [
+        (ana, "welcome", 900),
+        (u1, "beside", 901),
+        (u1, "hot", 900),
+        (bob, "beside", 901),
+        (u2, "beside", 901),
+        (u2, "hot", 900),
+    ]
+    enrolled = "INSERT INTO enrolments (lead_id, sequence, entry, version_id, state, step, due_at, entered_at) VALUES "
+    beside = VERSION.replace("(900", "(901").replace("x01", "x02").replace("{}", r'{"alongside"\:true}')
+    values = ", ".join(f"({who}, '{sequence}', 1, {version}, 'active', 1, 5, 1)" for who, sequence, version in running)
+    seed(workspace, VERSION, beside, enrolled + values)
+    say(act(5, email="ana@x.example", user_id="u1"), act(6, email="bob@x.example", user_id="u2"), now=NOW + 1)
+    assert sorted(rows(workspace, "SELECT lead_id, sequence, entry, state FROM enrolments")) == sorted(
+        [
+            (ana, "welcome", 1, "active"),
+            (ana, "beside", 1, "active"),
+            (ana, "hot", 1, "exited"),
+            (bob, "beside", 1, "active"),
+            (bob, "beside", 2, "exited"),
+            (bob, "hot", 1, "active"),
+        ]
+    )
+
+
 def test_a_way_to_the_further_stage_takes_legal_moves_only() -> None:
     from models.rules.lifecycle import LEGAL
 
