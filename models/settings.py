@@ -122,6 +122,8 @@ class Sender(_Part):
 
     name: str = "Warmline"
     email: MailAddress = "hello@warmline.example"
+    earlier: tuple[MailAddress, ...] = ()
+    """What `email` was before: Message-IDs carry its domain, and mail of then is still answered, returned, clicked."""
     reply_to: MailAddress | None = None
     postal_address: str = ""
 

@@ -469,6 +469,14 @@ class Workspace:
         domain = self.settings.sender.email.rpartition("@")[2]
         return MessageIds(self.secret_key, idna_domain(domain) or "warmline.invalid")
 
+    @property
+    def message_domains(self) -> tuple[str, ...]:
+        """What stands behind the `@` of this workspace's Message-IDs: the domain of today, then those of before."""
+        from models.rules.mail import idna_domain
+
+        earlier = (idna_domain(one.rpartition("@")[2]) for one in self.settings.sender.earlier)
+        return tuple(dict.fromkeys([self.message_ids.domain, *filter(None, earlier)]))
+
 
 def _make_secret(path: Path) -> None:
     """Write a new secret so that two processes that start at once end up with the same one."""

@@ -22,6 +22,7 @@ from models.queries.returned_mail import Arrived, Closing, NewRefusal, Waiting
 from models.queries.suppressions import NewSuppression
 from models.queries.wishes import SOURCE, Wish
 from models.rules.instants import DAY, Micros
+from models.rules.mail import names_by_domain
 from models.rules.records import ActivityFacts, Intake, message_key
 from models.rules.returned_mail import Fate, Kind, ReturnedMail, read
 from models.rules.returned_mail.consequences import (
@@ -81,7 +82,7 @@ def read_next(workspace: Workspace, now: int) -> Counter[str]:
     """Read the next BATCH of mails and do what follows; empty when none waits."""
     with workspace.database.read() as connection:
         waiting = returned_mail.waiting(connection, BATCH)
-    reader = Reader(workspace.settings.bounces, workspace.secret_key, workspace.message_ids.domain)
+    reader = Reader(workspace.settings.bounces, workspace.secret_key, workspace.message_domains)
     known = [reader.understood(one) for one in waiting]
     if not known:
         return Counter()
@@ -104,40 +105,43 @@ class Understood:
     mail: ReturnedMail
     attribution: Attribution
     wish: Unsubscription | None
+    domains: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
-        """Message-IDs that may be ours, the surest first."""
+        """Message-IDs that may be ours, the surest first. What is signed says the local part alone."""
         if self.wish is not None:
-            return [self.wish.message_id]
+            return names_by_domain(self.wish.message_id, self.domains)
         if self.attribution.refusal is not None:
             return []
-        return [self.attribution.message_id] if self.attribution.message_id else list(self.mail.refers_to)
+        if self.attribution.message_id:
+            return names_by_domain(self.attribution.message_id, self.domains)
+        return list(self.mail.refers_to)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads mails for one workspace: `domain` is that of its Message-IDs."""
+    """Reads mails for one workspace: `domains` are those of its Message-IDs, of today and of before."""
 
     bounces: Bounces
     secret: bytes
-    domain: str
+    domains: tuple[str, ...]
 
     def understood(self, waiting: Waiting) -> Understood:
         mail = read(waiting.content)
-        wish = Unsubscription.read(Tokens(self.secret), mail.token, self.domain) if mail.token else None
+        wish = Unsubscription.read(Tokens(self.secret), mail.token, self.domains[0]) if mail.token else None
         mailbox = self.bounces.address
         if mailbox is None:
-            return Understood(waiting, mail, Attribution(None), wish)
+            return Understood(waiting, mail, Attribution(None), wish, self.domains)
         mailboxes = (mailbox, *self.bounces.earlier)
         about = attributed(
             mail,
             waiting.recipients,
             lambda address: next(filter(None, (read_verp(one, address, self.secret) for one in mailboxes)), None),
             lambda address: any(is_verp(one, address) for one in mailboxes),
-            self.domain,
+            self.domains[0],
         )
-        return Understood(waiting, mail, about, wish)
+        return Understood(waiting, mail, about, wish, self.domains)
 
     def digest(self, address: str) -> bytes:
         return suppression_digest(self.secret, address)
@@ -233,7 +237,7 @@ class _Consequences:
 
     def _unsubscribed(self, one: Understood, about: SentMail | None) -> tuple[str | None, str | None]:
         if one.wish is not None:
-            digest, name = one.wish.suppression, one.wish.message_id
+            digest, name = one.wish.suppression, about.message_id if about is not None else one.wish.message_id
         elif about is not None and about.is_to_lead:
             digest, name = self.reader.digest(about.recipient), about.message_id
         elif returned_mail.written_to(self.connection, {one.mail.sender}):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
-from models.queries import answers
-from models.rules.mail import idna_domain
+from models.queries import answers, messages
 from models.rules.tokens import Answer, Tokens
 from models.workspace import Workspace
 from web.pages import Pages
@@ -20,10 +20,10 @@ Token = Annotated[str, Path(max_length=600)]
 def answer_pages(workspace: Workspace, clock: Callable[[], int], pages: Pages) -> APIRouter:
     """The routes. `clock` gives programme time in microseconds."""
     router = APIRouter()
-    domain = idna_domain(workspace.settings.sender.email.rpartition("@")[2]) or ""
+    domains = workspace.message_domains
 
     def answer_of(token: str) -> Answer | None:
-        return Answer.read(Tokens(workspace.secret_key), token, domain)
+        return Answer.read(Tokens(workspace.secret_key), token, domains[0])
 
     def shown(state: str, answer: Answer) -> HTMLResponse:
         asked = answer.attribute.replace("_", " ").capitalize()
@@ -40,7 +40,8 @@ def answer_pages(workspace: Workspace, clock: Callable[[], int], pages: Pages) -
         if answer is None:
             return pages.invalid()
         with workspace.database.write(durable=True) as connection:
-            recorded = answers.record(connection, answer, clock())
+            asked = replace(answer, message_id=messages.called(connection, answer.message_id, domains))
+            recorded = answers.record(connection, asked, clock())
         return shown("done", answer) if recorded else pages.invalid()
 
     return router

@@ -14,11 +14,10 @@ from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
-from models.queries import consents, suppressions, wishes
+from models.queries import consents, messages, suppressions, wishes
 from models.queries.suppressions import OWN_WISH
 from models.queries.wishes import Wish
 from models.rules import consent
-from models.rules.mail import idna_domain
 from models.rules.tokens import PREFERENCES, UNSUBSCRIBE, Confirmation, Tokens, Unsubscription
 from models.workspace import Workspace
 from web.forms import form
@@ -74,10 +73,10 @@ class _Service:
         self.workspace, self.clock, self.pages = workspace, clock, pages
         self.rules = workspace.settings.consent
         self.sender = workspace.settings.sender.name
-        self.domain = idna_domain(workspace.settings.sender.email.rpartition("@")[2]) or ""
+        self.domains = workspace.message_domains
 
     def wish_of(self, token: str, purpose: str) -> Unsubscription | None:
-        return Unsubscription.read(Tokens(self.workspace.secret_key), token, self.domain, purpose)
+        return Unsubscription.read(Tokens(self.workspace.secret_key), token, self.domains[0], purpose)
 
     def unsubscribe(self, token: str, request: Request, source: str) -> HTMLResponse:
         said = self.wish_of(token, UNSUBSCRIBE)
@@ -109,7 +108,7 @@ class _Service:
         return self.show_preferences(token, "saved")
 
     def show_confirmation(self, token: str) -> HTMLResponse:
-        said = Confirmation.read(Tokens(self.workspace.secret_key), token, self.domain)
+        said = Confirmation.read(Tokens(self.workspace.secret_key), token, self.domains[0])
         if said is None:
             return self.pages.invalid()
         waiting = self._waiting(said)
@@ -118,7 +117,7 @@ class _Service:
         return self.pages.page("confirm", state="ask", wording=self._wording(waiting))
 
     def confirm(self, token: str, request: Request) -> HTMLResponse:
-        said = Confirmation.read(Tokens(self.workspace.secret_key), token, self.domain)
+        said = Confirmation.read(Tokens(self.workspace.secret_key), token, self.domains[0])
         if said is None:
             return self.pages.invalid()
         wording = self._wording(self._waiting(said))
@@ -152,4 +151,6 @@ class _Service:
             "wording": wording,
             "version": VERSION if wording else "",
         }
-        return Wish(digest, message_id, self.clock(), consent.evidence(evidence))
+        with self.workspace.database.read() as connection:
+            name = messages.called(connection, message_id, self.domains)
+        return Wish(digest, name, self.clock(), consent.evidence(evidence))

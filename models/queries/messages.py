@@ -18,7 +18,7 @@ from models.queries import clearance, driver, staging
 from models.queries.clearance import Candidate, Terms
 from models.queries.limits import Passage
 from models.rules.instants import SECOND
-from models.rules.mail import MessageIds
+from models.rules.mail import MessageIds, names_by_domain
 from models.rules.outbox import Hold, MessageKind, MessageState, Verdict
 
 
@@ -71,6 +71,22 @@ def known(connection: Connection, keys: Sequence[str]) -> set[str]:
     return (
         set(connection.execute(query.bindparams(bindparam("keys", expanding=True)), given).scalars()) if keys else set()
     )
+
+
+_CALLED = text("SELECT message_id FROM messages WHERE message_id IN :names LIMIT 1").bindparams(
+    bindparam("names", expanding=True)
+)
+
+
+def called(connection: Connection, message_id: str, domains: Sequence[str]) -> str:
+    """The Message-ID under which a message was intended, of which a link says the local part alone; else as given.
+
+    `domains`: Workspace.message_domains. It went out under the domain that the sender had then.
+    """
+    if len(domains) < 2:
+        return message_id
+    found = connection.execute(_CALLED, {"names": names_by_domain(message_id, domains)}).scalar()
+    return message_id if found is None else str(found)
 
 
 def _row(message: NewMessage, message_ids: MessageIds, now: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -62,6 +63,12 @@ class MessageIds:
         """`<32 letters and digits @ domain>` (RFC 5322 3.6.4); 160 bits of HMAC-SHA256, base32 in lower case."""
         digest = hmac.digest(self.secret, b"message-id\0" + idempotency_key.encode(), hashlib.sha256)[:20]
         return f"<{base64.b32encode(digest).decode().lower()}@{self.domain}>"
+
+
+def names_by_domain(message_id: str, domains: Sequence[str]) -> list[str]:
+    """The names that a message called so may go by, if the sender's domain changed since: its own name first."""
+    local = message_id.strip("<>").partition("@")[0]
+    return list(dict.fromkeys([message_id, *(f"<{local}@{domain}>" for domain in domains)]))
 
 
 def header_refusal(name: str, value: str) -> Refused | None:

@@ -12,6 +12,7 @@ from models.queries import returned_mail
 from models.queries.returned_mail import Waiting
 from models.rules.tokens import Tokens, Unsubscription, suppression_digest
 from models.settings import Bounces
+from models.workspace import Workspace
 from tasks.returned_mail import Reader, Understood, keep_mails, read_next
 from tests.returned_world import MAILBOX, World, returning_workspace
 
@@ -46,11 +47,46 @@ def test_what_went_out_from_an_earlier_address_is_still_understood(world: World)
     mail = Waiting(1, world.made("postfix-unknown-user", 1, sent), (), 0)
 
     def understood(bounces: Bounces) -> Understood:
-        return Reader(bounces, workspace.secret_key, workspace.message_ids.domain).understood(mail)
+        return Reader(bounces, workspace.secret_key, workspace.message_domains).understood(mail)
 
     moved = "b@elsewhere.example"
     assert understood(Bounces(address=moved, earlier=(MAILBOX,))) == understood(Bounces(address=MAILBOX))
     assert understood(Bounces(address=moved)) != understood(Bounces(address=MAILBOX))
+
+
+@pytest.mark.feature("N7", "N6")
+def test_what_went_out_from_an_earlier_domain_comes_back_to_its_message(world: World) -> None:
+    sent, answered, asked = world.send(1), world.send(2), world.send(3)
+    secret, root = world.workspace.secret_key, world.workspace.root
+    token = Unsubscription(suppression_digest(secret, "lead3@example.net"), asked).token(Tokens(secret))
+    wish = world.made("unsubscribe", 3, asked).replace(
+        b"Subject: unsubscribe", b"Subject: unsubscribe " + token.encode()
+    )
+    mails = [world.made("postfix-unknown-user", 1, sent), world.made("reply", 2, answered), wish]
+
+    moved = {"sender": {"email": "hello@new.example"}}
+    world.workspace.database.close()
+    world.workspace = Workspace.open(root, moved)
+    assert world.receive(mails[0].replace(b"Message-ID: <", b"Message-ID: <again."), mails[1]) == {
+        "read": 2,
+        "kept": 1,
+        "reply": 1,
+    }
+    world.workspace.database.close()
+    world.workspace = Workspace.open(root, {"sender": {**moved["sender"], "earlier": ["hello@warmline.example"]}})
+    assert world.receive(mails[0], mails[2]) == {
+        "read": 2,
+        "bounce": 1,
+        "bounced hard": 1,
+        "unsubscribe": 1,
+        "suppressed": 1,
+    }
+    assert world.message(sent)[1] == 1
+    assert world.acts() == [
+        ("lead1@example.net", "email_bounce"),
+        ("lead2@example.net", "email_reply"),
+        ("lead3@example.net", "unsubscribe"),
+    ]
 
 
 @pytest.mark.feature("N7")
