@@ -47,7 +47,7 @@ def ingest(
     """Take mails that came back into the workspace's database, and do what follows. Twice changes nothing."""
     import time
 
-    from tasks.returned_mail import keep_mails, read_next
+    from tasks.returned_mail import forget, keep_mails, read_next
 
     workspace = session.workspace()
     now = time.time_ns() // 1000
@@ -57,6 +57,7 @@ def ingest(
         counts["mails"] += 1
     while done := read_next(workspace, now):
         counts.update(done)
+    forget(workspace, now)  # where mail comes by files alone, no flow does it
     _print_counts(counts, as_json)
 
 
@@ -100,6 +101,8 @@ def show(number: Annotated[int, typer.Argument(help="As `warmline bounces list` 
         content = returned_mail.content(connection, number)
     if content is None:
         raise InputError(f"there is no returned mail {number}; see `warmline bounces list`")
+    if not content:
+        raise InputError(f"the bytes of returned mail {number} were dropped, as `bounces.keep_content` says")
     sys.stdout.buffer.write(content)
 
 

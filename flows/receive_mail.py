@@ -1,7 +1,8 @@
 """Mail that came back: fetched from the mailbox where there is one, then read, with all that follows.
 
-Decides that a mailbox that cannot be reached does not keep what is here already from being read. What a mail means is
-decided in models.rules.returned_mail. Next: score_leads and route_leads find the leads that were touched.
+Decides that a mailbox that cannot be reached does not keep what is here already from being read, and that bytes of long
+ago are dropped then. What a mail means is decided in models.rules.returned_mail. Next: score_leads and route_leads find
+the leads that were touched.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from flows.reports import Report, publish
 from flows.runs import orchestrated
 from models.errors import DeliveryError
 from tasks.mailbox import fetch_batch
-from tasks.returned_mail import MOST, receive_batch
+from tasks.returned_mail import MOST, forget_batch, receive_batch
 
 fetch = batch(fetch_batch)
 receive = batch(receive_batch)
+forget = batch(forget_batch)
 
 
 @orchestrated
@@ -33,6 +35,7 @@ async def receive_mail(workspace: str, now: datetime | None = None) -> Report:
         batches.append(await receive(workspace, at))
         if batches[-1].get("read", 0) < MOST:
             break
+    batches.append(await forget(workspace, at))
     counts = added(batches)
     headline = f"receive {counts.get('read', 0):,} mails"
     if kept := counts.get("kept"):

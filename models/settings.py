@@ -28,7 +28,9 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from models.documents import ConfigurationError, Document, Location, Problem, shown
 from models.rules.consent import ConsentRules
+from models.rules.durations import HalfLife
 from models.rules.express import ExpressRules
+from models.rules.instants import DAY
 from models.rules.languages import language_tag
 from models.rules.limits import FARTHEST, Domain, DomainLimit, WarmUp
 from models.rules.machine import MachineRules
@@ -143,6 +145,8 @@ class Bounces(_Part):
     """An address that has refused mail only temporarily, but for so many days and at least three times, is held."""
     strikes: int = Field(default=2, ge=1, le=10)
     """How many unclear refusals for good (such as 5.0.0) of different mails are as good as a clear one."""
+    keep_content: HalfLife = 90 * DAY
+    """How long a returned mail keeps its bytes; what was made of it stays. `none`: for ever."""
 
     @field_validator("address")
     @classmethod

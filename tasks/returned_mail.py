@@ -46,6 +46,10 @@ BATCH = 50
 """Mails of one transaction."""
 MOST = 2_000
 """Mails that one call reads at most."""
+MOST_PEOPLE = 100
+"""Addresses of one mail that are remembered: a report about more than these is about no mail of ours."""
+DROPPED = 200
+"""Mails of one transaction whose bytes are dropped."""
 COMPLAINTS = frozenset({"abuse", "fraud", "virus", "spam", "complaint", "other", "miscategorized"})
 OPT_OUTS = frozenset({"opt-out", "opt-out-list"})
 
@@ -76,6 +80,27 @@ def receive_batch(workspace: str, now: int, limit: int = MOST) -> dict[str, int]
     finally:
         opened.database.close()
     return dict(counts)
+
+
+@task(name="forget-batch")
+def forget_batch(workspace: str, now: int, limit: int = MOST) -> dict[str, int]:
+    """Drop the bytes of mails that were kept for longer than `bounces.keep_content`: of how many."""
+    opened = Workspace.open(Path(workspace))
+    try:
+        return {"dropped": forget(opened, now, limit)}
+    finally:
+        opened.database.close()
+
+
+def forget(workspace: Workspace, now: int, limit: int = MOST) -> int:
+    """As `forget_batch`, for an opened workspace."""
+    kept = workspace.settings.bounces.keep_content
+    dropped, done = 0, DROPPED if kept else 0
+    while done == DROPPED and dropped < limit:
+        with workspace.database.write() as connection:
+            done = returned_mail.drop_content(connection, now - kept, DROPPED)
+        dropped += done
+    return dropped
 
 
 def read_next(workspace: Workspace, now: int) -> Counter[str]:
@@ -181,9 +206,16 @@ class _Consequences:
             outcome, reason = self._about_message(one, about)
             self._resolved.append((about.id, one.waiting.received_at, f"taken by the server: {one.mail.kind.value}"))
         kind = one.mail.kind.value
-        self._closings.append(Closing(one.waiting.id, kind, about.message_id if about else None, outcome, reason))
+        name = about.message_id if about else None
+        self._closings.append(Closing(one.waiting.id, kind, name, outcome, reason, self._people(one, about)))
         self.counts["read"] += 1
         self.counts[kind if outcome is not None else "kept"] += 1
+
+    def _people(self, one: Understood, about: SentMail | None) -> frozenset[bytes]:
+        """Whom the mail is from or speaks of, so that their mails can be found though no message leads to them."""
+        named = {one.mail.sender, *(fate.recipient for fate in one.mail.fates), about.recipient if about else ""}
+        digests = {self.reader.digest(address) for address in sorted(named)[:MOST_PEOPLE] if "@" in address}
+        return frozenset(digests | ({one.wish.suppression} if one.wish is not None else set()))
 
     def _about_message(self, one: Understood, about: SentMail) -> tuple[str | None, str | None]:
         if one.mail.kind in {Kind.BOUNCE, Kind.DELIVERED}:

@@ -29,6 +29,8 @@ _STATEMENTS = (
     f"DELETE FROM score_changes WHERE subject_id IN :ids AND version_id IN {_OF_LEADS}",
     "DELETE FROM work_queue WHERE subject_id IN :ids AND queue IN ('score', 'route', 'consent', 'act_stage', 'act')",
     f"DELETE FROM refusals WHERE message_id IN {_ABOUT_MAILS}",
+    f"""DELETE FROM returned_addresses WHERE returned_mail_id IN
+        (SELECT id FROM returned_mails WHERE message_id IN {_ABOUT_MAILS})""",
     f"DELETE FROM returned_mails WHERE message_id IN {_ABOUT_MAILS}",
     "DELETE FROM message_interventions WHERE message_id IN (SELECT id FROM messages WHERE lead_id IN :ids)",
     "DELETE FROM messages WHERE lead_id IN :ids",
@@ -60,6 +62,16 @@ _REPACK = text("UPDATE messages SET payload = :payload WHERE id = :id")
 _UNSEND = text("DELETE FROM messages WHERE id = :id")
 _FINAL = frozenset(state.value for state in MessageState if state.is_final)
 _REJECTED = text("DELETE FROM rejected_records WHERE lower(record) LIKE :address ESCAPE '!'")
+# Mails that came back from a person, or speak of one, though none of our messages leads to them.
+_SPOKEN_OF = "(SELECT returned_mail_id FROM returned_addresses WHERE digest IN :digests)"
+_CAME_BACK = tuple(
+    text(statement).bindparams(bindparam("digests", expanding=True))
+    for statement in (
+        "DELETE FROM refusals WHERE digest IN :digests",
+        f"DELETE FROM returned_mails WHERE id IN {_SPOKEN_OF}",
+        f"DELETE FROM returned_addresses WHERE returned_mail_id IN {_SPOKEN_OF}",
+    )
+)
 _SAID = text("DELETE FROM consents WHERE digest IN :digests").bindparams(bindparam("digests", expanding=True))
 _MERGED = text("SELECT loser_id FROM merges WHERE survivor_id IN :ids").bindparams(bindparam("ids", expanding=True))
 
@@ -84,7 +96,8 @@ def _forget(connection: Connection, secret: bytes, addresses: Sequence[str], now
     reason = f"{OWN_WISH}: the person was erased"
     suppressions.suppress(connection, [NewSuppression(digest, reason, now) for digest in digests])
     if digests:
-        connection.execute(_SAID, {"digests": digests})
+        for statement in (_SAID, *_CAME_BACK):
+            connection.execute(statement, {"digests": digests})
         connection.execute(_REJECTED, [{"address": f"%{_plain(address)}%"} for address in addresses])
 
 

@@ -37,13 +37,15 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Closing:
-    """What became of a mail: `outcome` if anything was done, else `reason`."""
+    """What became of a mail: `outcome` if anything was done, else `reason`. `people`: whom it is from or speaks of, by
+    their suppression hashes."""
 
     id: int
     kind: str
     message_id: str | None
     outcome: str | None = None
     reason: str | None = None
+    people: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ _CLOSE = text(
 )
 
 
+_SPEAKS_OF = text(
+    "INSERT INTO returned_addresses (digest, returned_mail_id) VALUES (:digest, :id) ON CONFLICT DO NOTHING"
+)
+
+
 def claim(connection: Connection, ids: Sequence[int], now: int) -> set[int]:
     """Take mails that wait; those that somebody else took are not among them. `close` them in this transaction."""
     return set(connection.execute(_CLAIM, {"ids": sorted(ids), "now": now}).scalars()) if ids else set()
@@ -127,6 +134,24 @@ def close(connection: Connection, closings: Sequence[Closing]) -> None:
     ]
     if rows:
         connection.execute(_CLOSE, rows)
+    people = [{"digest": digest, "id": one.id} for one in closings for digest in sorted(one.people)]
+    if people:
+        connection.execute(_SPEAKS_OF, people)
+
+
+_DROP = text(
+    """
+    UPDATE returned_mails SET content = :nothing WHERE id IN (
+        SELECT id FROM returned_mails WHERE length(content) > 0 AND received_at < :before AND state <> 'waiting'
+        ORDER BY received_at LIMIT :limit)
+    """
+)
+
+
+def drop_content(connection: Connection, before: int, limit: int) -> int:
+    """Drop the bytes of mails that came before that instant and have been read; of how many. What was made of them
+    stays, and so does the digest: the same mail once more is no news."""
+    return connection.execute(_DROP, {"nothing": b"", "before": before, "limit": limit}).rowcount
 
 
 _SENT = text(
@@ -247,6 +272,6 @@ def counts(connection: Connection) -> dict[str, int]:
 
 
 def content(connection: Connection, key: int) -> bytes | None:
-    """The bytes of one, as they came; None if there is none of that number."""
+    """The bytes of one, as they came; empty if they were dropped since, None if there is none of that number."""
     found = connection.execute(_CONTENT, {"id": key}).scalar()
-    return None if found is None else zlib.decompress(found)
+    return None if found is None else zlib.decompress(found) if found else b""

@@ -18,7 +18,7 @@ from models.tables.programme import (
     Suppression,
     WaitingLead,
 )
-from models.tables.returned_mail import Refusal, ReturnedMail
+from models.tables.returned_mail import Refusal, ReturnedAddress, ReturnedMail
 from models.tables.scoring import Activation, Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Refusal",
     "RefusedAnswer",
     "RejectedRecord",
+    "ReturnedAddress",
     "ReturnedMail",
     "Score",
     "ScoreChange",

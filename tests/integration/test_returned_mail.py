@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from models.queries import returned_mail
+from models.queries import erasure, returned_mail
 from models.queries.returned_mail import Waiting
+from models.rules.durations import parse_half_life
+from models.rules.instants import DAY
 from models.rules.tokens import Tokens, Unsubscription, suppression_digest
 from models.settings import Bounces
 from models.workspace import Workspace
-from tasks.returned_mail import Reader, Understood, keep_mails, read_next
+from tasks.returned_mail import Reader, Understood, forget, forget_batch, identity, keep_mails, read_next
 from tests.returned_world import MAILBOX, World, returning_workspace
 
 
@@ -207,6 +209,49 @@ def test_what_is_about_an_alert_is_no_act_of_the_lead(world: World) -> None:
     world.receive(world.made("postfix-unknown-user", 1, sent))
     assert world.message(sent)[1] == 1
     assert (world.acts(), world.suppressed()) == ([], [])
+
+
+@pytest.mark.feature("N7")
+def test_the_bytes_go_in_time_and_what_was_made_of_them_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.returned_mail.DROPPED", 2)
+    folder, mails = str(world.workspace.root), [world.made("reply", one, world.send(one)) for one in (1, 2, 3)]
+    world.receive(*mails)
+    world.receive(world.made("reply", 4, world.send(4)), days=2)
+    keep_mails(world.workspace, [(b"Subject: late\n\nstill to be read", ())], "file", world.now)
+    facts = "SELECT id, kind, message_id, outcome, digest FROM returned_mails ORDER BY id"
+    before = world.rows(facts)
+
+    assert forget_batch.fn(folder, world.now + 90 * DAY) == {"dropped": 0}
+    assert forget_batch.fn(folder, world.now + 91 * DAY) == {"dropped": 3}
+    assert forget_batch.fn(folder, world.now + 91 * DAY) == {"dropped": 0}
+    assert world.rows("SELECT id FROM returned_mails WHERE length(content) > 0 ORDER BY id") == [(4,), (5,)]
+    assert world.rows(facts) == before
+    assert keep_mails(world.workspace, [(mails[0], ())], "imap", world.now) == 0
+    with world.workspace.database.read() as connection:
+        assert returned_mail.content(connection, 1) == b""
+    for_ever = world.workspace.settings.bounces.model_copy(update={"keep_content": parse_half_life("none")})
+    monkeypatch.setattr(world.workspace, "settings", world.workspace.settings.model_copy(update={"bounces": for_ever}))
+    assert forget(world.workspace, world.now + 900 * DAY) == 0
+
+
+@pytest.mark.feature("N6", "N7")
+def test_a_person_is_erased_from_mails_that_no_message_leads_to(world: World) -> None:
+    lost = world.made("postfix-unknown-user", 1, world.send(1), verp=MAILBOX).replace(
+        b"@warmline.example", b"@lost.example"
+    )
+    others = lost.replace(b"lead1@example.net", b"lead2@example.net").replace(b"Message-ID: <", b"Message-ID: <two.")
+    letter = b"From: Lead One <LEAD1@example.net>\nSubject: hello\n\nwho are you?"
+    reply, other = world.made("reply", 1, world.send(1, step=1)), world.made("reply", 2, world.send(2))
+    world.receive(lost, others, letter, reply, other)
+    [(lead,)] = world.rows("SELECT id FROM leads WHERE email = 'lead1@example.net'")
+
+    assert world.rows("SELECT count(*) FROM returned_mails") == [(5,)]
+    with world.workspace.database.write(durable=True) as connection:
+        erasure.erase(connection, world.workspace.secret_key, lead, world.now)
+    stays = {identity(others), identity(other)}
+    assert {bytes(digest) for (digest,) in world.rows("SELECT digest FROM returned_mails")} == stays
+    gone = "SELECT * FROM returned_addresses WHERE returned_mail_id NOT IN (SELECT id FROM returned_mails)"
+    assert (world.rows(gone), len(world.rows("SELECT * FROM returned_addresses")) >= 2) == ([], True)
 
 
 @pytest.mark.feature("N7")

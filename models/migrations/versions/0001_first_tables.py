@@ -184,6 +184,15 @@ def upgrade() -> None:
     sa.Column('last_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('why', 'assignment_id', 'day')
     )
+    op.create_table('returned_addresses',
+    sa.Column('digest', sa.LargeBinary(), nullable=False),
+    sa.Column('returned_mail_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.PrimaryKeyConstraint('digest', 'returned_mail_id'),
+    sqlite_with_rowid=False
+    )
+    with op.batch_alter_table('returned_addresses', schema=None) as batch_op:
+        batch_op.create_index('ix_returned_addresses_mail', ['returned_mail_id'], unique=False)
+
     op.create_table('returned_mails',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('digest', sa.LargeBinary(), nullable=False),
@@ -201,6 +210,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('digest')
     )
     with op.batch_alter_table('returned_mails', schema=None) as batch_op:
+        batch_op.create_index('ix_returned_mails_content', ['received_at'], unique=False, sqlite_where=sa.text('length(content) > 0'), postgresql_where=sa.text('length(content) > 0'))
         batch_op.create_index('ix_returned_mails_message', ['message_id'], unique=False)
         batch_op.create_index('ix_returned_mails_waiting', ['id'], unique=False, sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"))
 
