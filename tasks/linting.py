@@ -139,6 +139,7 @@ def _mail(context: _Context, name: str) -> Iterator[Finding]:
             pieces = templates.pieces(file, language)
         except jinja2.TemplateError:
             continue  # told as a mistake of syntax
+        yield from _idle_blocks(templates, file, language)
         yield from _facts(context, name, file, pieces, is_nurture)
         if not file.endswith(".txt.j2"):
             yield from _markup(templates, pieces)
@@ -146,6 +147,17 @@ def _mail(context: _Context, name: str) -> Iterator[Finding]:
             yield from _required(templates, file, pieces)
     if is_nurture:
         yield from _rendered(context, name, bool(broken))
+
+
+def _idle_blocks(templates: Templates, file: str, language: str | None) -> Iterator[Finding]:
+    """Blocks that the layout does not have: what stands in them is in no mail."""
+    for block in templates.idle(file, language):
+        near = did_you_mean(block.name, block.known)
+        known = f"; it has {', '.join(block.known)}" if block.known and not near else ""
+        message = (
+            f"the block {block.name!r} is in no mail: the layout that it extends has none of that name{near}{known}"
+        )
+        yield Finding(Problem(templates.shown(block.file), block.line, "", message), True)
 
 
 def _facts(context: _Context, name: str, file: str, pieces: Sequence[Piece], is_nurture: bool) -> Iterator[Finding]:

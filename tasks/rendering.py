@@ -29,7 +29,7 @@ from tasks.inlining import inlined
 from tasks.mjml import MjmlError, compiled
 from tasks.plaintext import text_of
 from tasks.sandbox import Sandbox, metered, sandbox
-from tasks.template_sources import Files, Piece, Written
+from tasks.template_sources import Files, Idle, Piece, Written
 
 SUBJECT, TEXT = "subject.txt.j2", "body.txt.j2"
 BODIES = ("body.mjml.j2", "body.html.j2")
@@ -190,6 +190,10 @@ class Templates:
         """A file with all that it extends and includes. Raises jinja2.TemplateError."""
         environment = self.environment(file)
         return Files(self._read, environment).flat(file, language or self.language)
+
+    def idle(self, file: str, language: str | None) -> list[Idle]:
+        """The blocks of a file that no template which it extends has. Raises jinja2.TemplateError."""
+        return Files(self._read, self.environment(file)).idle(file, language or self.language)
 
     def environment(self, file: str) -> Sandbox:
         """The environment that a file is compiled in."""

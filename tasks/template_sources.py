@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jinja2
 
@@ -60,9 +60,20 @@ class Piece:
 class _Block:
     name: str
     content: tuple[_Node, ...]
+    file: str
+    line: int
 
 
 _Node = Piece | _Block
+
+
+class Idle(NamedTuple):
+    """A block that nothing shows, where it stands, and the blocks of the layout that could have been meant."""
+
+    name: str
+    known: list[str]
+    file: str
+    line: int
 
 
 @dataclass(frozen=True)
@@ -121,19 +132,40 @@ class Files:
             raise jinja2.TemplateSyntaxError(f"larger than {LARGEST:,} characters with all it includes", 1, name, name)
         return pieces
 
+    def idle(self, name: str, language: str | None) -> list[Idle]:
+        """The blocks of a template, and of those that it extends, which nothing shows: no template above has them.
+
+        A block within one that is shown is shown there. Raises as `flat` does.
+        """
+        nodes = self._nodes(name, ())
+        within: tuple[str, ...] = (name,)
+        below: list[_Block] = []
+        while (extended := _extends(nodes)) is not None:
+            below += _blocks(nodes)
+            parent = self._parent(extended, language)
+            nodes = self._nodes(parent, within, extended)
+            within = (*within, parent)
+        known = {block.name for block in _blocks(nodes)}
+        shown = set(known)
+        while more := {one.name for block in below if block.name in shown for one in _blocks(block.content)} - shown:
+            shown |= more
+        return [Idle(one.name, sorted(known), one.file, one.line) for one in below if one.name not in shown]
+
+    def _parent(self, extended: Piece, language: str | None) -> str:
+        parent = self._called(extended, extended.rest, language)
+        if parent is None:
+            raise _mistake("extends a template whose name is computed", extended)
+        return parent
+
     def _flat(self, name: str, language: str | None, within: tuple[str, ...]) -> Iterator[Piece]:
         nodes, heads = self._nodes(name, within), list[_Node]()
         blocks: dict[str, list[_Block]] = {}
         above = (*within, name)
-        while (
-            extended := next((one for one in nodes if isinstance(one, Piece) and one.word == "extends"), None)
-        ) is not None:
+        while (extended := _extends(nodes)) is not None:
             for block in _blocks(nodes):
                 blocks.setdefault(block.name, []).append(block)
             heads = [*_statements(one for one in nodes if one is not extended), *heads]
-            parent = self._called(extended, extended.rest, language)
-            if parent is None:
-                raise _mistake("extends a template whose name is computed", extended)
+            parent = self._parent(extended, language)
             nodes = self._nodes(parent, above, extended)
             above = (*above, parent)
         for block in _blocks(nodes):
@@ -241,10 +273,14 @@ def _tree(pieces: Iterator[Piece], file: str) -> list[_Node]:
         if piece.word == "endblock":
             break
         if piece.word == "block":
-            nodes.append(_Block(piece.rest.split(None, 1)[0], tuple(_tree(pieces, file))))
+            nodes.append(_Block(piece.rest.split(None, 1)[0], tuple(_tree(pieces, file)), file, piece.line))
         else:
             nodes.append(piece)
     return nodes
+
+
+def _extends(nodes: Iterable[_Node]) -> Piece | None:
+    return next((one for one in nodes if isinstance(one, Piece) and one.word == "extends"), None)
 
 
 def _blocks(nodes: Iterable[_Node]) -> Iterator[_Block]:

@@ -25,7 +25,9 @@ BROKEN = """{% extends "layout.mjml.j2" %}
   <mj-button href="/prices">Go</mj-button>
   <mj-text>{{ sender.phone }}</mj-text>
 </mj-column></mj-section>
+{% block offer %}{% endblock %}
 {% endblock %}
+{% block prehaeder %}Lost{% endblock %}
 """
 
 
@@ -51,6 +53,12 @@ def test_lint_names_every_mistake_with_file_and_line(workspace: Path) -> None:
         (body, 5, "mistake", "without alt"),
         (body, 6, "mistake", "the relative link '/prices'"),
         (body, 7, "mistake", "sender has no 'phone'"),
+        (
+            body,
+            11,
+            "mistake",
+            "the block 'prehaeder' is in no mail: the layout that it extends has none of that name — did",
+        ),
         ("emails/welcome-first-hour/subject.pl.txt.j2", None, "mistake", "is never used"),
         (text, 1, "mistake", "shows no unsubscribe_url"),
         (text, 1, "mistake", "shows no sender.postal_address"),
@@ -60,6 +68,7 @@ def test_lint_names_every_mistake_with_file_and_line(workspace: Path) -> None:
     ]
     for file, line, severity, words in wanted:
         assert any(one[:3] == (file, line, severity) and words in one[3] for one in found), (file, line, words, found)
+    assert not any("'offer'" in one[3] for one in found)
     doctor = warmline("doctor", folder=workspace, code=3)
     assert f"{body}:4: 'nobody' is undefined" in doctor.stderr.replace("\n", " ").replace("  ", " ")
 

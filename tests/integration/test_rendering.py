@@ -250,3 +250,18 @@ def test_a_workspace_may_bring_its_own_mail_to_sales(tmp_path: Path) -> None:
     for part in ("subject.txt.j2", "body.html.j2", "body.txt.j2"):
         (tmp_path / "sales_notification" / part).write_text("ours")
     assert Templates(tmp_path).render("sales_notification", FACTS) == Rendered("ours", "ours", "ours")
+
+
+def test_a_block_that_no_template_above_has_is_idle_and_one_within_a_shown_one_is_not(tmp_path: Path) -> None:
+    layouts = {
+        "root.html.j2": "<p>{% block content %}{% endblock %}</p>",
+        "own.html.j2": '{% extends "root.html.j2" %}{% block content %}{% block inner %}{% endblock %}{% endblock %}'
+        "\n{% block aside %}{% endblock %}",
+    }
+    for name, source in layouts.items():
+        (tmp_path / name).write_text(source)
+    body = '{% extends "own.html.j2" %}\n{% block inner %}a{% block deep %}{% endblock %}{% endblock %}\n'
+    render(tmp_path, html=body + "{% block contnet %}b{% block aside %}{% endblock %}{% endblock %}")
+    found = [(one.name, one.file, one.line) for one in Templates(tmp_path).idle("e/body.html.j2", None)]
+    assert found == [("contnet", "e/body.html.j2", 3), ("aside", "e/body.html.j2", 3), ("aside", "own.html.j2", 2)]
+    assert Templates(tmp_path).idle("e/subject.txt.j2", None) == []
