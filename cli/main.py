@@ -52,10 +52,12 @@ from cli import (
     webhooks,
     what_if,
 )
+from cli.choices import Commands
 from models.errors import WarmlineError
 
 app = typer.Typer(
     name="warmline",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # its tracebacks print local variables, and those hold secrets and people
     help="Lead management as files: ingest, score, route, nurture, hand to sales. Commands run in a workspace.",

@@ -33,3 +33,22 @@ def test_a_forked_command_can_be_killed(tmp_path: Path) -> None:
     command.kill()
     command.communicate()
     assert command.returncode == -9
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("ingest", "lead", "x.csv"),
+            "'kind': found 'lead'; allowed: leads, accounts, activities, deals, feedback — did you mean 'leads'?",
+        ),
+        (("leads", "--sort", "zz"), "Invalid value for '--sort': found 'zz'; allowed: score, moved, new"),
+        (("leads", "--limit", "abc"), "Invalid value for '--limit': should be a valid integer"),
+    ],
+)
+def test_a_word_that_is_none_of_those_allowed_is_told_with_those(
+    tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    said = " ".join(warmline(*words, folder=tmp_path, code=2).stderr.replace("│", " ").split())
+    assert told in said
+    assert "Value error" not in said
