@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -17,8 +17,7 @@ from models.rules.lifecycle import IllegalMoveError, Mover, Word, refusal, word_
 from models.tables import StageChange, StageDue
 
 
-@dataclass(frozen=True, slots=True)
-class StageMove:
+class StageMove(NamedTuple):
     """A move to be made. `cause` in words; `actor`: flow, import, merge, or who did it by hand; `total` and
     `version_id` of the score. A person's move `holds`: points do not undo it (models.rules.lifecycle.Word)."""
 
@@ -69,15 +68,16 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
     Who is missing from the answer was moved by somebody else meanwhile. Raises IllegalMoveError before anything is
     written. `stage_at` of a lead only grows, so that its history keeps its order.
     """
+    alike: dict[tuple[str, str, Mover, bool], list[StageMove]] = defaultdict(list)
     for one in moves:
-        if why := refusal(one.from_stage, one.to_stage, one.mover):
-            raise IllegalMoveError(f"lead {one.lead_id}: {why}")
-    alike: dict[tuple[str, str, str], list[StageMove]] = defaultdict(list)
-    for one in moves:
-        alike[one.from_stage, one.to_stage, one.said].append(one)
+        alike[one.from_stage, one.to_stage, one.mover, one.holds].append(one)
+    for (from_stage, to_stage, mover, _), group in alike.items():
+        if why := refusal(from_stage, to_stage, mover):
+            raise IllegalMoveError(f"lead {group[0].lead_id}: {why}")
     moved_at: dict[int, int] = {}
-    for (from_stage, to_stage, said), group in alike.items():
+    for (from_stage, to_stage, _, _), group in alike.items():
         among, ids = staging.among(connection, "id", [one.lead_id for one in group])
+        said = group[0].said
         statement = _UPDATE.format(mark=staging.mark(connection), said=said, now=int(now), among=among)
         moved_at.update(dict(staging.rows(connection, statement, (to_stage, from_stage, *ids))))
     if not moved_at:

@@ -123,17 +123,22 @@ class Range(BaseModel):
 
     def told(self, subject: str, points: float) -> str:
         """`total 66.2 ≥ 65`: the value and the bounds that it is held against."""
-        bounds = [(sign, bound) for sign, bound in self._bounds() if bound is not None]
-        close = any(abs(points - bound) < 0.1 for _, bound in bounds)  # 54.96 < 55 must not be told as 55.0 < 55
-        asked = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds)
-        return f"{subject} {points:g} {asked}" if close else f"{subject} {points:.1f} {asked}"
+        asked, bounds = self._told
+        for bound in bounds:
+            if abs(points - bound) < 0.1:  # 54.96 < 55 must not be told as 55.0 < 55
+                return f"{subject} {points:g} {asked}"
+        return f"{subject} {points:.1f} {asked}"
 
     def described(self, subject: str) -> str:
         """`total ≥ 65`: the bounds alone."""
-        return f"{subject} " + " and ".join(f"{sign} {bound:g}" for sign, bound in self._bounds() if bound is not None)
+        return f"{subject} {self._told[0]}"
 
-    def _bounds(self) -> tuple[tuple[str, float | None], ...]:
-        return (("≥", self.from_), (">", self.above), ("≤", self.to), ("<", self.below))
+    @cached_property
+    def _told(self) -> tuple[str, tuple[float, ...]]:
+        """The bounds in words, and as numbers: made once, told of every lead that moves."""
+        named = (("≥", self.from_), (">", self.above), ("≤", self.to), ("<", self.below))
+        bounds = [(sign, bound) for sign, bound in named if bound is not None]
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds), tuple(bound for _, bound in bounds)
 
 
 class Condition(BaseModel):
@@ -199,7 +204,9 @@ class Condition(BaseModel):
 
     def told(self, facts: Facts) -> str:
         """Why it holds, in words. Meant for facts for which it does hold."""
-        return " and ".join(tell(facts) for _, tell in self._parts)
+        if len(self._parts) == 1:
+            return self._parts[0][1](facts)
+        return " and ".join([tell(facts) for _, tell in self._parts])
 
     @cached_property
     def _parts(self) -> list[tuple[Check, Callable[[Facts], str]]]:

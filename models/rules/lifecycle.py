@@ -99,10 +99,10 @@ def is_legal(from_stage: str, to_stage: str, mover: Mover) -> bool:
 
 def refusal(from_stage: str, to_stage: str, mover: Mover) -> str:
     """Why `mover` may not move a lead so, and where it may; empty if it may. What everybody says who refuses a move."""
-    if to_stage not in list(Stage):
-        return f"stage: found {shown(to_stage)}{did_you_mean(to_stage, Stage)}; allowed: {', '.join(Stage)}"
     if is_legal(from_stage, to_stage, mover):
         return ""
+    if to_stage not in list(Stage):
+        return f"stage: found {shown(to_stage)}{did_you_mean(to_stage, Stage)}; allowed: {', '.join(Stage)}"
     if from_stage == to_stage:
         return f"stage: it is {to_stage} already"
     allowed = [end for (start, end), movers in LEGAL.items() if start == from_stage and mover in movers]
@@ -263,9 +263,10 @@ class Lifecycle(BaseModel):
         if facts.total is None:
             return _UNSCORED
         rung, is_lowered = _RUNG[facts.stage], _is_lowered(facts)
-        for higher in range(len(LADDER) - 1, rung, -1):
-            if not is_lowered and self._may_enter(LADDER[higher], facts):
-                return Move(LADDER[higher], "points", self._told(LADDER[higher], facts))
+        if not is_lowered:
+            for higher, enter in self._ways_up[rung]:
+                if enter(facts) and not (higher is Stage.SALES_QUALIFIED and _barred(facts)):
+                    return Move(higher, "points", self._told(higher, facts))
         if self._may_stay(LADDER[rung], facts):
             return _LOWERED if is_lowered else _SETTLED
         if facts.said == "raised" and not (LADDER[rung] is Stage.SALES_QUALIFIED and _barred(facts)):
@@ -294,6 +295,12 @@ class Lifecycle(BaseModel):
     @cached_property
     def _enters(self) -> dict[str, Check]:
         return {name: rule.enter.check for name, rule in self.stages.items() if rule.enter is not None}
+
+    @cached_property
+    def _ways_up(self) -> list[list[tuple[Stage, Check]]]:
+        """By rung: the stages above that a condition leads to, highest first."""
+        found = [(stage, self._enters[stage]) for stage in reversed(LADDER) if stage in self._enters]
+        return [[(stage, enter) for stage, enter in found if _RUNG[stage] > rung] for rung in range(len(LADDER))]
 
     @cached_property
     def _leaves(self) -> dict[str, Check]:
