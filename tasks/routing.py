@@ -195,9 +195,13 @@ class Router:
         return by_priority(self.workspace.sequences.values())
 
     @cached_property
-    def entrances(self) -> frozenset[str]:
-        """The stages from which a lead that was in no sequence yet may enter one."""
-        return frozenset(stage for one in self.sequences for stage in one.enrol.stages)
+    def entrances(self) -> dict[str, list[Sequence]]:
+        """Stage → the sequences that a lead that was in none yet may enter from there, as `sequences` orders them."""
+        found: dict[str, list[Sequence]] = {}
+        for one in self.sequences:
+            for stage in dict.fromkeys(one.enrol.stages):
+                found.setdefault(stage, []).append(one)
+        return found
 
     def topic(self, sequence: Sequence) -> str:
         """What the sequence is about."""
@@ -260,21 +264,22 @@ class _Batch:
     """Of the leads that a rep has, the times proposed."""
 
     def move(self) -> None:
-        lifecycle = self.router.workspace.lifecycle
+        decide = self.router.workspace.lifecycle.decide
+        self.stage = {lead_id: standing.stage for lead_id, standing in self.standings.items()}
         moves = []
         for lead_id, standing in self.standings.items():
-            self.stage[lead_id] = standing.stage
-            decision = lifecycle.decide(self._known(lead_id))
+            decision = decide(self._known(lead_id))
             if isinstance(decision, Move):
                 moves.append(self._stage_move(standing, decision))
         self.changes = stages.move(self.connection, moves, self.router.now)
-        for one in moves:
-            if one.lead_id not in self.changes:
-                self.overtaken.add(one.lead_id)
-                del self.stage[one.lead_id]
-                continue
-            self.stage[one.lead_id], self.causes[one.lead_id] = one.to_stage, one.cause
-            self.counts.update(("moved", f"to_{one.to_stage}"))
+        made = [one for one in moves if one.lead_id in self.changes]
+        self.overtaken.update(one.lead_id for one in moves if one.lead_id not in self.changes)
+        for lead_id in self.overtaken:
+            del self.stage[lead_id]
+        self.stage.update((one.lead_id, one.to_stage) for one in made)
+        self.causes.update((one.lead_id, one.cause) for one in made)
+        self.counts["moved"] += len(made)
+        self.counts.update(f"to_{stage}" for stage in [one.to_stage for one in made])
         self._look_again()
 
     def _look_again(self) -> None:
@@ -295,12 +300,13 @@ class _Batch:
 
     def _stage_move(self, standing: Standing, decision: Move) -> StageMove:
         by_score = decision.mover in ("points", "rule")
+        cause = f"{decision.cause} ({self.router.model})" if by_score else decision.cause
         return StageMove(
-            lead_id=standing.lead_id,
-            from_stage=standing.stage,
-            to_stage=decision.to,
-            mover=decision.mover,
-            cause=f"{decision.cause} ({self.router.model})" if by_score else decision.cause,
+            standing.lead_id,
+            standing.stage,
+            decision.to,
+            decision.mover,
+            cause,
             total=standing.total,
             version_id=standing.version_id,
         )
@@ -386,10 +392,11 @@ class _Batch:
         why = self._ending(past)
         ended = list(why.items())
         entering: list[tuple[NewEnrolment, list[Enrolled]]] = []
-        for lead_id in self.stage:
+        entrances = self.router.entrances
+        for lead_id, stage in self.stage.items():
             if self.standings[lead_id].excluded is None:
                 known = past.get(lead_id, [])
-                if not known and self.stage[lead_id] not in self.router.entrances:
+                if not known and stage not in entrances:
                     continue
                 if why:  # what ends now counts as past already, and as ended now: `again` waits from this instant
                     known = [replace(one, state="exited", ended_at=now) if one.id in why else one for one in known]
@@ -436,14 +443,15 @@ class _Batch:
         is_to_come = appointment is not None and appointment.starts_at > router.now
         facts, stage = self._known(lead_id), self.stage[lead_id]
         if is_to_come or facts.stage != stage:
-            facts = facts._replace(stage=stage, appointment=is_to_come)
-        known, passed_over, over = newcomers.sift(router.sequences, router.early, facts, known, router.now)
+            facts = facts.within(stage, appointment=is_to_come)
+        wanting = router.sequences if known else router.entrances[stage]
+        known, passed_over, over = newcomers.sift(wanting, router.early, facts, known, router.now)
         self.requalifying += over
         for sequence in passed_over:
             version = router.version(self.connection, sequence)
             yield NewEnrolment(lead_id, sequence.name, 0, version, state=QUALIFIED_BEFORE), []
         held = None if self.standings[lead_id].email else NO_ADDRESS
-        allowed = router.sequences
+        allowed = wanting
         if self._refused:
             allowed = [one for one in allowed if (lead_id, router.topic(one)) not in self._refused]
         chosen = choose(allowed, facts, known, router.now)

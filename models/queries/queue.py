@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from models.queries import staging
+from models.queries.driver import fetched
 from models.rules.scoring.columns import Ints
 
 EXPRESS = "express"
@@ -36,8 +37,9 @@ def enqueue(connection: Connection, queue: str, ids: Sequence[int]) -> None:
 
 def read(connection: Connection, queue: str, limit: int) -> list[tuple[int, int]]:
     """The next (id, revision) of a queue in the order of ids, at most `limit`; nothing is taken out."""
-    query = text("SELECT subject_id, revision FROM work_queue WHERE queue = :queue ORDER BY subject_id LIMIT :limit")
-    return [(row[0], row[1]) for row in connection.execute(query, {"queue": queue, "limit": limit})]
+    mark = staging.mark(connection)
+    query = f"SELECT subject_id, revision FROM work_queue WHERE queue = {mark} ORDER BY subject_id LIMIT {mark}"
+    return fetched(connection, query, (queue, limit))
 
 
 def among(connection: Connection, queue: str, ids: Collection[int]) -> list[tuple[int, int]]:
