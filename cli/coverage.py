@@ -10,6 +10,7 @@ import typer
 
 from cli import session
 from models.errors import UsageError
+from models.rules.counts import counted
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -67,8 +68,8 @@ def _print(found: Coverage, limit: int) -> None:
 
 def _sentences(found: Coverage) -> list[str]:
     told = [
-        f"{found.activities:,} activities of {found.leads:,} leads at {found.touchpoints:,} touchpoints; "
-        f"{found.converters:,} leads won a deal (converters)."
+        f"{counted(found.activities, 'activity', 'activities')} of {counted(found.leads, 'lead')} "
+        f"at {counted(found.touchpoints, 'touchpoint')}; {counted(found.converters, 'lead')} won a deal (converters)."
     ]
     if (share := found.share_scored) is not None:
         told.append(f"Rules score {share:.0%} of what leads did.")

@@ -19,6 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from cli import session
+from models.rules.counts import counted
 
 if TYPE_CHECKING:
     from models.queries.funnel import Handed, Sending, StageCount
@@ -66,7 +67,9 @@ def _handed(handed: Iterable[Handed]) -> Table:
 
 
 def _sendings(sendings: Iterable[Sending], arrived: int) -> Table:
-    table = _table(f"E-mail: {arrived} messages arrived at the SMTP server", "kind", "template", "state", "messages")
+    table = _table(
+        f"E-mail: {counted(arrived, 'message')} arrived at the SMTP server", "kind", "template", "state", "messages"
+    )
     for line in sendings:
         table.add_row(line.kind, line.template, line.state, str(line.count))
     return table

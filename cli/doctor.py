@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import session
+from models.rules.counts import counted
 
 if TYPE_CHECKING:
     from models.documents import Problem
@@ -48,10 +49,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
     further = list(workspace.models.values())[1:]
     session.out.print("all good", style="bold green")
     for line in (
-        f"scoring    {model.name} v{model.version}, {rules} rules",
+        f"scoring    {model.name} v{model.version}, {counted(rules, 'rule')}",
         *(f"           {one.name} v{one.version}, of each {one.of}" for one in further),
         f"lifecycle  {workspace.lifecycle.name} v{workspace.lifecycle.version}",
-        f"team       {len(team.reps)} reps",
+        f"team       {counted(len(team.reps), 'rep')}",
         f"sequences  {', '.join(f'{s.name} v{s.version}' for s in sequences.values()) or 'none'}",
         f"database   {database}",
     ):

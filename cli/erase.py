@@ -9,6 +9,7 @@ import typer
 
 from cli import session
 from models.errors import UsageError
+from models.rules.counts import counted
 
 
 def erase(
@@ -34,4 +35,5 @@ def erase(
         return
     with workspace.database.write(durable=True) as connection:
         suppressed = erasure.erase(connection, workspace.secret_key, found[0], time.time_ns() // 1000)
-    session.print_hanging(f"lead {found[0]} is erased; {len(suppressed)} of its addresses get no more nurture mail")
+    held = counted(len(suppressed), "address", "addresses")
+    session.print_hanging(f"lead {found[0]} is erased; no more nurture mail goes to {held} of it")

@@ -14,6 +14,7 @@ from cli import session
 from cli.interventions import person
 from cli.leads import one_lead, rep_names
 from models.errors import UsageError
+from models.rules.counts import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -149,14 +150,10 @@ def _print_refused(workspace: Workspace, refused: list[RefusedLinks]) -> None:
     from models.rules.verdicts import WHY_NOT
 
     for one in refused:
-        about = f" about {_number(one.assignments, 'assignment')}" if one.assignments else ""
+        about = f" about {counted(one.assignments, 'assignment')}" if one.assignments else ""
         last = _when(workspace, one.last_at)
-        words = f"{WHY_NOT[one.why]}: an answer link{about} was refused {_number(one.times, 'time')}, last on {last}"
+        words = f"{WHY_NOT[one.why]}: an answer link{about} was refused {counted(one.times, 'time')}, last on {last}"
         session.print_hanging(words[:1].upper() + words[1:], by=2)
-
-
-def _number(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _when(workspace: Workspace, at: int) -> str:

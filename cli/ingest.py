@@ -12,6 +12,7 @@ import typer
 
 from cli import session
 from models.errors import InputError
+from models.rules.counts import counted
 
 
 class Kind(StrEnum):
@@ -90,7 +91,9 @@ def _tell(summary: object) -> None:
     for warning in summary.warnings:
         session.err.print(f"{summary.file}: {warning}", markup=False)
     if summary.merged:
-        session.err.print(f"{summary.file}: {summary.merged:,} leads turned out to be another one each", markup=False)
+        session.err.print(
+            f"{summary.file}: {counted(summary.merged, 'lead')} turned out to be another one", markup=False
+        )
     if summary.counts.rejected:
         session.err.print(
             f"{summary.file}: {summary.counts.rejected:,} rejected (see `warmline rejected`)", markup=False
@@ -99,4 +102,6 @@ def _tell(summary: object) -> None:
             session.err.print(f"  {number:>8,}  {reason}", markup=False)
         if len(summary.reasons) > REASONS_SHOWN:
             rest = sum(number for _, number in summary.reasons.most_common()[REASONS_SHOWN:])
-            session.err.print(f"  {rest:>8,}  for {len(summary.reasons) - REASONS_SHOWN} other reasons", markup=False)
+            session.err.print(
+                f"  {rest:>8,}  for {counted(len(summary.reasons) - REASONS_SHOWN, 'other reason')}", markup=False
+            )

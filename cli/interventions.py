@@ -13,6 +13,7 @@ import typer
 
 from cli import session
 from models.errors import InputError, UsageError
+from models.rules.counts import counted
 from models.rules.interventions import FROM, Deed
 from models.rules.outbox import MessageKind, MessageState
 
@@ -170,7 +171,7 @@ def _do(deed: Deed, ids: list[int] | None, wanted: Wanted, because: str, by: str
         told = {"moved": done.moved, "refused": [{"id": key, "why": why} for key, why in sorted(done.refused.items())]}
         _print_json(told)
     else:
-        session.out.print(f"{deed.value}: {done.moved:,} messages")
+        session.out.print(f"{deed.value}: {counted(done.moved, 'message')}")
         for number, why in sorted(done.refused.items()):
             session.err.print(f"{number}: not done, {why}", markup=False, soft_wrap=True)
     if done.refused:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import session
+from models.rules.counts import counted
 
 
 def lint(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
@@ -34,6 +35,6 @@ def lint(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON ob
             place = finding.problem.file + (f":{finding.problem.line}" if finding.problem.line else "")
             session.out.print(f"{place}: {mark}{finding.problem.message}", markup=False, soft_wrap=True)
         doubts = len(findings) - mistakes
-        session.out.print(f"{mistakes} mistake{'s' * (mistakes != 1)}, {doubts} doubt{'s' * (doubts != 1)}")
+        session.out.print(f"{counted(mistakes, 'mistake')}, {counted(doubts, 'doubt')}")
     if mistakes:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import session
+from models.rules.counts import counted
 
 if TYPE_CHECKING:
     from models.queries.marks import Counts
@@ -42,13 +43,15 @@ def _print(found: Counts, change: dict[str, int] | None) -> None:
     from models.rules.machine import REASONS
 
     if change is not None:
-        queued = f"; {change['remarked']:,} leads will be scored anew by the next `warmline run`"
+        queued = f"; {counted(change['remarked'], 'lead')} will be scored anew by the next `warmline run`"
         session.out.print(
-            f"Looked at {change['examined']:,} activities: {change['marked']:,} marks set, {change['lifted']:,} lifted"
+            f"Looked at {counted(change['examined'], 'activity', 'activities')}: "
+            f"{counted(change['marked'], 'mark')} set, {change['lifted']:,} lifted"
             f"{queued if change['remarked'] else ''}."
         )
     session.out.print(
-        f"{found.activities:,} activities of {found.leads:,} leads are kept but not scored: suspected machine."
+        f"Kept but not scored, suspected machine: {counted(found.activities, 'activity', 'activities')} "
+        f"of {counted(found.leads, 'lead')}."
     )
     if not found.reasons:
         return

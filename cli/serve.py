@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import session
+from models.rules.counts import counted
 
 if TYPE_CHECKING:
     from flows.schedules import FlowSchedule
@@ -39,9 +40,8 @@ def serve(
 
         def started(crashed: int, late: int) -> None:
             if crashed or late:
-                session.err.print(
-                    f"left by an earlier service: {crashed} runs marked Crashed, {late} late runs dropped"
-                )
+                left = f"{counted(crashed, 'run')} marked Crashed, {counted(late, 'late run')} dropped"
+                session.err.print(f"left by an earlier service: {left}")
             _print_table(table)
             session.out.print(f"web pages (unsubscribe, answers of sales): {pages}")
             if returned is not None:

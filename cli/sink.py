@@ -24,6 +24,7 @@ import orjson
 import typer
 
 from models.errors import UsageError
+from models.rules.counts import counted
 from web.listener import Listener
 
 LARGEST = 10_000_000
@@ -186,4 +187,4 @@ def sink(
         kept = f", kept in {store}" if store else ""
         print(f"Mail sink on {running.host}:{running.port}{kept}. Nothing is delivered. Ctrl-C ends it.", flush=True)
         ended.wait()
-    print(f"{len(running.received)} messages received.", flush=True)
+    print(f"{counted(len(running.received), 'message')} received.", flush=True)

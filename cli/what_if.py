@@ -10,6 +10,7 @@ import typer
 
 from cli import session
 from models.errors import InputError, UsageError
+from models.rules.counts import counted
 
 if TYPE_CHECKING:
     from models.rules.evaluation import Share
@@ -168,7 +169,9 @@ def _print(found: WhatIf) -> None:
     from models.rules.what_if import findings
 
     head = Text.assemble((found.after, "bold"), " instead of ", (found.before, "bold"), f", as of {_day(found.now)}: ")
-    head.append(f"{found.leads - found.same:,} of {found.leads:,} leads get another total. Nothing was written.")
+    head.append(
+        f"{found.leads - found.same:,} of {counted(found.leads, 'lead')} get another total. Nothing was written."
+    )
     session.out.print(head)
     _print_moves(found)
     _print_weeks(found)

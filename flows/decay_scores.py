@@ -18,4 +18,4 @@ async def decay_scores(workspace: str, now: datetime | None = None) -> Report:
     """Score all of the workspace (a path) whose points have faded or whose window has closed by `now`."""
     at = instant_of(now)
     counts = await score_all(workspace, at, "due")
-    return await publish("decay_scores", f"decay {told(counts, 'changed', 'scores')}", counts, at)
+    return await publish("decay_scores", f"decay {told(counts, 'changed', 'score')}", counts, at)

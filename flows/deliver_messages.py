@@ -11,6 +11,7 @@ from datetime import datetime
 from flows.batches import MOST_BATCHES, added, batch, instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
+from models.rules.counts import counted
 from tasks.delivery import BATCH, deliver_batch
 
 deliver = batch(deliver_batch)
@@ -31,5 +32,5 @@ async def deliver_messages(workspace: str, now: datetime | None = None) -> Repor
     troubles = [f"{counts[name]:,} {name}" for name in TROUBLES if counts.get(name)]
     if refused := counts.get("policy"):
         troubles.append(f"{refused:,} refused for our sake: look at `warmline messages --state queued`")
-    headline = ", ".join([f"deliver {counts.get('sent', 0):,} messages", *troubles])
+    headline = ", ".join([f"deliver {counted(counts.get('sent', 0), 'message')}", *troubles])
     return await publish("deliver_messages", headline, counts, at)

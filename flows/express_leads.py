@@ -12,6 +12,7 @@ from datetime import datetime
 from flows.batches import added, batch, instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
+from models.rules.counts import counted
 from tasks.delivery import deliver_batch
 from tasks.express import list_express, route_express, score_express
 
@@ -29,5 +30,8 @@ async def express_leads(workspace: str, now: datetime | None = None) -> Report:
     at = instant_of(now)
     done = [await score(workspace, at, marks), await route(workspace, at, marks)] if marks else []
     counts = added([*done, await deliver(workspace, at, MOST, urgent=True)])
-    headline = f"express {len(marks):,} leads, {counts.get('assigned', 0):,} assigned, {counts['sent']:,} messages"
+    headline = (
+        f"express {counted(len(marks), 'lead')}, {counts.get('assigned', 0):,} assigned, "
+        f"{counted(counts['sent'], 'message')}"
+    )
     return await publish("express_leads", headline, counts, at)

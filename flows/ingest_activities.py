@@ -15,6 +15,7 @@ from flows.batches import MOST_BATCHES, added, batch, instant_of, shared_out
 from flows.reports import Report, publish
 from flows.runs import orchestrated
 from models.errors import InputError
+from models.rules.counts import counted
 from tasks.ingest import ingest_files, list_pending
 
 ingest = batch(ingest_files)
@@ -32,7 +33,7 @@ async def ingest_activities(workspace: str, now: datetime | None = None) -> Repo
     for note in notes:
         get_run_logger().warning(note)
     counts = added(done)
-    headline = f"ingest {counts.get('accepted', 0):,} records of {counts.get('files', 0):,} files"
+    headline = f"ingest {counted(counts.get('accepted', 0), 'record')} of {counted(counts.get('files', 0), 'file')}"
     report = replace(await publish("ingest_activities", headline, counts, at), notes=notes)
     if problems:
         raise InputError("\n".join(problems))

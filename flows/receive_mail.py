@@ -13,6 +13,7 @@ from flows.batches import MOST_BATCHES, added, batch, instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
 from models.errors import DeliveryError
+from models.rules.counts import counted
 from tasks.mailbox import fetch_batch
 from tasks.returned_mail import MOST, forget_batch, receive_batch
 
@@ -37,7 +38,7 @@ async def receive_mail(workspace: str, now: datetime | None = None) -> Report:
             break
     batches.append(await forget(workspace, at))
     counts = added(batches)
-    headline = f"receive {counts.get('read', 0):,} mails"
+    headline = f"receive {counted(counts.get('read', 0), 'mail')}"
     if kept := counts.get("kept"):
         headline += f", {kept:,} kept to be looked at"
     report = await publish("receive_mail", headline, counts, at)

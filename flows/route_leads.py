@@ -12,6 +12,7 @@ from datetime import datetime
 from flows.batches import added, batch, instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
+from models.rules.counts import counted
 from tasks.actions import take_actions
 from tasks.consents import collect_queued
 from tasks.digest import digest_due
@@ -32,7 +33,7 @@ async def route_leads(workspace: str, now: datetime | None = None) -> Report:
     heard = await collect(workspace, at)
     done = [await route(workspace, at), await act(workspace, at), await escalate(workspace, at)]
     counts = {**added(done), **heard, **await tell(workspace, at)}
-    headline = f"route {counts['seen']:,} leads, {counts['moved']:,} moved, {counts['assigned']:,} assigned"
+    headline = f"route {counted(counts['seen'], 'lead')}, {counts['moved']:,} moved, {counts['assigned']:,} assigned"
     if counts["acted"]:
-        headline += f", {counts['acted']:,} actions taken"
+        headline += f", {counted(counts['acted'], 'action')} taken"
     return await publish("route_leads", headline, counts, at)

@@ -10,6 +10,7 @@ from datetime import datetime
 from flows.batches import batch, instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
+from models.rules.counts import counted
 from tasks.nurture import nurture_due
 
 nurture = batch(nurture_due)
@@ -20,5 +21,5 @@ async def run_nurture(workspace: str, now: datetime | None = None) -> Report:
     """Take every step of the workspace (a path) that is due at `now`."""
     at = instant_of(now)
     counts = await nurture(workspace, at)
-    headline = f"nurture {counts['due']:,} enrolments, {counts['intended']:,} messages"
+    headline = f"nurture {counted(counts['due'], 'enrolment')}, {counted(counts['intended'], 'message')}"
     return await publish("run_nurture", headline, counts, at)

@@ -12,6 +12,7 @@ from datetime import datetime
 from flows.batches import added, batch, instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
+from models.rules.counts import counted
 from models.rules.instants import Micros
 from tasks.marking import mark_activities
 from tasks.scoring import Reason, plan_scoring, score_range
@@ -26,7 +27,7 @@ async def score_leads(workspace: str, now: datetime | None = None) -> Report:
     """Score every lead of the workspace (a path) that was touched since its last score."""
     at = instant_of(now)
     counts = added([await mark(workspace, at), await score_all(workspace, at, "touched")])
-    return await publish("score_leads", f"score {told(counts, 'scored', 'leads')}", counts, at)
+    return await publish("score_leads", f"score {told(counts, 'scored', 'lead')}", counts, at)
 
 
 async def score_all(workspace: str, at: Micros, reason: Reason) -> dict[str, int]:
@@ -40,7 +41,7 @@ async def score_all(workspace: str, at: Micros, reason: Reason) -> dict[str, int
 
 
 def told(counts: Mapping[str, int], done: str, what: str) -> str:
-    """`12 leads`, or with several models `31 scores (mql-sql 12, loyalty 12, company 7)`."""
-    number = f"{counts.get(done, 0):,}"
+    """`12 leads` (`what`: lead), or with several models `31 scores (mql-sql 12, loyalty 12, company 7)`."""
+    number = counts.get(done, 0)
     by_model = [f"{name.removeprefix(f'{done} ')} {n:,}" for name, n in counts.items() if name.startswith(f"{done} ")]
-    return f"{number} scores ({', '.join(by_model)})" if by_model else f"{number} {what}"
+    return f"{counted(number, 'score')} ({', '.join(by_model)})" if by_model else counted(number, what)

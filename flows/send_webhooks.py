@@ -11,6 +11,7 @@ from datetime import datetime
 from flows.batches import batch, instant_of
 from flows.reports import Report, publish
 from flows.runs import orchestrated
+from models.rules.counts import counted
 from tasks.webhooks import send_batch
 
 send = batch(send_batch)
@@ -23,5 +24,5 @@ async def send_webhooks(workspace: str, now: datetime | None = None) -> Report:
     at = instant_of(now)
     counts = await send(workspace, at)
     troubles = [f"{counts[name]:,} {words}" for name, words in TROUBLES.items() if counts[name]]
-    headline = ", ".join([f"send {counts['delivered']:,} webhooks", *troubles])
+    headline = ", ".join([f"send {counted(counts['delivered'], 'webhook')}", *troubles])
     return await publish("send_webhooks", headline, counts, at)

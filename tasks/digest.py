@@ -19,6 +19,7 @@ from models.queries.assignments import Given
 from models.queries.messages import NewMessage
 from models.queries.standings import Act, Standing
 from models.queries.workloads import Workload
+from models.rules.counts import counted
 from models.rules.instants import Micros, instant
 from models.rules.notification import SALES_DIGEST, SalesDigest, Seen, Task, mentions
 from models.rules.outbox import MessageKind
@@ -218,7 +219,7 @@ class _Day:
 
 
 def _counted(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}" if number else ""
+    return counted(number, one, more) if number else ""
 
 
 def _told(act: Act) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from models.rules.counts import counted
 from models.rules.verdicts import Verdict
 
 FEWEST = 10
@@ -170,16 +171,16 @@ def conclusions(found: Review) -> list[str]:
         )
     if found.low_converters:
         told.append(
-            f"{_counted(len(found.low_converters), 'converter')} had fewer than {found.limits.low:g} points: look for "
+            f"{counted(len(found.low_converters), 'converter')} had fewer than {found.limits.low:g} points: look for "
             "what they have in common and give it a rule."
         )
     if found.high_others_count:
         told.append(
-            f"{_counted(found.high_others_count, 'lead')} with {found.limits.high:g} points or more did not buy (yet): "
+            f"{counted(found.high_others_count, 'lead')} with {found.limits.high:g} points or more did not buy (yet): "
             "ask sales why, and lower what misleads."
         )
     if found.unscored:
-        told.append(f"{_counted(found.unscored, 'converter')} had no score before buying: their data came too late.")
+        told.append(f"{counted(found.unscored, 'converter')} had no score before buying: their data came too late.")
     return told
 
 
@@ -192,14 +193,10 @@ def _rejected(found: Review) -> Iterator[str]:
         return
     often = max(rejected, key=lambda one: one.leads)
     why = f", most often: {often.reason.replace('-', ' ')} ({often.leads:,})" if often.reason else ""
-    yield f"Sales sent back {number:,} of {_counted(answered, 'lead')} that it answered{why}. Score what it misses."
+    yield f"Sales sent back {number:,} of {counted(answered, 'lead')} that it answered{why}. Score what it misses."
 
 
 def _verdict(gap: float, converters: int) -> str:
     if converters < FEWEST:
         return f"too few converters ({converters}) to judge the model by; look at the cases."
     return "the score points the right way." if gap > 0 else "the score does not tell buyers from others."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -40,7 +40,7 @@ def test_marks_are_set_told_and_explained(workspace: str) -> None:
     found = told(workspace, "marks", "--recompute")
     assert found["recomputed"]["marked"] == 1
     assert found["reasons"] == [{"reason": "robot", "type": "page_view", "activities": 1, "leads": 1}]
-    assert "1 activities of 1 leads" in warmline("marks", folder=workspace).stdout
+    assert "1 activity of 1 lead" in warmline("marks", folder=workspace).stdout
     marked = told(workspace, "explain", "ana@acme.example")["not_scored"]
     assert [(one["path"], one["reasons"]) for one in marked] == [("/pricing", ["robot"])]
     assert "not scored, suspected machine" in warmline("explain", "ana@acme.example", folder=workspace).stdout

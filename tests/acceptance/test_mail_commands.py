@@ -54,7 +54,7 @@ def test_doubt_is_cleared_by_the_relays_log_or_by_a_person(tmp_path: Path) -> No
         name = connection.execute(text("SELECT message_id FROM messages WHERE id = 1")).scalar()
     workspace.database.close()
     said = warmline("messages", "retry", "1", "3", "99", folder=tmp_path, code=2)
-    assert said.stdout == "retry: 1 messages\n"
+    assert said.stdout == "retry: 1 message\n"
     assert "1: not done, it is in doubt and may have arrived; resolve it first\n99: not done" in said.stderr
     lines = (f"cleanup[1]: ABCDEF01: message-id={name}", "qmgr[2]: ABCDEF01: from=<b@c.d>, size=9 (queue active)")
     (tmp_path / "mail.log").write_text("".join(f"Mar  3 12:13:20 mail postfix/{line}\n" for line in lines))
@@ -89,7 +89,7 @@ async def test_the_sink_keeps_what_it_accepts_and_ends_when_told(tmp_path: Path)
     assert process.stdout.readline() == "b@example.net  Grüße\n"
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=30)
-    assert rest == "1 messages received.\n"
+    assert rest == "1 message received.\n"
     assert process.returncode == 0
     assert (tmp_path / "kept" / "000001.eml").read_bytes() == content
     index = json.loads((tmp_path / "kept" / "index.jsonl").read_text())

@@ -155,7 +155,7 @@ def test_a_scheduled_run_starts_and_a_killed_service_comes_back(shop: Path) -> N
         assert ["bob@acme.example" in subject for subject in mails(sink).values()] == [False, True]
     log = (shop / "serve.log").read_text()
     assert f"UI: http://127.0.0.1:{port}" in log
-    assert "runs marked Crashed" in log
+    assert "marked Crashed" in log
     assert "score_leads         every 10s" in log or "score_leads        every 10s" in log
 
 
