@@ -15,14 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from multiprocessing import forkserver, get_context
 from pathlib import Path
 
+from tests.forks import forks
+
 WARMLINE = Path(sys.executable).parent / "warmline"
-ROOT = Path(__file__).parent.parent
-_HOME = tempfile.TemporaryDirectory(prefix="warmline-commands-")
-_CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.command_imports"])
 
 
 class Command:
@@ -44,8 +41,7 @@ class Command:
         streams = [str(Path(self._said.name) / name) for name in ("in", "out", "err")]
         for stream, content in zip(streams, (stdin, "", ""), strict=True):
             Path(stream).write_text(content, encoding="utf-8")
-        self._process = _CONTEXT.Process(target=become, args=(self.args, given, str(cwd or Path.cwd()), streams))
-        _begin_server()
+        self._process = forks().Process(target=become, args=(self.args, given, str(cwd or Path.cwd()), streams))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -92,23 +88,9 @@ def warmline(
     return done
 
 
-def _begin_server() -> None:
-    """Start the process to fork from, if it is not there: with an environment as Prefect's clients get it from us."""
-    from flows import server
-
-    kept = dict(os.environ)
-    try:
-        server.become_client(Path(_HOME.name), "http://127.0.0.1:1/api")
-        os.environ["PYTHONPATH"] = str(ROOT)  # a test may have changed to another folder
-        forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)
-
-
 def become(words: list[str], environment: dict[str, str], cwd: str, streams: list[str]) -> None:
     """In the forked process: be the command `words`, with nothing left of the process that it was forked from."""
-    assert "prefect" in sys.modules, "tests/command_imports.py was not imported before the fork"
+    assert "prefect" in sys.modules, "tests/fork_imports.py was not imported before the fork"
     from cli import main, session
 
     os.environ.clear()

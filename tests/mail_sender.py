@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import time
 from multiprocessing.context import ForkServerProcess
@@ -16,6 +15,7 @@ from pathlib import Path
 from models.errors import DeliveryError
 from models.rules.instants import SECOND
 from models.workspace import Workspace
+from tests.forks import forks
 from tests.mail_world import rows, send_all, wall
 
 
@@ -23,8 +23,7 @@ class Sender:
     """A sender process. Its clock may go wrong by `skew_seconds`: then it takes others' living leases for dead ones."""
 
     def __init__(self, folder: Path, environment: dict[str, str], skew_seconds: int = 0) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.mail_sender"])
+        context = forks()
         self._process: ForkServerProcess = context.Process(target=_send, args=(folder, environment, skew_seconds))
         self._process.start()
 

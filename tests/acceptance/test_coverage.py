@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def visit(number: int, page: str, email: str = "ana@acme.example", **more: Any) 
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
+def unmarked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("coverage") / "programme"
     warmline("init", str(folder), "--playbook", "mql-sql")
     lines = [visit(n, f"/academy/[bold]lesson-{n}") for n in range(30)]
@@ -31,11 +32,19 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
     lines += [{**visit(1, "/", "bo@acme.example"), "type": "email_sent"}]
     (folder / "acts.jsonl").write_text("\n".join(map(json.dumps, lines)))
     warmline("ingest", "activities", str(folder / "acts.jsonl"), folder=folder)
-    return str(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workspace(unmarked: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(shutil.copytree(unmarked, tmp_path_factory.mktemp("marked") / "programme"))
+    told(folder, "marks", "--recompute")
+    return folder
 
 
 @pytest.mark.feature("S19")
-def test_marks_are_set_told_and_explained(workspace: str) -> None:
+def test_marks_are_set_told_and_explained(unmarked: Path, tmp_path: Path) -> None:
+    workspace = str(shutil.copytree(unmarked, tmp_path / "own"))
     assert told(workspace, "marks")["activities"] == 0
     found = told(workspace, "marks", "--recompute")
     assert found["recomputed"]["marked"] == 1
@@ -48,7 +57,6 @@ def test_marks_are_set_told_and_explained(workspace: str) -> None:
 
 @pytest.mark.feature("S18")
 def test_what_no_rule_scores_is_told_in_few_lines(workspace: str) -> None:
-    told(workspace, "marks", "--recompute")
     found = told(workspace, "coverage")
     groups = [one for one in found["unscored"] if one["type"] == "page_view"]
     assert (len(groups), sum(one["activities"] for one in groups)) == (12, 30)

@@ -6,7 +6,6 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import permutations
-from multiprocessing import get_context
 from pathlib import Path
 
 import orjson
@@ -23,10 +22,9 @@ from tasks.inbox import pending_files
 from tasks.ingest import ingest_files
 from tasks.merging import merge_leads
 from tasks.ordinals import Ordinals
+from tests.forks import forks
 from tests.ingest_world import NOW, counted, facts, ingest, lines, whole_tables, workspace_on
 
-SPAWN = get_context("forkserver")
-SPAWN.set_forkserver_preload(["tests.ingest_world"])  # the children start at once, with everything imported
 ACT = {"type": "page_view", "occurred_at": "2025-06-01T10:00:00Z"}
 
 
@@ -257,7 +255,7 @@ def test_several_processes_may_ingest_at_once(database_url: str, workspace: Work
     files[0].write_text(lines(*records))
     files[1].write_text(lines(*reversed(records)))
     assert workspace.database  # migrated before the processes start
-    with ProcessPoolExecutor(3, SPAWN) as pool:
+    with ProcessPoolExecutor(3, forks()) as pool:
         waiting = [
             pool.submit(_ingest_in_process, database_url, str(tmp_path / f"w{n}"), str(file))
             for n, file in enumerate(files)

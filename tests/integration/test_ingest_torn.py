@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import time
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,8 @@ from models.database import Database
 from models.errors import StorageError
 from models.workspace import Workspace
 from tasks.intake import ingest_file
+from tests.forks import forks
 from tests.ingest_world import NOW, counted, facts, ingest, lines, whole_tables, workspace_on
-
-SPAWN = get_context("forkserver")
-SPAWN.set_forkserver_preload(["tests.ingest_world"])  # the children start at once, with everything imported
 
 junk = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.integers(), max_size=2)
@@ -114,7 +111,7 @@ def torn(url: str, root: Path, kind: str, file: Path, kills: int) -> list[int]:
     database = Database(url)
     for _ in range(kills):
         before = received(database)
-        process = SPAWN.Process(target=read_in_process, args=(root, kind, file))
+        process = forks().Process(target=read_in_process, args=(root, kind, file))
         process.start()
         while process.is_alive() and received(database) <= before:
             time.sleep(0.01)

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Iterator
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,10 @@ from models.workspace import Workspace
 from tasks.intake import ingest_file
 from tasks.merging import merge_leads
 from tasks.scoring import score_leads
+from tests.forks import forks
 from tests.ingest_world import NOW, counted, ingest, lines, workspace_on
 from tests.reference import storage
 
-SPAWN = get_context("forkserver")
-SPAWN.set_forkserver_preload(["tests.ingest_world"])
 MODEL: dict[str, Any] = {
     "name": "m",
     "dimensions": {
@@ -421,7 +419,7 @@ def test_a_merge_killed_anywhere_and_run_again_ends_as_an_undisturbed_one(
         assert workspace.database
         was_torn = 0
         for _ in range(4):
-            process = SPAWN.Process(target=read_in_process, args=(tmp_path / "torn", file))
+            process = forks().Process(target=read_in_process, args=(tmp_path / "torn", file))
             process.start()
             while process.is_alive() and not waiting(workspace.database):
                 time.sleep(0.002)
@@ -448,7 +446,7 @@ def test_processes_that_merge_the_same_people_at_once_lose_nothing(postgres_url:
         for share in range(4):
             file = tmp_path / f"{share}.jsonl"
             file.write_text(lines(*records[share::4], *records[-60:]))
-            processes.append(SPAWN.Process(target=read_in_process, args=(tmp_path / "w", file)))
+            processes.append(forks().Process(target=read_in_process, args=(tmp_path / "w", file)))
         for process in processes:
             process.start()
         for process in processes:

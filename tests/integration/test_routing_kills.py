@@ -6,7 +6,6 @@ assignments made, not over time, so that every part of the work is hit however f
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from models.database import Database
 from models.rules.instants import DAY, HOUR, Micros
 from models.workspace import Workspace
 from tasks import escalation, routing
+from tests.forks import forks
 from tests.programme_world import NOW, World
 
 REPS = 6
@@ -47,8 +47,7 @@ def prepared(world: World, leads: int, capacity: int) -> None:
 
 def killed(world: World, kills: int, expected: int, chance: random.Random, placed: int) -> int:
     """Run workers until one ends by itself, killing them at random instants; how often one was killed."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context = forks()
     url = world.database.url.render_as_string(hide_password=False)
     left = sorted(expected * chance.random() for _ in range(kills))
     done = 0
@@ -107,8 +106,7 @@ def test_twenty_kills_of_5000_leads_leave_every_one_with_one_rep(tmp_path: Path,
 def test_two_workers_at_once_pass_1000_leads_on_once_each(tmp_path: Path, database: Database) -> None:
     world = World(tmp_path / "workspace", database)
     prepared(world, 1_000, 400)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context = forks()
     url = world.database.url.render_as_string(hide_password=False)
     for now in (NOW, NOW + HOUR, NOW + 2 * HOUR, NOW + DAY):
         both: list[Any] = [
