@@ -75,9 +75,12 @@ def _sentences(found: Coverage) -> list[str]:
         told.append(f"Rules score {share:.0%} of what leads did.")
     if sent := [one for one in found.unscored if one.is_sent]:
         number = sum(one.folder.activities for one in sent)
-        told.append(f"{number:,} records of mails sent and delivered are left out below: that is not what leads did.")
+        told.append(
+            f"{counted(number, 'record')} of mails sent and delivered left out below: that is not what leads did."
+        )
     if found.machine:
-        told.append(f"{sum(found.machine.values()):,} suspected machine activities are left out: `warmline marks`.")
+        suspected = counted(sum(found.machine.values()), "activity", "activities")
+        told.append(f"{suspected} left out, suspected machine: `warmline marks`.")
     if found.changed_at is None:
         told.append("Nothing was scored yet, so no content is new; `warmline run` scores.")
     elif found.edited:

@@ -20,6 +20,7 @@ from models.queries import identities, imports, intakes, merges, stated_stages, 
 from models.queries.activities import Touchpoints
 from models.queries.imports import Counts, Reading, Rejected
 from models.queries.intakes import Terms
+from models.rules.counts import counted
 from models.rules.records import Extract, Intake, RecordError
 from models.rules.verdict_records import FEEDBACK
 from tasks import merging, readers, sources
@@ -162,7 +163,9 @@ class _Intake:
         with self._database.read() as connection:
             self.summary.reasons.update(imports.reasons(connection, self._import))
         if more := self._conflicts() - before:
-            self.summary.warnings.append(f"{more} times a record named two leads that are surely two persons: {_TWO}")
+            self.summary.warnings.append(
+                f"{counted(more, 'time')} a record named two leads that are surely two persons: {_TWO}"
+            )
         self.ordinals.close()
         if progress:
             progress(size, size, self.summary.counts)

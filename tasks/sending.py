@@ -21,6 +21,7 @@ from models.queries import messages
 from models.queries.clearance import Terms
 from models.queries.limits import Passage, record, slowness
 from models.queries.messages import Leased, Settlement, Taken
+from models.rules.counts import counted
 from models.rules.instants import MINUTE, SECOND
 from models.rules.limits import asks_to_slow_down, counts, domain_of, waits
 from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState, is_about_us, is_policy
@@ -385,7 +386,7 @@ class _Run:
         passage = self._slow_down(message, outcome)
         delay = self.delivery.backoff.delay(message.attempts, self.delivery.random())
         if delay is None:
-            reason = f"given up after {message.attempts} attempts; {reason}"
+            reason = f"given up after {counted(message.attempts, 'attempt')}; {reason}"
             self._settle(Settlement(message.id, MessageState.FAILED, reason, reply, passage=passage))
             return
         at = self.programme_time() + delay

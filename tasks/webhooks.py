@@ -20,6 +20,7 @@ from prefect import task
 from models.database import Database
 from models.queries import webhooks
 from models.queries.webhooks import Ready, Settled
+from models.rules.counts import counted
 from models.rules.instants import MINUTE, SECOND
 from models.rules.webhooks import Again, Answer, Dead, Delivered, Endpoint, headers, outcome, unsafe
 from models.workspace import Workspace
@@ -140,7 +141,8 @@ class Sender:
 
 
 def _why_dead(result: Dead, answer: Answer, endpoint: Endpoint) -> str:
-    return f"{answer.told}: the endpoint is gone" if result.gone else f"{answer.told}; tried {endpoint.attempts} times"
+    why = ": the endpoint is gone" if result.gone else f"; tried {counted(endpoint.attempts, 'time')}"
+    return f"{answer.told}{why}"
 
 
 def client(endpoint: Endpoint) -> httpx.AsyncClient:

@@ -114,7 +114,7 @@ def test_a_shared_device_and_two_established_people_stay_apart(workspace: Worksp
     say(act(3, user_id="u1", email="ana@x.example"), act(4, user_id="u2", email="bob@x.example"))
     warnings = say(act(5, user_id="u1", email="bob@x.example"))
     assert people(workspace) == [["ana@x.example", "pc", "u1"], ["bob@x.example", "u2"]]
-    assert len(warnings) == 1 and warnings[0].startswith("1 times a record named two leads")
+    assert len(warnings) == 1 and warnings[0].startswith("1 time a record named two leads")
     assert rows(workspace, "SELECT count(*) FROM merge_conflicts") == [(1,)]
     assert rows(workspace, "SELECT count(*) FROM activities") == [(5,)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from models.rules.counts import counted
 from models.rules.instants import DAY
 from models.rules.returned_mail.reading import Fate, Kind, ReturnedMail
 from models.rules.returned_mail.severity import Severity
@@ -94,7 +95,7 @@ def suppression_reason(fate: Fate, history: History, strikes: int, soft_days: in
     if fate.severity is Severity.HARD:
         return f"bounced: {said}"
     if fate.severity is Severity.UNCLEAR and history.unclear >= strikes:
-        return f"bounced {history.unclear} times for good: {said}"
+        return f"bounced {counted(history.unclear, 'time')} for good: {said}"
     if fate.severity is Severity.SOFT and history.soft >= SOFT_MAILS:
         days = ((history.soft_until or 0) - (history.soft_since or 0)) // DAY
         if days >= soft_days:

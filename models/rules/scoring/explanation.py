@@ -15,6 +15,7 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from models.documents import shown
+from models.rules.counts import counted
 from models.rules.scoring.columns import Floats, Ints
 from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule
 from models.rules.scoring.kernel import NOTHING, Kept, Scores
@@ -230,7 +231,7 @@ def _note(rule: CompiledRule, acts: Acts, kept: Kept | None, position: int) -> s
             return f"{raw:g} points, cut to the rule's limit {asked.limit:g}"
     if asked.at_most is not None and len(acts) == asked.at_most:
         return f"the newest {asked.at_most} count"
-    return f"{len(acts)} activities" if asked.kind == "tiers" else ""
+    return counted(len(acts), "activity", "activities") if asked.kind == "tiers" else ""
 
 
 def _clamps(compiled: CompiledModel, scores: Scores, position: int) -> Iterable[Clamp]:
