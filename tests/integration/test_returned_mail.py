@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from models.queries import erasure, returned_mail
+from models.queries import erasure, messages, returned_mail
 from models.queries.returned_mail import Waiting
 from models.rules.durations import parse_half_life
 from models.rules.instants import DAY
@@ -89,6 +89,10 @@ def test_what_went_out_from_an_earlier_domain_comes_back_to_its_message(world: W
         ("lead2@example.net", "email_reply"),
         ("lead3@example.net", "unsubscribe"),
     ]
+    domains = world.workspace.message_domains
+    with world.workspace.database.read() as connection:  # as the pages behind a link of such a mail ask
+        assert messages.called(connection, sent.replace("@warmline.example", "@new.example"), domains) == sent
+        assert messages.called(connection, "<nobody@new.example>", domains) == "<nobody@new.example>"
 
 
 @pytest.mark.feature("N7")
