@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from cli import session
+from models.rules.counts import counted
 
 if TYPE_CHECKING:
     from models.rules.returned_mail import Fate, ReturnedMail
@@ -110,7 +111,10 @@ def _print_counts(counts: Counter[str], as_json: bool) -> None:
     if as_json:
         typer.echo(orjson.dumps(dict(counts)).decode())
         return
-    words = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    said = (
+        counted(count, "mail") if name == "mails" else f"{count:,} {name}" for name, count in counts.items() if count
+    )
+    words = ", ".join(said)
     session.out.print(words or "no mail found")
 
 
