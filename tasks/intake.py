@@ -6,11 +6,9 @@ with. Plain functions; tasks.ingest makes Prefect tasks of them.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,7 +21,7 @@ from models.queries.intakes import Terms
 from models.rules.counts import counted
 from models.rules.records import Extract, Intake, RecordError
 from models.rules.verdict_records import FEEDBACK
-from tasks import merging, readers, sources
+from tasks import collection, merging, readers, sources
 from tasks.contention import RETRIES, is_worth_another_try
 from tasks.ordinals import Ordinals
 from tasks.readers import Raw
@@ -42,10 +40,6 @@ machine that is not overrun the one writer is never held for 0.2 s. On one that 
 worse; large ones write each page of an index fewer times."""
 STALL_SECONDS = 0.6
 """Wall time from which a chunk is halved all the same: a slow disk."""
-COLLECTED_OBJECTS = 200_000
-"""New objects from which the garbage collector looks at them. By default it would go through the tuples of a chunk,
-none of which is garbage before its end, again and again: a fifth to a third of the time of a reading."""
-
 _TWO = "each has an address and an id of the same system, so they stay two (table merge_conflicts)"
 
 RecordedAt = Literal["auto", "occurred", "now"]
@@ -89,7 +83,7 @@ def ingest_file(
         intake.summary = Summary(str(file), warnings=records.warnings)
         digest = reader.digest(looked.digest)
         if intake.begin(str(file), digest):
-            with _collecting_seldom():
+            with collection.seldom():
                 intake.read(records, reader.extract(facets, intake.ordinals), looked.size, progress)
     if not intake.summary.counts.received:
         said = "nothing but a header, blank lines or an empty list" if looked.size else "the file is empty"
@@ -247,16 +241,6 @@ class _Intake:
         else:
             fitting = min(2.0, WRITE_SECONDS / max(worked, 1e-6)) if passed <= STALL_SECONDS else 0.5
             self._size = min(LARGEST_CHUNK, max(SMALLEST_CHUNK, int(self._size * fitting)))
-
-
-@contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    before = gc.get_threshold()
-    gc.set_threshold(max(COLLECTED_OBJECTS, before[0]) if before[0] else 0, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _understood(raw: Raw, extract: Extract) -> Intake | Rejected:

@@ -51,7 +51,7 @@ from models.rules.scoring.model import Subject
 from models.rules.sequences import NO_ADDRESS, QUALIFIED_BEFORE, Enrolled, Sequence, beside, by_priority, choose
 from models.rules.verdicts import Verdict
 from models.workspace import Workspace
-from tasks import appointments, feedback, newcomers, unassigned
+from tasks import appointments, collection, feedback, newcomers, unassigned
 from tasks.handover import Desk
 from tasks.placement import Office, Placement
 
@@ -92,9 +92,10 @@ def route(workspace: Workspace, now: Micros) -> Counter[str]:
         with database.write() as connection:
             queue.enqueue(connection, "route", sorted(again))
             watermarks.move(connection, WATERMARK, now)
-    while _is_waiting(database):
-        with database.write(durable=True) as connection:
-            counts.update(router.batch(connection))
+    with collection.seldom():
+        while _is_waiting(database):
+            with database.write(durable=True) as connection:
+                counts.update(router.batch(connection))
     newcomers.caught_up(workspace, now)
     unassigned.tell(workspace, now)
     return counts
