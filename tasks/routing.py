@@ -48,7 +48,16 @@ from models.rules.instants import Micros
 from models.rules.lifecycle import Move, Stage
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.model import Subject
-from models.rules.sequences import NO_ADDRESS, QUALIFIED_BEFORE, Enrolled, Sequence, beside, by_priority, choose
+from models.rules.sequences import (
+    NO_ADDRESS,
+    QUALIFIED_BEFORE,
+    Enrolled,
+    Entrances,
+    Sequence,
+    beside,
+    by_priority,
+    choose,
+)
 from models.rules.verdicts import Verdict
 from models.workspace import Workspace
 from tasks import appointments, collection, feedback, newcomers, unassigned
@@ -196,13 +205,9 @@ class Router:
         return by_priority(self.workspace.sequences.values())
 
     @cached_property
-    def entrances(self) -> dict[str, list[Sequence]]:
-        """Stage → the sequences that a lead that was in none yet may enter from there, as `sequences` orders them."""
-        found: dict[str, list[Sequence]] = {}
-        for one in self.sequences:
-            for stage in dict.fromkeys(one.enrol.stages):
-                found.setdefault(stage, []).append(one)
-        return found
+    def entrances(self) -> Entrances:
+        """What a lead that was in no sequence yet enters, by its stage."""
+        return Entrances(self.sequences)
 
     def topic(self, sequence: Sequence) -> str:
         """What the sequence is about."""
@@ -397,7 +402,9 @@ class _Batch:
         for lead_id, stage in self.stage.items():
             if self.standings[lead_id].excluded is None:
                 known = past.get(lead_id, [])
-                if not known and stage not in entrances:
+                if not known and not self.router.early and lead_id not in self._refusing:
+                    if entrances.at(stage):
+                        entering.extend((new, []) for new in self._begins(lead_id))
                     continue
                 if why:  # what ends now counts as past already, and as ended now: `again` waits from this instant
                     known = [replace(one, state="exited", ended_at=now) if one.id in why else one for one in known]
@@ -422,6 +429,10 @@ class _Batch:
         return frozenset((lead, topic) for lead, email in addresses.items() for topic in topics
                          if (email, topic) in held)  # fmt: skip
 
+    @cached_property
+    def _refusing(self) -> frozenset[int]:
+        return frozenset(lead for lead, _ in self._refused)
+
     def _ending(self, past: Mapping[int, list[Enrolled]]) -> dict[int, str]:
         """Enrolment → why it ends now: an act, a stage or a condition need not wait for the next step."""
         running = {one.id: (lead_id, one) for lead_id, known in past.items() for one in known if one.runs}
@@ -437,22 +448,31 @@ class _Batch:
                 why[key] = reason
         return why
 
+    def _moved(self, lead_id: int) -> Facts:
+        """The facts of a lead after the moves."""
+        appointment = self.appointments.get(lead_id)
+        is_to_come = appointment is not None and appointment.starts_at > self.router.now
+        facts, stage = self._known(lead_id), self.stage[lead_id]
+        return facts.within(stage, appointment=is_to_come) if is_to_come or facts.stage != stage else facts
+
+    def _begins(self, lead_id: int) -> list[NewEnrolment]:
+        """What a lead that was in no sequence yet, and may be written to, enters now."""
+        router, held = self.router, None if self.standings[lead_id].email else NO_ADDRESS
+        return [
+            NewEnrolment(lead_id, sequence.name, entry, router.version(self.connection, sequence), held)
+            for sequence, entry in router.entrances.entered(self._moved(lead_id), router.now)
+        ]
+
     def _enters(self, lead_id: int, known: list[Enrolled]) -> Iterator[tuple[NewEnrolment, list[Enrolled]]]:
         """What the lead enters now, each with the enrolments that it ends."""
-        router = self.router
-        appointment = self.appointments.get(lead_id)
-        is_to_come = appointment is not None and appointment.starts_at > router.now
-        facts, stage = self._known(lead_id), self.stage[lead_id]
-        if is_to_come or facts.stage != stage:
-            facts = facts.within(stage, appointment=is_to_come)
-        wanting = router.sequences if known else router.entrances[stage]
-        known, passed_over, over = newcomers.sift(wanting, router.early, facts, known, router.now)
+        router, facts = self.router, self._moved(lead_id)
+        known, passed_over, over = newcomers.sift(router.sequences, router.early, facts, known, router.now)
         self.requalifying += over
         for sequence in passed_over:
             version = router.version(self.connection, sequence)
             yield NewEnrolment(lead_id, sequence.name, 0, version, state=QUALIFIED_BEFORE), []
         held = None if self.standings[lead_id].email else NO_ADDRESS
-        allowed = wanting
+        allowed = router.sequences
         if self._refused:
             allowed = [one for one in allowed if (lead_id, router.topic(one)) not in self._refused]
         chosen = choose(allowed, facts, known, router.now)

@@ -202,6 +202,11 @@ class Condition(BaseModel):
         """True if it asks for anything. One that stands alone always does; the part of a larger block need not."""
         return bool(self._parts)
 
+    @property
+    def asks_attributes_alone(self) -> bool:
+        """True if nothing in it looks at a score: `if` and what joins it."""
+        return not any(getattr(part, name) not in (None, [], {}) for part in self.walk() for name in _OF_A_SCORE)
+
     @cached_property
     def check(self) -> Check:
         """The condition as a function of facts, made once and called many times. One that asks nothing holds."""

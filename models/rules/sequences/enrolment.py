@@ -84,6 +84,65 @@ def _least(sequences: Listed[Sequence], past: Listed[Enrolled]) -> int | None:
     return max(exclusive, default=None)
 
 
+class Entrances:
+    """What leads that were in no sequence yet enter, by their stage: `choose` and `beside`, remembered.
+
+    Where the sequences of a stage ask for attributes alone, leads with the same values enter the same ones: hardly any
+    has to be asked anew.
+    """
+
+    def __init__(self, sequences: Listed[Sequence]) -> None:
+        """`sequences` come as `by_priority` orders them."""
+        self._by_stage: dict[str, list[Sequence]] = {}
+        for one in sequences:
+            for stage in dict.fromkeys(one.enrol.stages):
+                self._by_stage.setdefault(stage, []).append(one)
+        self._asked = {stage: _attributes_alone(listed) for stage, listed in self._by_stage.items()}
+        self._remembered: dict[tuple[object, ...], list[Entry]] = {}
+
+    def at(self, stage: str) -> list[Sequence]:
+        """The sequences that a lead may enter by itself from this stage."""
+        return self._by_stage.get(stage, [])
+
+    def entered(self, facts: Facts, now: int) -> list[Entry]:
+        """What a lead without any enrolment enters now: the one by priority first, then those alongside."""
+        asked = self._asked.get(facts.stage)
+        if asked is None:
+            return self._sought(facts, now)
+        values = [facts.attributes.get(name) for name in asked]
+        for value in values:
+            if type(value) not in _ALIKE:
+                return self._sought(facts, now)
+        key = (facts.stage, facts.appointment, *values)
+        found = self._remembered.get(key)
+        if found is None:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[key] = self._sought(facts, now)
+        return found
+
+    def _sought(self, facts: Facts, now: int) -> list[Entry]:
+        sequences = self.at(facts.stage)
+        chosen = choose(sequences, facts, (), now)
+        return [*([chosen] if chosen else []), *beside(sequences, facts, (), now)]
+
+
+REMEMBERED = 10_000
+"""Combinations of values, at most: a megabyte or two."""
+_ALIKE = frozenset((str, bool, type(None)))
+"""Types whose equal values mean the same: 1, 1.0 and True are equal, and are not the same."""
+
+
+def _attributes_alone(sequences: Listed[Sequence]) -> list[str] | None:
+    """The attributes that decide who enters these; None if they ask for anything else beside stage and appointment."""
+    asked: set[str] = set()
+    for sequence in sequences:
+        if not sequence.enrol.asks_attributes_alone:
+            return None
+        asked |= sequence.enrol.attributes() | (sequence.consent.attributes() if sequence.consent else frozenset())
+    return sorted(asked)
+
+
 def next_entry(sequence: Sequence, past: Iterable[Enrolled], now: int) -> int | None:
     """The number that an entry into the sequence would have now; None if it may not be entered (again)."""
     before = [enrolled for enrolled in past if enrolled.sequence == sequence.name]
