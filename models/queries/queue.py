@@ -27,7 +27,7 @@ def enqueue(connection: Connection, queue: str, ids: Sequence[int]) -> None:
         source = "SELECT ?, value, 1 FROM json_each(?) WHERE true"
         given: tuple[object, ...] = (queue, f"[{','.join(map(str, ids))}]")
     else:
-        source, given = "SELECT %s, id, 1 FROM unnest(%s::bigint[]) AS t (id)", (queue, list(ids))
+        source, given = "SELECT %s, id, 1 FROM unnest(%s::bigint[]) AS t (id)", (queue, staging.array(ids, "bigint[]"))
     connection.exec_driver_sql(
         f"INSERT INTO work_queue (queue, subject_id, revision) {source}"
         " ON CONFLICT (queue, subject_id) DO UPDATE SET revision = work_queue.revision + 1",

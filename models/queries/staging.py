@@ -105,7 +105,7 @@ def among(connection: Connection, column: str, ids: Sequence[int]) -> tuple[str,
         return f"{column} BETWEEN {mark(connection)} AND {mark(connection)}", (ids[0], ids[-1])
     if is_sqlite(connection):
         return f"{column} IN (SELECT value FROM json_each(?))", (f"[{','.join(map(str, ids))}]",)
-    return f"{column} = ANY(%s::bigint[])", (ids,)
+    return f"{column} = ANY(%s::bigint[])", (array(ids, "bigint[]"),)
 
 
 def near(connection: Connection, column: str, ids: Sequence[int]) -> tuple[str, Row]:
@@ -191,7 +191,9 @@ def insert(
         return []
     arrays = ", ".join(f"%s::{array_type(table, column)}" for column in columns)
     statement = f"{into} SELECT * FROM unnest({arrays}) {conflict}" + (f" RETURNING {returning}" if returning else "")
-    result = connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
+    listed = zip(columns, zip(*rows, strict=True), strict=True)
+    given = tuple(array(values, array_type(table, column)) for column, values in listed)
+    result = connection.exec_driver_sql(statement, given)
     return [tuple(row) for row in result] if returning else []
 
 
@@ -228,11 +230,12 @@ def array(values: Sequence[Any], kind: str) -> str | list[Any]:
     if kind == "bytea[]":
         return list(values)
     if kind == "text[]":
-        written = ["NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values]
+        words = (None if v is None else str(v) for v in values)
+        written = ["NULL" if w is None else '"' + w.replace("\\", "\\\\").replace('"', '\\"') + '"' for w in words]
     elif None in values:
-        written = ["NULL" if v is None else repr(v) for v in values]
+        written = ["NULL" if v is None else str(v) for v in values]
     else:
-        written = list(map(repr, values))
+        written = list(map(str, values))
     return f"{{{','.join(written)}}}"
 
 
