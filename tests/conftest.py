@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+LONGEST = {"test_kill.py", "test_serve.py", "test_run.py", "test_real_chain.py"}
 _serial = itertools.count()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest come first: started last, they would keep one process busy when all others are done."""
-    items.sort(key=lambda item: "test_kill.py" not in item.nodeid)
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 class SharedServers:

