@@ -17,8 +17,6 @@ from models.queries import staging
 from models.rules.webhooks import id_of
 from models.tables import WebhookDelivery
 
-STATES = ("queued", "delivered", "dead", "resolved")
-
 
 @dataclass(frozen=True, slots=True)
 class NewWebhook:

@@ -8,7 +8,7 @@ numbers may do so as often as wanted: the intervals hold at all instants at once
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import combinations
@@ -258,10 +258,3 @@ def told(difference: Difference) -> str:
 
 def _points(share: float) -> str:
     return f"{share * 100:+.1f}".replace("-", "−")
-
-
-def labels_of(experiments: Sequence[Experiment]) -> Iterator[tuple[str, Experiment, Variant]]:
-    """(label, experiment, variant) of all."""
-    for experiment in experiments:
-        for variant in experiment.variants:
-            yield experiment.label(variant), experiment, variant

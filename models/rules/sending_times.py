@@ -142,10 +142,6 @@ class SendingTimes:
         """The open minutes of a day as spans [begin, end); none on a holiday."""
         return [] if self.holidays.has(day, country) else self._spans[day.weekday()]
 
-    def is_open(self, at: Micros, zone: ZoneInfo, country: str | None = None) -> bool:
-        """True if mail may go at `at`."""
-        return not self.why_not(at, zone, country)
-
     def why_not(self, at: Micros, zone: ZoneInfo, country: str | None = None) -> str:
         """What keeps mail back at `at`, in words; empty if nothing does."""
         local = instant(at).astimezone(zone)

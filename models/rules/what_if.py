@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from models.rules.evaluation import FEWEST, AtThreshold, RuleWorth
 from models.rules.scoring.explanation import Explanation
 
-MOST_REASONS = 4
 LITTLE_KNOWN = 0.5
 """Share of decided leads of whom no attribute was known at their decision, from which a finding says so."""
 FAINT = 0.05

@@ -213,7 +213,7 @@ def test_opening_is_the_first_minute_at_which_the_clock_allows_it(
         return
     found = times.next(asked, zone)
     assert is_open(found, zone, times)
-    assert times.is_open(found, zone)
+    assert not times.why_not(found, zone)
     assert times.next(found, zone) == found
     moment = asked
     while moment < found:
