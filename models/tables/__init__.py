@@ -2,6 +2,7 @@
 
 from models.tables.actions import ActionTaken, DisabledEndpoint, WebhookDelivery
 from models.tables.behaviour import Activity, Deal, Import, MachineMark, RejectedRecord, Touchpoint
+from models.tables.collection import CollectorKey, ReceivedBatch
 from models.tables.consents import Consent
 from models.tables.people import Account, AttributeChange, Identity, Lead, Merge, MergeConflict
 from models.tables.programme import (
@@ -28,6 +29,7 @@ __all__ = [
     "Activity",
     "Assignment",
     "AttributeChange",
+    "CollectorKey",
     "Consent",
     "Deal",
     "DisabledEndpoint",
@@ -44,6 +46,7 @@ __all__ = [
     "MessageIntervention",
     "ProgrammeVersion",
     "QueuedWork",
+    "ReceivedBatch",
     "Refusal",
     "RefusedAnswer",
     "RejectedRecord",

@@ -1,0 +1,73 @@
+"""Batches that were answered 200: kept as they came, read in their order, removed when what they say is stored.
+
+Decides nothing about what is in them. `keep` belongs into `database.write(durable=True)`: the answer is a promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from models.queries import driver, staging
+from models.tables import ReceivedBatch
+
+MOST_BYTES = 32_000_000
+"""Content that `waiting` gives at most, whatever the limit of batches; a single batch may be larger."""
+
+
+def keep(connection: Connection, batches: Sequence[ReceivedBatch]) -> None:
+    """Store the batches, in their order."""
+    sign = staging.mark(connection)
+    statement = (
+        "INSERT INTO received_batches (source, form, received_at, content, details)"
+        f" VALUES ({sign}, {sign}, {sign}, {sign}, {sign})"
+    )
+    rows = [(one.source, one.form, one.received_at, one.content, one.details) for one in batches]
+    driver.repeated(connection, statement, rows)
+
+
+_SIZES = "SELECT id, length(content) FROM received_batches WHERE id > {mark} ORDER BY id LIMIT {mark}"
+_WAITING = "SELECT id, source, form, received_at, content, details FROM received_batches WHERE {among} ORDER BY id"
+
+
+def waiting(connection: Connection, limit: int, after: int = 0) -> list[ReceivedBatch]:
+    """The oldest batches with an id above `after`: at most `limit`, and no more than MOST_BYTES of them or one."""
+    sized = driver.fetched(connection, _SIZES.format(mark=staging.mark(connection)), (after, limit))
+    ids, size = [], 0
+    for key, length in sized:
+        size += length
+        if ids and size > MOST_BYTES:
+            break
+        ids.append(key)
+    return [
+        ReceivedBatch(id=row[0], source=row[1], form=row[2], received_at=row[3], content=bytes(row[4]), details=row[5])
+        for row in staging.selected(connection, _WAITING, "id", ids)
+    ]
+
+
+def remove(connection: Connection, ids: Collection[int]) -> int:
+    """Take away batches whose records are stored; how many were still there. Fewer: somebody else was first."""
+    if not ids:
+        return 0
+    condition, wanted = staging.among(connection, "id", sorted(ids))
+    statement = f"DELETE FROM received_batches WHERE {condition} RETURNING id"
+    return len(driver.fetched(connection, statement, wanted))
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How much waits, and since when (microseconds; None if nothing does)."""
+
+    batches: int
+    oldest: int | None
+
+
+def depth(connection: Connection) -> Depth:
+    """What waits to be resolved."""
+    # Ids ascend with the time of arrival, but for those of one commit: no index of times is needed.
+    row = connection.execute(
+        text("SELECT count(*), (SELECT received_at FROM received_batches ORDER BY id LIMIT 1) FROM received_batches")
+    ).one()
+    return Depth(int(row[0]), None if row[1] is None else int(row[1]))
