@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import orjson
-
 from models.documents import shown
+from models.rules.bodies import NotJsonError, read_json
 from models.rules.instants import Micros
 from models.rules.mapping import Mapping as ColumnMapping
 from models.rules.records import Intake, RecordError
@@ -97,8 +96,8 @@ def ordinals() -> Callable[[bytes], int]:
 def json_body(content: bytes) -> Any:
     """The JSON value of a body; RecordError if it is none."""
     try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError as error:
+        return read_json(content)
+    except NotJsonError as error:
         raise RecordError(f"body: no JSON: {error}") from error
 
 
