@@ -6,11 +6,10 @@ is found: models.rules.lookups.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Facts
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +17,7 @@ from models.documents import did_you_mean, shown
 from models.rules import records
 from models.rules.instants import Micros
 from models.rules.lifecycle import Stage
-from models.rules.lookups import Getter, Row, getter, present
+from models.rules.lookups import Getter, Habits, Row, getter, number, present
 from models.rules.mapping import AccountSection, ActivitySection, DealSection, LeadSection, Mapping, Value
 from models.rules.records import (
     AccountFacts,
@@ -33,21 +32,18 @@ from models.rules.records import (
     RecordError,
 )
 from models.rules.touchpoints import facets_of
-from models.rules.values import as_number, is_missing
-
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_MONEY = re.compile(r"^[^\d+-]{0,4}|[^\d.]{0,4}$")
+from models.rules.values import is_missing
 
 
 def compile_mapping(mapping: Mapping, facets: Sequence[str], ordinal: Ordinal) -> Extract:
     """The function that reads the records in file order. `facets`: activity properties that touchpoints keep."""
-    zone: tzinfo = UTC if mapping.zone == "UTC" else ZoneInfo(mapping.zone)
-    computed = [(name, getter(value, zone)) for name, value in mapping.values.items()]
-    who = _identities(mapping.lead, mapping.source, zone) if mapping.lead else None
+    habits = Habits(UTC if mapping.zone == "UTC" else ZoneInfo(mapping.zone), mapping.marks)
+    computed = [(name, getter(value, habits)) for name, value in mapping.values.items()]
+    who = _identities(mapping.lead, mapping.source, habits) if mapping.lead else None
     spoken_for = {column.split(".")[0] for column in mapping.columns()} | mapping.columns()
-    scope = _Scope(zone, spoken_for, set(mapping.ignore))
+    scope = _Scope(habits, spoken_for, set(mapping.ignore))
     lead = _lead(mapping.lead, scope) if mapping.lead else None
-    lead_account = getter(mapping.lead.account, zone) if mapping.lead and mapping.lead.account else None
+    lead_account = getter(mapping.lead.account, habits) if mapping.lead and mapping.lead.account else None
     account = _account(mapping.account, scope) if mapping.account else None
     activities = [
         _activity(section, part, mapping, scope, sorted(facets), ordinal)
@@ -75,28 +71,28 @@ def compile_mapping(mapping: Mapping, facets: Sequence[str], ordinal: Ordinal) -
     return extract
 
 
-def _time(value: Value | None, field: str, zone: tzinfo) -> Callable[[Row], Micros | None]:
+def _time(value: Value | None, field: str, habits: Habits) -> Callable[[Row], Micros | None]:
     if value is None:
         return lambda row: None
-    get = getter(value, zone)
-    return lambda row: records.time_of(get(row), field, (), zone)
+    get = getter(value, habits)
+    return lambda row: records.time_of(get(row), field, (), habits.zone)
 
 
-def _text(value: Value | None, field: str, zone: tzinfo) -> Callable[[Row], str | None]:
+def _text(value: Value | None, field: str, habits: Habits) -> Callable[[Row], str | None]:
     if value is None:
         return lambda row: None
-    get = getter(value, zone)
+    get = getter(value, habits)
     return lambda row: records.text_of(get(row), field)
 
 
-def _identities(section: LeadSection, source: str, zone: tzinfo) -> Callable[[Row], tuple[Identity, ...]]:
+def _identities(section: LeadSection, source: str, habits: Habits) -> Callable[[Row], tuple[Identity, ...]]:
     readers: list[tuple[str, Callable[[Row], str | None]]] = []
     if section.email is not None:
-        readers.append(("email", _address(section.email.invalid, getter(section.email, zone))))
+        readers.append(("email", _address(section.email.invalid, getter(section.email, habits))))
     named = {"user_id": section.user_id, "external": section.external_id, "anonymous_id": section.anonymous_id}
     for kind, value in named.items():
         if value is not None:
-            readers.append((kind, _identifier(kind, source, getter(value, zone))))
+            readers.append((kind, _identifier(kind, source, getter(value, habits))))
 
     def who(row: Row) -> tuple[Identity, ...]:
         return tuple((kind, found) for kind, read in readers if (found := read(row)) is not None)
@@ -133,9 +129,9 @@ def _storable(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Scope:
-    """What the sections of one mapping share: the zone of its times, and the columns that are no attributes."""
+    """What the sections of one mapping share: how its files are written, and the columns that are no attributes."""
 
-    zone: tzinfo
+    habits: Habits
     spoken_for: set[str]
     """Every column that the mapping names, and the first part of each path."""
     ignored: set[str]
@@ -145,8 +141,8 @@ def _attributes(
     scope: _Scope, named: Facts[str, Value], spread: Sequence[Value], rest: bool, own: set[str], blank: str = "keeps"
 ) -> Callable[[Row], dict[str, Any]]:
     """`rest` leaves out what the mapping names anywhere, `spread` what this section names itself (`own`)."""
-    getters = [(name, getter(value, scope.zone)) for name, value in named.items()]
-    objects = [(value.column or "", getter(value, scope.zone)) for value in spread]
+    getters = [(name, getter(value, scope.habits)) for name, value in named.items()]
+    objects = [(value.column or "", getter(value, scope.habits)) for value in spread]
     taken = own | scope.ignored
 
     def read(row: Row) -> dict[str, Any]:
@@ -170,11 +166,11 @@ def _attributes(
 
 
 def _lead(section: LeadSection, scope: _Scope) -> Callable[[Row], LeadFacts | None]:
-    zone = scope.zone
+    habits = scope.habits
     attributes = _attributes(scope, section.attributes, section.spread, section.rest, section.columns(), section.blank)
-    at, created_at = _time(section.at, "at", zone), _time(section.created_at, "created_at", zone)
-    owner, condition = _text(section.owner, "owner", zone), section.when
-    stage = _text(section.stage, "stage", zone)
+    at, created_at = _time(section.at, "at", habits), _time(section.created_at, "created_at", habits)
+    owner, condition = _text(section.owner, "owner", habits), section.when
+    stage = _text(section.stage, "stage", habits)
     speaks = any((section.attributes, section.spread, section.rest, section.account, section.created_at, section.owner,
                   section.stage))  # fmt: skip
 
@@ -204,12 +200,12 @@ def _named_account(value: Any) -> AccountFacts | None:
 
 
 def _account(section: AccountSection, scope: _Scope) -> Callable[[Row], AccountFacts | None]:
-    zone = scope.zone
-    name, domain, owner = (_text(getattr(section, n), f"account {n}", zone) for n in ("name", "domain", "owner"))
+    habits = scope.habits
+    name, domain, owner = (_text(getattr(section, n), f"account {n}", habits) for n in ("name", "domain", "owner"))
     attributes = _attributes(scope, section.attributes, section.spread, section.rest, section.columns())
     at, created_at, condition = (
-        _time(section.at, "at", zone),
-        _time(section.created_at, "created_at", zone),
+        _time(section.at, "at", habits),
+        _time(section.created_at, "created_at", habits),
         section.when,
     )
 
@@ -239,13 +235,16 @@ def _activity(
     facets: Sequence[str],
     ordinal: Ordinal,
 ) -> Callable[[Row, tuple[Identity, ...]], ActivityFacts | None]:
-    zone = scope.zone
+    habits = scope.habits
     touched = {
-        name: getter(value, zone)
+        name: getter(value, habits)
         for name in ("type", "name", "url", "referrer", "campaign", "source", "medium", "term", "content")
         if (value := getattr(section, name)) is not None
     }
-    occurred_at, message = getter(section.occurred_at, zone), section.message_id and getter(section.message_id, zone)
+    occurred_at, message = (
+        getter(section.occurred_at, habits),
+        section.message_id and getter(section.message_id, habits),
+    )
     properties = _attributes(scope, section.properties, (), False, set())
     extra = _attributes(scope, {}, section.spread, section.rest, section.columns())
     condition, key, source = section.when, mapping.key, mapping.source
@@ -254,7 +253,7 @@ def _activity(
         if condition is not None and not condition.holds(row):
             return None
         fields = {name: get(row) for name, get in touched.items()}
-        at = records.required_time(occurred_at(row), "occurred_at", (), zone)
+        at = records.required_time(occurred_at(row), "occurred_at", (), habits.zone)
         said = {**extra(row), **properties(row)}
         about = records.touchpoint_of(fields, facets_of(said, facets))
         dedupe = records.message_key(source, records.identifier(message(row), "message_id"), part) if message else None
@@ -273,13 +272,13 @@ OUTCOMES = ("open", "won", "lost")
 
 
 def _deal(section: DealSection, source: str, scope: _Scope) -> Callable[[Row], DealFacts | None]:
-    zone = scope.zone
-    external_id, condition = getter(section.id, zone), section.when
-    texts = {n: _text(getattr(section, n), n, zone) for n in ("name", "stage", "currency", "product", "owner")}
-    times = {n: _time(getattr(section, n), n, zone) for n in ("opened_at", "closed_at")}
-    outcome = _text(section.outcome, "outcome", zone)
-    amount = getter(section.amount, zone) if section.amount else None
-    account = getter(section.account, zone) if section.account else None
+    habits = scope.habits
+    external_id, condition = getter(section.id, habits), section.when
+    texts = {n: _text(getattr(section, n), n, habits) for n in ("name", "stage", "currency", "product", "owner")}
+    times = {n: _time(getattr(section, n), n, habits) for n in ("opened_at", "closed_at")}
+    outcome = _text(section.outcome, "outcome", habits)
+    amount = getter(section.amount, habits) if section.amount else None
+    account = getter(section.account, habits) if section.account else None
     attributes = _attributes(scope, section.attributes, (), section.rest, set())
 
     def read(row: Row) -> DealFacts | None:
@@ -292,7 +291,7 @@ def _deal(section: DealSection, source: str, scope: _Scope) -> Callable[[Row], D
         fields.update((name, get(row)) for name, get in texts.items())
         fields.update((name, get(row)) for name, get in times.items())
         fields["outcome"] = _outcome(outcome(row))
-        fields["amount"] = _amount(amount(row)) if amount else None
+        fields["amount"] = _amount(amount(row), habits) if amount else None
         fields["attributes"] = attributes(row)
         return DealFacts(named, fields, _named_account(account(row)) if account else None)
 
@@ -306,13 +305,5 @@ def _outcome(said: str | None) -> str | None:
     return said and said.lower()
 
 
-def _amount(value: Any) -> float | None:
-    if is_missing(value):
-        return None
-    text = _MONEY.sub("", value.strip()) if isinstance(value, str) else value
-    if isinstance(text, str) and _THOUSANDS.fullmatch(text):
-        text = text.replace(",", "")
-    number = as_number(text)
-    if number is None:
-        raise RecordError(f"amount: found {shown(value)}; allowed: a number such as 1200, 1200.50 or $1,200.50")
-    return float(number)
+def _amount(value: Any, habits: Habits) -> float | None:
+    return None if is_missing(value) else float(number(value, "amount", habits.marks))

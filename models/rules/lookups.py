@@ -9,17 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Facts
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.documents import shown
 from models.rules import records
 from models.rules.instants import instant
 from models.rules.mapping import LINE, PLACEHOLDER, Value
+from models.rules.quantities import PLAIN, Marks, number_of
 from models.rules.records import Record, RecordError
 from models.rules.timestamps import days_before
 from models.rules.values import as_number, is_missing
 
 Getter = Callable[["Row"], Any]
+
+
+class Habits(NamedTuple):
+    """How the files of a mapping are written."""
+
+    zone: tzinfo = UTC
+    """Of times that name none."""
+    marks: Marks | None = None
+    """Of numbers; None: the mapping says nothing of them."""
+
+
 MONTHS = {name: n for n, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
 
 
@@ -58,21 +70,26 @@ class Row(Facts[str, Any]):
         return len(self.record) + len(self.computed)
 
 
-def getter(value: Value, zone: tzinfo) -> Getter:
-    """The value's function: where it comes from, then `map`, `default`, `snake_case`, `split`, `minus_days`, `when`."""
+def getter(value: Value, habits: Habits) -> Getter:
+    """The value's function: where it comes from, then `map`, `default`, `number`, `format`, `minus_days`, `snake_case`,
+    `split`; all of it only if `when` holds."""
     steps: list[Callable[[Any, Row], Any]] = []
     if value.map is not None:
         meant = {key.strip().casefold(): mapped for key, mapped in value.map.items()}
         steps.append(lambda found, row: found if found is None else meant.get(_key(found), found))
     if value.default is not None:
         steps.append(lambda found, row: value.default if found is None else found)
+    if value.number:
+        steps.append(
+            lambda found, row: None if found is None else number(found, value.column or "number", habits.marks)
+        )
     if value.format is not None or value.minus_days is not None:
-        steps.append(_dated(value, zone))
+        steps.append(_dated(value, habits.zone))
     if value.snake_case:
         steps.append(lambda found, row: records.snake_case(found) if isinstance(found, str) else found)
     if (separator := value.split) is not None:
         steps.append(lambda found, row: _parts(found, separator))
-    origin, condition = _origin(value, zone), value.when
+    origin, condition = _origin(value, habits), value.when
 
     def get(row: Row) -> Any:
         if condition is not None and not condition.holds(row):
@@ -93,19 +110,31 @@ def _parts(found: Any, separator: str) -> Any:
     return [part.strip() for part in found.split(separator) if part.strip()] if isinstance(found, str) else found
 
 
-def _origin(value: Value, zone: tzinfo) -> Getter:
+def _origin(value: Value, habits: Habits) -> Getter:
     if (column := value.column) is not None:
         return lambda row: present(row.get(column))
     if (columns := value.columns) is not None:
         return lambda row: next((v for name in columns if (v := present(row.get(name))) is not None), None)
     if value.first is not None:
-        getters = [getter(part, zone) for part in value.first]
+        getters = [getter(part, habits) for part in value.first]
         return lambda row: next((v for get in getters if (v := present(get(row))) is not None), None)
     if value.template is not None:
         return _template(value.template)
     if value.day is not None:
         return _rolling_date(value)
     return lambda row: value.constant
+
+
+def number(value: Any, field: str, marks: Marks | None) -> int | float:
+    """The number that a record has; RecordError if it has none, or one with two meanings."""
+    try:
+        if isinstance(value, str):
+            return number_of(value, marks)
+        if (found := as_number(value)) is not None:
+            return found
+    except ValueError as error:
+        raise RecordError(f"{field}: found {shown(value)}; {error}") from error
+    raise RecordError(f"{field}: found {shown(value)}; {PLAIN}")
 
 
 def present(value: Any) -> Any:

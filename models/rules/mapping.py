@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from models.documents import Document, shown
 from models.rules.predicates import Predicate
+from models.rules.quantities import Decimal, Marks, Thousands, marks_of
 
 LINE = "$line"
 """The column that every record has: its line in the file. An identity where a source has no other."""
@@ -66,6 +67,7 @@ class Value(_Part):
     default: Scalar = None
     format: Texts | None = Field(None, description="strptime formats of a date")
     minus_days: str | None = Field(None, description="column with a number of days that the date lies later")
+    number: bool = Field(False, description="a number, written with the mapping's `decimal` and `thousands`")
     snake_case: bool = False
     split: str | None = Field(None, description="separator of a text that is a list")
     when: Predicate | None = Field(None, description="predicate on the record; the value is missing where it fails")
@@ -216,6 +218,10 @@ class Mapping(_Part):
         None, description="path of the records in a JSON document, such as requests[].json.batch[]"
     )
     zone: Zone = Field("UTC", description="of times that name none")
+    decimal: Decimal | None = Field(
+        None, description="mark before the fraction of a number; without it, 1.000 is refused"
+    )
+    thousands: Thousands | None = Field(None, description="mark between thousands; without it, the other of . and ,")
     values: dict[str, Source] = Field({}, description="columns that are computed once per record, in this order")
     ignore: list[str] = Field([], description="columns that `rest` leaves out")
     key: list[str] = Field([], description="columns that tell activities apart where there is no message id")
@@ -233,11 +239,17 @@ class Mapping(_Part):
                 raise ValueError(
                     f"encoding: found {shown(self.encoding)}; allowed: a text encoding such as cp1250"
                 ) from error
+        self.marks  # noqa: B018 - raises where the two are the same
         if not (self.lead or self.account or self.deal):
             raise ValueError("a mapping needs a section `lead`, `account` or `deal`; activities belong to a lead")
         if self.activities and not self.lead:
             raise ValueError("`activities` need a section `lead` that says whose they are")
         return self
+
+    @property
+    def marks(self) -> Marks | None:
+        """How its numbers are written; None if it does not say. ValueError if it contradicts itself."""
+        return marks_of(self.decimal, self.thousands)
 
     def sections(self) -> list[_Section]:
         """The sections that the file has."""

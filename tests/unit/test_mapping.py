@@ -115,6 +115,50 @@ def test_an_invalid_address_may_count_as_missing() -> None:
         read({"id": "", "e": "hash"}, 1)
 
 
+@pytest.mark.feature("I1")
+@pytest.mark.parametrize(
+    ("said", "text", "found"),
+    [
+        ("", "1200", 1200),
+        ("", "$1,200.50", 1200.5),
+        ("", "1,234,567", 1234567),
+        ("", "12,34,567.5", 1234567.5),
+        ("", "0.125", 0.125),
+        ("", "1.000", "one meaning; this has two"),
+        ("", "-1,000 EUR", "one meaning"),
+        ("", "1.234,56", 'say `decimal: ","`'),
+        ("", "12,5", "say `decimal"),
+        ('decimal: ","', "1.000", 1000),
+        ('decimal: ","', "€ 1.234,56", 1234.56),
+        ('decimal: ","', "1\u202f234,5 zł", 1234.5),
+        ('decimal: ","', "1,234.56", "allowed: ',' before the fraction and '.' between thousands"),
+        ('decimal: "."', "1.000", 1),
+        ('decimal: "."', "−1,000", -1000),
+        ("decimal: '.'\nthousands: \"'\"", "1’234.5", 1234.5),
+        ("thousands: none", "1.000", 1),
+        ("thousands: none", "1,000.0", "nothing between thousands"),
+        ("", "1e5", "allowed: a number"),
+        ("", "(12)", "allowed: a number"),
+        ("", 12.5, 12.5),
+        ("", True, "allowed: a number"),
+    ],
+)
+def test_a_number_has_the_marks_that_the_mapping_says_or_but_one_meaning(said: str, text: Any, found: Any) -> None:
+    read = reading(
+        f"source: t\n{said}\nlead: {{email: e, attributes: {{size: {{column: a, number: true}}}}}}\n"
+        "deal: {id: $line, amount: a}\n"
+    )
+    record = {"e": "a@x.example", "a": text}
+    if isinstance(found, str):
+        with pytest.raises(RecordError) as refused:
+            read(record, 1)
+        assert found in str(refused.value)
+    else:
+        one: Intake = read(record, 1)
+        assert one.lead is not None and one.deal is not None
+        assert (one.lead.attributes["size"], one.deal.fields["amount"]) == (found, found)
+
+
 @pytest.mark.parametrize("value", [1.5, 1.2e29, True, [], {}])
 def test_an_id_that_would_name_somebody_else_is_refused(value: Any) -> None:
     with pytest.raises(RecordError):
@@ -132,6 +176,7 @@ def test_an_id_that_would_name_somebody_else_is_refused(value: Any) -> None:
         ("source: t\nlead:\n  at: {day: a}\n  email: e", 3, "needs month and first_year"),
         ("source: t\nzone: Mars/Olympus\nlead: {email: e}", 2, "IANA"),
         ("source: t\nencoding: utf-9\nlead: {email: e}", None, "text encoding"),
+        ("source: t\ndecimal: ','\nthousands: ','\nlead: {email: e}", None, "two different marks"),
         ("source: t\nlead:\n  email: e\n  when: {a: {abov: 3}}", 4, "above"),
     ],
 )
