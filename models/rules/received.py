@@ -24,8 +24,19 @@ class Parts(NamedTuple):
 
     items: Sequence[Any]
     """Whatever was sent, in its order; not understood yet. One that is no object at all is refused alone."""
-    shared: Mapping[str, Any] = {}  # noqa: RUF012 - never changed: parts are values
+    shared: Mapping[str, Any] = {}
     """What the body says about all of its items (`sentAt`, `context` …), as JSON has it."""
+
+
+def ordinals() -> Callable[[bytes], int]:
+    """Counts equal keys: 0 when one comes for the first time, then 1, 2 …"""
+    seen: Counter[bytes] = Counter()
+
+    def ordinal(key: bytes) -> int:
+        seen[key] += 1
+        return seen[key] - 1
+
+    return ordinal
 
 
 Split = Callable[[bytes, Mapping[str, Any]], Parts]
@@ -43,7 +54,7 @@ class Envelope:
     """What the body does not carry: endpoint, headers, name of the mapping …; JSON values."""
     shared: Mapping[str, Any] = field(default_factory=dict)
     """As `split` gave it."""
-    ordinal: Callable[[bytes], int] = field(default_factory=lambda: ordinals())
+    ordinal: Callable[[bytes], int] = field(default_factory=ordinals)
     """How often a key came before in this batch: tells equal items without an id apart (models.rules.records)."""
 
 
@@ -60,13 +71,17 @@ Read = Callable[[Any, int, Envelope], Intake | Told]
 field, the value found and what is allowed: the item is kept as rejected, its neighbours are not concerned."""
 
 
+def _no_mapping(name: str) -> ColumnMapping:
+    raise RecordError(f"mapping: found {shown(name)}; allowed: none here")
+
+
 @dataclass(frozen=True)
 class Programme:
     """What a reader may know of the workspace."""
 
     facets: Sequence[str] = ()
     """Activity properties that touchpoints keep."""
-    mapping: Callable[[str], ColumnMapping] = lambda name: _no_mapping(name)
+    mapping: Callable[[str], ColumnMapping] = _no_mapping
     """A mapping by its name, the workspace's before the ready ones; RecordError if there is none that can be read."""
 
 
@@ -76,21 +91,6 @@ class Form:
 
     split: Split
     reader: Callable[[Programme], Read]
-
-
-def _no_mapping(name: str) -> ColumnMapping:
-    raise RecordError(f"mapping: found {shown(name)}; allowed: none here")
-
-
-def ordinals() -> Callable[[bytes], int]:
-    """Counts equal keys: 0 when one comes for the first time, then 1, 2 …"""
-    seen: Counter[bytes] = Counter()
-
-    def ordinal(key: bytes) -> int:
-        seen[key] += 1
-        return seen[key] - 1
-
-    return ordinal
 
 
 def json_body(content: bytes) -> Any:

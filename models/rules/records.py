@@ -89,6 +89,8 @@ class Intake(NamedTuple):
     lead: LeadFacts | None = None
     account: AccountFacts | None = None
     deal: DealFacts | None = None
+    is_alias: bool = False
+    """The source states outright that these identities are one person's."""
 
 
 Extract = Callable[[Record, int], Intake]
@@ -194,6 +196,13 @@ def key_of(*parts: object) -> bytes:
     """16 bytes of BLAKE2b over the parts, told apart whatever characters they hold."""
     said = "".join(f"{len(text)}:{text}" for text in map(str, parts))
     return blake2b(said.encode(), digest_size=16).digest()
+
+
+def account_named(value: Any, field: str = "account") -> AccountFacts | None:
+    """The company that a source calls so, None if it names none."""
+    name = text_of(value, field)
+    key = key_text(" ".join(name.split()).casefold(), field) if name else None
+    return AccountFacts(key, name) if name and key else None
 
 
 def properties_json(properties: Mapping[str, Any]) -> str | None:
