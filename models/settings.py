@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.documents import ConfigurationError, Document, Location, Problem, shown
+from models.rules.collector import CollectorRules
 from models.rules.consent import ConsentRules
 from models.rules.durations import HalfLife
 from models.rules.express import ExpressRules
@@ -215,6 +216,8 @@ class Web(_Part):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     """0 takes any free one."""
+    trusted_proxies: list[str] = ["127.0.0.1", "::1"]
+    """Addresses whose X-Forwarded-For says who asks: your TLS proxy's."""
 
 
 class Settings(BaseSettings):
@@ -236,6 +239,7 @@ class Settings(BaseSettings):
     mailbox: Mailbox = Mailbox()
     prefect: Prefect = Prefect()
     web: Web = Web()
+    collector: CollectorRules = CollectorRules()
     machine: MachineRules = MachineRules()
     consent: ConsentRules = ConsentRules()
     sending: Sending = Sending()

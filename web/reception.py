@@ -17,6 +17,7 @@ from models.database import Database
 from models.errors import WarmlineError
 from models.queries import received
 from models.tables import ReceivedBatch
+from web.meters import Meters
 
 MOST_WAITING = 64_000_000
 """Bytes of batches that wait for a commit, if the settings say nothing else."""
@@ -45,8 +46,8 @@ class _Waiting:
 class Reception:
     """Keeps batches for one application. May be called from any event loop and any thread."""
 
-    def __init__(self, database: Database, most_waiting: int = MOST_WAITING) -> None:
-        self._database, self._most_waiting = database, most_waiting
+    def __init__(self, database: Database, most_waiting: int = MOST_WAITING, meters: Meters | None = None) -> None:
+        self._database, self._most_waiting, self._meters = database, most_waiting, meters or Meters()
         self._lock = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
         self._size = 0
@@ -107,5 +108,6 @@ class Reception:
 
     def _commit(self, batches: list[ReceivedBatch]) -> None:
         if batches:
-            with self._database.write(durable=True) as connection:
+            with self._meters.commits.time(), self._database.write(durable=True) as connection:
                 received.keep(connection, batches)
+            self._meters.committed.observe(len(batches))

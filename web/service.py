@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,20 +14,31 @@ from models.errors import UsageError
 
 GRACE_SECONDS = 3
 """Answers that are under way get this long when the service ends."""
+BACKLOG = 2_048
+"""Connections that wait to be taken: a burst of clients is no reason to refuse one."""
 
 
 @contextlib.contextmanager
-def serving(app: FastAPI, host: str, port: int) -> Iterator[str]:
+def serving(app: FastAPI, host: str, port: int, trusted_proxies: Sequence[str] = ("127.0.0.1", "::1")) -> Iterator[str]:
     """Answer at host:port (0 = any free one) until the block ends; its address. UsageError if the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=128)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise UsageError(
             f"web.port: cannot listen on {host}:{port}: {error.strerror or error}; set another one in warmline.yaml, "
             "or --set web.port=8081 before the command"
         ) from error
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,  # addresses of people, and of pages that are signed links
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        forwarded_allow_ips=list(trusted_proxies),
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
     thread.start()

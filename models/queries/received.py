@@ -21,28 +21,45 @@ def keep(connection: Connection, batches: Sequence[ReceivedBatch]) -> None:
     """Store the batches, in their order."""
     sign = staging.mark(connection)
     statement = (
-        "INSERT INTO received_batches (source, form, received_at, content, details)"
-        f" VALUES ({sign}, {sign}, {sign}, {sign}, {sign})"
+        "INSERT INTO received_batches (source, form, received_at, content, details, taken)"
+        f" VALUES ({sign}, {sign}, {sign}, {sign}, {sign}, 0)"
     )
     rows = [(one.source, one.form, one.received_at, one.content, one.details) for one in batches]
     driver.repeated(connection, statement, rows)
 
 
 _SIZES = "SELECT id, length(content) FROM received_batches WHERE id > {mark} ORDER BY id LIMIT {mark}"
-_WAITING = "SELECT id, source, form, received_at, content, details FROM received_batches WHERE {among} ORDER BY id"
+_SKIPPING = " FOR UPDATE SKIP LOCKED"
+_WAITING = (
+    "SELECT id, source, form, received_at, content, details, taken FROM received_batches WHERE {among} ORDER BY id"
+)
 
 
-def waiting(connection: Connection, limit: int, after: int = 0) -> list[ReceivedBatch]:
-    """The oldest batches with an id above `after`: at most `limit`, and no more than MOST_BYTES of them or one."""
-    sized = driver.fetched(connection, _SIZES.format(mark=staging.mark(connection)), (after, limit))
+def waiting(
+    connection: Connection, limit: int, after: int = 0, *, most_bytes: int = MOST_BYTES, is_claim: bool = False
+) -> list[ReceivedBatch]:
+    """The oldest batches with an id above `after`: at most `limit`, and no more than `most_bytes` of them or one.
+
+    `is_claim`: nobody else is given them until the end of this transaction (PostgreSQL; SQLite has one writer).
+    """
+    lock = _SKIPPING if is_claim and not staging.is_sqlite(connection) else ""
+    sized = driver.fetched(connection, _SIZES.format(mark=staging.mark(connection)) + lock, (after, limit))
     ids, size = [], 0
     for key, length in sized:
         size += length
-        if ids and size > MOST_BYTES:
+        if ids and size > most_bytes:
             break
         ids.append(key)
     return [
-        ReceivedBatch(id=row[0], source=row[1], form=row[2], received_at=row[3], content=bytes(row[4]), details=row[5])
+        ReceivedBatch(
+            id=row[0],
+            source=row[1],
+            form=row[2],
+            received_at=row[3],
+            content=bytes(row[4]),
+            details=row[5],
+            taken=row[6],
+        )
         for row in staging.selected(connection, _WAITING, "id", ids)
     ]
 
@@ -54,6 +71,22 @@ def remove(connection: Connection, ids: Collection[int]) -> int:
     condition, wanted = staging.among(connection, "id", sorted(ids))
     statement = f"DELETE FROM received_batches WHERE {condition} RETURNING id"
     return len(driver.fetched(connection, statement, wanted))
+
+
+def standing(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Batch → how many of its items are stored, of those that are still there."""
+    return dict(staging.selected(connection, "SELECT id, taken FROM received_batches WHERE {among}", "id", ids))
+
+
+def advance(connection: Connection, batch_id: int, taken: int) -> None:
+    """The first `taken` items of a large batch are stored by now."""
+    statement = text("UPDATE received_batches SET taken = :taken WHERE id = :id")
+    connection.execute(statement, {"taken": taken, "id": batch_id})
+
+
+def is_waiting(connection: Connection) -> bool:
+    """True if any batch waits: one look into an index."""
+    return connection.exec_driver_sql("SELECT 1 FROM received_batches LIMIT 1").first() is not None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ class ReceivedBatch(SQLModel, table=True):
     received_at: int = columns.at()
     content: bytes = Field(sa_type=LargeBinary)  # the body after Content-Encoding was undone, exactly
     details: str | None = columns.optional_text()  # JSON of what the body does not carry: endpoint, ce-* headers …
+    taken: int = columns.number(0)  # of its items, the first ones, that are stored: a large batch takes several steps
 
 
 class CollectorKey(SQLModel, table=True):
@@ -33,4 +34,20 @@ class CollectorKey(SQLModel, table=True):
     digest: bytes = columns.digest(unique=True)  # 32 bytes of BLAKE2b
     begins: str = columns.text()  # its first characters: enough to tell two keys apart, too few to use one
     created_at: int = columns.at()
+    used_at: int | None = columns.optional_at()  # to the hour: whether an old key may be revoked
     revoked_at: int | None = columns.optional_at()
+
+
+class ReceivedCount(SQLModel, table=True):
+    """What became of the items that came in on one day (UTC); `received` is always the sum of the other three."""
+
+    __tablename__ = "received_counts"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    source: str = columns.text_part()
+    form: str = columns.text_part()
+    day: int = columns.id_part()  # days since 1970, by when the batch came in
+    received: int = columns.number(0)
+    accepted: int = columns.number(0)
+    duplicate: int = columns.number(0)  # those that were rejected before with the same words among them
+    rejected: int = columns.number(0)  # as many as there are rejected records

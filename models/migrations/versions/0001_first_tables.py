@@ -68,12 +68,40 @@ def upgrade() -> None:
     with op.batch_alter_table('attribute_changes', schema=None) as batch_op:
         batch_op.create_index('ix_attribute_changes_subject', ['subject', 'subject_id', 'occurred_at'], unique=False)
 
+    op.create_table('audience_exports',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('audience', sa.Text(), nullable=False),
+    sa.Column('destination', sa.Text(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('members', sa.BigInteger(), nullable=False),
+    sa.Column('added', sa.BigInteger(), nullable=False),
+    sa.Column('removed', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id')
+    )
+    with op.batch_alter_table('audience_exports', schema=None) as batch_op:
+        batch_op.create_index('ix_audience_exports_audience', ['audience', 'destination', 'at'], unique=False)
+
+    op.create_table('audience_members',
+    sa.Column('audience', sa.Text(), nullable=False),
+    sa.Column('destination', sa.Text(), nullable=False),
+    sa.Column('digest', sa.LargeBinary(), nullable=False),
+    sa.Column('lead_id', sa.BigInteger(), nullable=True),
+    sa.Column('since', sa.BigInteger(), nullable=False),
+    sa.Column('seen_at', sa.BigInteger(), nullable=False),
+    sa.Column('told', sa.SmallInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('audience', 'destination', 'digest'),
+    sqlite_with_rowid=False
+    )
+    with op.batch_alter_table('audience_members', schema=None) as batch_op:
+        batch_op.create_index('ix_audience_members_lead', ['lead_id'], unique=False)
+
     op.create_table('collector_keys',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('source', sa.Text(), nullable=False),
     sa.Column('digest', sa.LargeBinary(), nullable=False),
     sa.Column('begins', sa.Text(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('used_at', sa.BigInteger(), nullable=True),
     sa.Column('revoked_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('digest')
@@ -94,6 +122,23 @@ def upgrade() -> None:
     with op.batch_alter_table('consents', schema=None) as batch_op:
         batch_op.create_index('ix_consents_address', ['digest', 'topic', 'at'], unique=False)
         batch_op.create_index('ix_consents_lead', ['lead_id'], unique=False)
+
+    op.create_table('costs',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('digest', sa.LargeBinary(), nullable=False),
+    sa.Column('told_by', sa.Text(), nullable=False),
+    sa.Column('day', sa.Text(), nullable=False),
+    sa.Column('source', sa.Text(), nullable=True),
+    sa.Column('medium', sa.Text(), nullable=True),
+    sa.Column('campaign', sa.Text(), nullable=True),
+    sa.Column('amount', sa.Float(), nullable=False),
+    sa.Column('currency', sa.Text(), nullable=False),
+    sa.Column('recorded_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('digest')
+    )
+    with op.batch_alter_table('costs', schema=None) as batch_op:
+        batch_op.create_index('ix_costs_day', ['day'], unique=False)
 
     op.create_table('disabled_endpoints',
     sa.Column('name', sa.Text(), nullable=False),
@@ -132,6 +177,15 @@ def upgrade() -> None:
     sa.Column('until', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('name')
     )
+    op.create_table('links',
+    sa.Column('key', sa.LargeBinary(), nullable=False),
+    sa.Column('url', sa.Text(), nullable=False),
+    sa.Column('lead_id', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('key')
+    )
+    with op.batch_alter_table('links', schema=None) as batch_op:
+        batch_op.create_index('ix_links_lead', ['lead_id'], unique=False, sqlite_where=sa.text('lead_id IS NOT NULL'), postgresql_where=sa.text('lead_id IS NOT NULL'))
+
     op.create_table('machine_marks',
     sa.Column('activity_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
@@ -182,8 +236,20 @@ def upgrade() -> None:
     sa.Column('received_at', sa.BigInteger(), nullable=False),
     sa.Column('content', sa.LargeBinary(), nullable=False),
     sa.Column('details', sa.Text(), nullable=True),
+    sa.Column('taken', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id'),
     sqlite_autoincrement=True
+    )
+    op.create_table('received_counts',
+    sa.Column('source', sa.Text(), nullable=False),
+    sa.Column('form', sa.Text(), nullable=False),
+    sa.Column('day', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('received', sa.BigInteger(), nullable=False),
+    sa.Column('accepted', sa.BigInteger(), nullable=False),
+    sa.Column('duplicate', sa.BigInteger(), nullable=False),
+    sa.Column('rejected', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('source', 'form', 'day'),
+    sqlite_with_rowid=False
     )
     op.create_table('refusals',
     sa.Column('digest', sa.LargeBinary(), nullable=False),
@@ -398,6 +464,8 @@ def upgrade() -> None:
     sa.Column('reason', sa.Text(), nullable=False),
     sa.Column('record', sa.Text(), nullable=False),
     sa.Column('recorded_at', sa.BigInteger(), nullable=False),
+    sa.Column('batch_id', sa.BigInteger(), nullable=True),
+    sa.Column('details', sa.Text(), nullable=True),
     sa.ForeignKeyConstraint(['import_id'], ['imports.id'], ),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('digest')

@@ -1,0 +1,109 @@
+"""The endpoints that PostHog's libraries call: change their host, and they speak to Warmline.
+
+Decides the paths (https://posthog.com/docs/api/capture), and answers the questions that these libraries ask besides:
+there are no feature flags, surveys or recordings here. What an event says: models.rules.posthog.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import JSONResponse
+
+from models.rules.collector import LONGEST_KEY
+from web.collector import Collector, Form, member
+from web.documentation import LIMITED, REFUSALS, SECURITY, body, json_answer
+
+CAPTURES = {
+    "/batch/": "Several events",
+    "/i/v0/e/": "One event, or a list of events",
+    "/e/": "The same as /i/v0/e/",
+    "/capture/": "The same as /i/v0/e/",
+    "/track/": "The same as /i/v0/e/",
+}
+FLAGS = ("/flags/", "/decide/")
+CONFIG = "/array/{key}/config"
+_TAKEN = {"status": 1}
+_NOTHING: dict[str, Any] = {
+    "flags": {},
+    "featureFlags": {},
+    "featureFlagPayloads": {},
+    "errorsWhileComputingFlags": False,
+    "supportedCompression": ["gzip", "gzip-js"],
+    "config": {"enable_collect_everything": False},
+    "sessionRecording": False,
+    "heatmaps": False,
+    "surveys": False,
+    "autocapture_opt_out": True,
+    "capturePerformance": False,
+    "toolbarParams": {},
+    "isAuthenticated": False,
+    "siteApps": [],
+}
+"""What a project of PostHog says in which everything is turned off but events."""
+_KEYS = ("api_key", "token")
+_ANSWER = json_answer(
+    "Kept on the disk. What is wrong with single events is told by `warmline rejected`.",
+    {"type": "object", "properties": {"status": {"const": 1}}, "required": ["status"]},
+)
+_EVENT = {"event": "$pageview", "distinct_id": "u-7", "uuid": "0192f3b0-5b7c-7a4e-9d41-7c1f0a3be001"}
+_EXAMPLES = {"one": {"api_key": "wk_…", **_EVENT}, "several": {"api_key": "wk_…", "batch": [_EVENT]}}
+_BODY = "JSON by any Content-Type, as it is, packed with gzip, or in Base64 as the field `data` of a form."
+
+
+def _key(value: Any) -> Any:
+    first = value[0] if isinstance(value, list) and value else value
+    return member(first, *_KEYS) or member(member(first, "properties"), "token")
+
+
+FORM = Form("posthog", _key, lambda value: value if isinstance(value, list) else member(value, "batch"))
+PATHS = frozenset(path for slashed in (*CAPTURES, *FLAGS) for path in (slashed, slashed.rstrip("/")))
+
+
+def posthog_routes(collector: Collector) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["PostHog"])
+
+    async def take(request: Request) -> JSONResponse:
+        call = "batch" if request.url.path.startswith("/batch") else "capture"
+        await collector.take(request, FORM, {"endpoint": call})
+        return JSONResponse(_TAKEN)
+
+    async def nothing() -> JSONResponse:
+        return JSONResponse(_NOTHING)
+
+    async def config(key: Annotated[str, Path(max_length=LONGEST_KEY)]) -> JSONResponse:
+        return JSONResponse({"token": key, **_NOTHING})
+
+    contents = dict.fromkeys(("application/json", "text/plain"), _EXAMPLES)
+    for path, words in CAPTURES.items():
+        for variant in (path, path.rstrip("/")):
+            router.add_api_route(
+                variant,
+                take,
+                methods=["POST"],
+                operation_id=f"posthog_{path.strip('/').replace('/', '_')}",
+                summary=words,
+                responses={200: _ANSWER, **REFUSALS},
+                response_class=JSONResponse,
+                openapi_extra={"security": SECURITY, "requestBody": body(_BODY, contents)},
+                include_in_schema=variant == path,
+            )
+    none = json_answer("No flags, no recordings, no surveys: events alone.", {"type": "object"})
+    quiet: dict[str, Any] = {"responses": {200: none, **LIMITED}, "response_class": JSONResponse}
+    for path in FLAGS:
+        for variant in (path, path.rstrip("/")):
+            router.add_api_route(
+                variant,
+                nothing,
+                methods=["POST"],
+                operation_id=f"posthog_{path.strip('/')}",
+                summary="Which feature flags somebody has: none",
+                include_in_schema=variant == path,
+                **quiet,
+            )
+    router.add_api_route(
+        CONFIG, config, operation_id="posthog_config", summary="What posthog-js asks for before it sends", **quiet
+    )
+    return router
