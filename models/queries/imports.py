@@ -152,8 +152,8 @@ def reject(
             kind,
             source,
             one.line,
-            _storable(one.reason),
-            _storable(one.record),
+            storable(one.reason),
+            storable(one.record),
             now,
         )
         for one in records
@@ -167,8 +167,8 @@ def _digest(kind: str, source: str, one: Rejected) -> bytes:
     return blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _storable(words: str) -> str:
-    # PostgreSQL's text holds no NUL, and no text holds half a surrogate pair: shown by their pictures instead.
+def storable(words: str) -> str:
+    """The words, as both databases hold them: a NUL and half a surrogate pair are shown by their pictures."""
     return words.replace("\x00", "␀").encode("utf-8", "replace").decode()
 
 

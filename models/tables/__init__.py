@@ -2,7 +2,7 @@
 
 from models.tables.actions import ActionTaken, DisabledEndpoint, WebhookDelivery
 from models.tables.behaviour import Activity, Deal, Import, MachineMark, RejectedRecord, Touchpoint
-from models.tables.collection import CollectorKey, ReceivedBatch
+from models.tables.collection import CollectorKey, ReceivedBatch, ReceivedCount
 from models.tables.consents import Consent
 from models.tables.people import Account, AttributeChange, Identity, Lead, Merge, MergeConflict
 from models.tables.programme import (
@@ -47,6 +47,7 @@ __all__ = [
     "ProgrammeVersion",
     "QueuedWork",
     "ReceivedBatch",
+    "ReceivedCount",
     "Refusal",
     "RefusedAnswer",
     "RejectedRecord",

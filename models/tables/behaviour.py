@@ -131,7 +131,9 @@ class RejectedRecord(SQLModel, table=True):
     import_id: int | None = columns.optional_reference("imports.id", index=True)
     kind: str = columns.text()
     source: str = columns.text()
-    line: int = columns.number()
+    line: int = columns.number()  # of a received batch: the item's place, the first is 0
     reason: str = columns.text()
     record: str = columns.text()
     recorded_at: int = columns.at()
+    batch_id: int | None = columns.optional_number()  # the received batch that it came in, which is gone by now
+    details: str | None = columns.optional_text()  # JSON: all that is needed to read it again, beside its own text
