@@ -152,7 +152,7 @@ def _prefect(root: Path) -> tuple[int, float]:
 @contextlib.contextmanager
 def _serving(opened: Workspace) -> Iterator[None]:
     """The real service, from when its watcher is at work."""
-    command = [WARMLINE, "-w", str(opened.root), "--set", "web.port=0", "serve", "--port", "4297"]
+    command = [WARMLINE, "-w", str(opened.root), "--set", "web.port=0", "serve", "--ui-port", "4297"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             until = time.monotonic() + PATIENCE

@@ -32,6 +32,7 @@ from cli import (
     feedback,
     ingest,
     init,
+    keys,
     lead,
     leads,
     lint,
@@ -113,6 +114,7 @@ app.command()(experiments.experiments)
 app.command()(erase.erase)
 app.command("dkim-record")(dkim_record.dkim_record)
 app.add_typer(bounces.bounces, name="bounces")
+app.add_typer(keys.keys, name="keys")
 app.add_typer(webhooks.webhooks, name="webhooks")
 app.command()(watch.watch)
 app.command("what-if")(what_if.what_if)

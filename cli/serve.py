@@ -1,4 +1,4 @@
-"""`warmline serve`: all on one machine, until Ctrl-C or SIGTERM: Prefect's server and UI, schedules, web pages."""
+"""`warmline serve`: all on one machine, until Ctrl-C or SIGTERM: Prefect's server and UI, collector, schedules."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from models.rules.counts import counted
 
 if TYPE_CHECKING:
     from flows.schedules import FlowSchedule
+    from models.workspace import Workspace
 
 
 def serve(
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The UI's port. Default: prefect.port.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Where events and people come in; 0: any free port. Default: web.port."),
+    ] = None,
+    ui_port: Annotated[int | None, typer.Option(min=1, max=65535, help="The UI's port. Default: prefect.port.")] = None,
 ) -> None:
-    """Run the flows on their schedules and show them in Prefect's UI."""
+    """Take events in, answer people, run the flows on their schedules and show them in Prefect's UI."""
     from flows.schedules import schedules
     from flows.server import server_to_stay
     from models.rules.instants import Micros
@@ -28,13 +33,13 @@ def serve(
 
     workspace = session.programme()
     table = schedules(workspace)
-    settings = workspace.settings.prefect
+    settings, web = workspace.settings.prefect, workspace.settings.web
     session.err.print("starting Prefect …", style="dim")
     app = application(workspace, clock=lambda: Micros(time.time_ns() // 1000))
     with (
         listening(workspace, clock=lambda: time.time_ns() // 1000) as returned,
-        serving(app, workspace.settings.web.host, workspace.settings.web.port) as pages,
-        server_to_stay(workspace.root, settings.host, port or settings.port) as server,
+        serving(app, web.host, web.port if port is None else port, web.trusted_proxies) as address,
+        server_to_stay(workspace.root, settings.host, ui_port or settings.port) as server,
     ):
         from flows.service import serve_schedules
 
@@ -43,13 +48,22 @@ def serve(
                 left = f"{counted(crashed, 'run')} marked Crashed, {counted(late, 'late run')} dropped"
                 session.err.print(f"left by an earlier service: {left}")
             _print_table(table)
-            session.out.print(f"web pages (unsubscribe, answers of sales): {pages}")
+            session.out.print(f"collector and web pages: {address}", soft_wrap=True)
+            if not _has_keys(workspace):
+                session.out.print("no write key yet, so no events come in: `warmline keys add SOURCE` makes one")
             if returned is not None:
                 session.out.print(f"returned mail (LMTP): {returned}")
             session.out.print(f"UI: {server.api_url.removesuffix('/api')}   (Ctrl-C stops)")
 
         asyncio.run(serve_schedules(workspace, table, server, started))
     session.err.print("stopped", style="dim")
+
+
+def _has_keys(workspace: Workspace) -> bool:
+    from models.queries import keys
+
+    with workspace.database.read() as connection:
+        return bool(keys.in_force(connection))
 
 
 def _print_table(table: tuple[FlowSchedule, ...]) -> None:

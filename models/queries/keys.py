@@ -32,7 +32,7 @@ _ADD = text(
 
 def add(connection: Connection, source: str, key: str, now: int) -> bool:
     """Let the key in as the source's; False if it was given before, to whomever, revoked or not."""
-    values = {"source": source, "digest": digest_of(key), "begins": key[:SHOWN_OF_KEY], "now": now}
+    values = {"source": source, "digest": digest_of(key), "begins": key[: min(SHOWN_OF_KEY, len(key) // 4)], "now": now}
     return connection.execute(_ADD, values).rowcount == 1
 
 

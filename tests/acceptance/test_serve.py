@@ -70,7 +70,7 @@ def serving(root: Path, port: int, *settings: str) -> Iterator[subprocess.Popen[
     """`warmline serve`, its output in serve.log; told to stop at the end of the block."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "WARMLINE_"))}
     given = [word for setting in ("web.port=0", *settings) for word in ("--set", setting)]
-    command: list[str | Path] = [WARMLINE, "-w", root, *given, "serve", "--port", str(port)]
+    command: list[str | Path] = [WARMLINE, "-w", root, *given, "serve", "--ui-port", str(port)]
     with (
         (root / "serve.log").open("ab") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
