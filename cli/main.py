@@ -40,6 +40,7 @@ from cli import (
     messages,
     preview,
     rejected,
+    replay,
     review,
     run,
     schema,
@@ -87,6 +88,7 @@ app.command()(doctor.doctor)
 app.command()(ingest.ingest)
 app.command()(preview.preview)
 app.command()(rejected.rejected)
+app.command()(replay.replay)
 app.command()(run.run)
 app.command()(explain.explain)
 app.command()(review.review)

@@ -1,4 +1,5 @@
-"""A look at the database every fraction of a second: whoever is in a hurry gets a run of express_leads at once.
+"""A look at the database every fraction of a second: what was received is resolved, and whoever is in a hurry gets a
+run of express_leads at once.
 
 Decides when a run starts: one at a time, so that a burst is one run, and at a pace that keeps Prefect's database small.
 What is waiting stands in our own database; a look makes no run, and a watcher that was killed has nothing to lose.
@@ -10,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -22,9 +23,11 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from flows.express_leads import express_leads
 from flows.reports import Report
 from models.errors import WarmlineError
-from models.queries import leases
+from models.queries import leases, received
 from models.rules.instants import SECOND
 from models.workspace import Workspace
+from tasks import collection
+from tasks.drain import Drain
 from tasks.express import is_waiting
 from tasks.processes import owner_name, surely_dead
 
@@ -39,6 +42,8 @@ KEPT = 200
 """Runs that went well and stay in Prefect's UI; a run is some 60 to 90 kB there."""
 FIRST_REST, LONGEST_REST = 2.0, 60.0
 """Seconds without a run after one that failed, doubled with each."""
+DRAIN_SECONDS = 1.0
+"""Of what was received, before the lease is looked after again."""
 LEASE, LEASE_SECONDS, RENEWED_SECONDS = "express", 30, 10
 """One watcher for a workspace; another one takes over when it is gone."""
 
@@ -74,22 +79,55 @@ class Watcher:
     """When the lease was last taken or prolonged; None without it."""
     _is_warm: bool = False
     """It has made a run: the first one takes seconds, and no act has to wait for that."""
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Something was resolved: somebody may be in a hurry."""
+    _draining: tuple[object, Drain] | None = None
+    """What resolves what was received, and which files of the programme it was made with."""
 
     async def watch(self) -> None:
         """Look, and run what is waiting. Whatever goes wrong is told in the log and tried again later."""
-        rest = 0.0
         self._pace.at = self.clock()
+        self.workspace.database.is_urgent = True
         try:
-            while not self.stop.is_set():
-                try:
-                    rest = 0.0 if await self._look() else rest
-                    await self._pause(LOOK_SECONDS if self._renewed is not None else RENEWED_SECONDS / 2)
-                except (WarmlineError, PrefectException, httpx.HTTPError) as error:
-                    rest = min(LONGEST_REST, max(FIRST_REST, 2 * rest))
-                    log.warning("express: %s; tried again in %.0f s", error, rest)
-                    await self._pause(rest)
+            await asyncio.gather(
+                self._repeat("express", self._look, self._news), self._repeat("received", self._resolve, None)
+            )
         finally:
             await asyncio.to_thread(self.release)
+
+    async def _repeat(self, name: str, look: Callable[[], Awaitable[bool]], sooner: asyncio.Event | None) -> None:
+        """Look again and again: after a rest, or `sooner`."""
+        rest = 0.0
+        while not self.stop.is_set():
+            try:
+                rest = 0.0 if await look() else rest
+                await self._pause(LOOK_SECONDS if self._renewed is not None else RENEWED_SECONDS / 2, sooner)
+            except (WarmlineError, PrefectException, httpx.HTTPError) as error:
+                rest = min(LONGEST_REST, max(FIRST_REST, 2 * rest))
+                log.warning("%s: %s; tried again in %.0f s", name, error, rest)
+                await self._pause(rest)
+
+    async def _resolve(self) -> bool:
+        """Resolve what was received; whether there was anything. The lease is `_look`'s to take."""
+        has_any = False
+        while self._renewed is not None and not self.stop.is_set() and await asyncio.to_thread(self._drain):
+            has_any = True
+            self._news.set()
+        return has_any
+
+    def _drain(self) -> bool:
+        with self.workspace.database.read() as connection:
+            if not received.is_waiting(connection):
+                return False
+        files = self.workspace.stamp()
+        if self._draining is None or self._draining[0] != files:  # somebody has edited the programme
+            opened = Workspace.open(self.workspace.root).on(self.workspace.database)
+            self._draining = (files, Drain(opened))
+        until = self.clock() + DRAIN_SECONDS
+        with collection.seldom():
+            while (took := self._draining[1].step(time.time_ns() // 1000)) and self.clock() < until:
+                pass
+        return took
 
     async def _look(self) -> bool:
         """Start a run if there is work and it is ours to do; whether one was made."""
@@ -141,8 +179,11 @@ class Watcher:
                 except ObjectNotFound:
                     continue
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self.stop.wait(), seconds)
-        except TimeoutError:
-            return
+    async def _pause(self, seconds: float, sooner: asyncio.Event | None = None) -> None:
+        """Wait so long, or until the watcher is to stop, or until `sooner`, which is cleared then."""
+        waits = [asyncio.ensure_future(one.wait()) for one in (self.stop, sooner) if one is not None]
+        _, left = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for one in left:
+            one.cancel()
+        if sooner is not None:
+            sooner.clear()

@@ -72,6 +72,12 @@ class Workspace:
         other.__dict__["database"] = database
         return other
 
+    def stamp(self) -> tuple[tuple[str, int], ...]:
+        """The files that what comes in is read by, each with when it was changed: another stamp, another programme."""
+        found = [self.root / SETTINGS_FILE, self.root / SCORING_FILE]
+        found += [*(self.root / SCORING_FOLDER).glob("*.yaml"), *(self.root / "mappings").glob("*.yaml")]
+        return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in found if path.is_file()))
+
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.settings.time_zone)

@@ -1,4 +1,7 @@
-"""Prefect tasks of ingest: some files each. What they do is in tasks.intake; which files wait, in tasks.inbox."""
+"""Prefect tasks of ingest: some files each, and what was received over HTTP.
+
+What they do is in tasks.intake and tasks.drain; which files wait, in tasks.inbox.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ from typing import Any, NamedTuple
 from prefect import task
 
 from models.workspace import Workspace
+from tasks.drain import drain
 from tasks.inbox import REFUSALS, PendingFile, never_read, pending_files
 from tasks.intake import ingest_file
 
-__all__ = ["Inbox", "PendingFile", "ingest_files", "list_pending", "pending_files"]
+__all__ = ["Inbox", "PendingFile", "drain_received", "ingest_files", "list_pending", "pending_files"]
+DRAIN_SECONDS = 300.0
+"""Of one run: while events come in without end, the files of the inbox have their turn all the same."""
 
 
 class Inbox(NamedTuple):
@@ -28,6 +34,16 @@ def list_pending(workspace: str) -> Inbox:
     opened = Workspace.open(Path(workspace))
     try:
         return Inbox(pending_files(opened), never_read(opened))
+    finally:
+        opened.database.close()
+
+
+@task(name="drain-received")
+def drain_received(workspace: str, now: int) -> dict[str, int]:
+    """Store what was received over HTTP: counts of batches and of their items. `now` in microseconds."""
+    opened = Workspace.open(Path(workspace))
+    try:
+        return drain(opened, now, DRAIN_SECONDS).as_dict()
     finally:
         opened.database.close()
 
