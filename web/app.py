@@ -51,7 +51,7 @@ def application(workspace: Workspace, clock: Callable[[], int]) -> FastAPI:
     collector = Collector(workspace, clock, bodies, reception, meters)
 
     app.include_router(health_routes(workspace, meters))
-    app.include_router(segment_routes(collector))
+    app.include_router(segment_routes(collector, workspace.settings.base_url))
     app.include_router(posthog_routes(collector))
     app.include_router(cloudevents_routes(collector))
     app.include_router(consent_pages(workspace, clock, pages))

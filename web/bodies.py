@@ -7,12 +7,9 @@ from outside reads it through here, so that no sender can fill the memory.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import zlib
 from collections.abc import AsyncIterator
-from urllib.parse import unquote_to_bytes
 
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
@@ -21,8 +18,9 @@ from models.rules.collector import CollectorRules
 from web.reception import Overloaded
 
 _GZIP = b"\x1f\x8b"
+MEMBERS = 16
+"""Pieces that gzip may put one behind the other (RFC 1952 2.2). Each costs a copy of all that follow."""
 _CODINGS = {"", "identity", "gzip", "x-gzip", "deflate"}
-_FORM = b"data="
 
 
 class Bodies:
@@ -86,8 +84,6 @@ def unpacked(body: bytes, coding: str, most: int) -> bytes:
         body = _inflated(body, zlib.MAX_WBITS | 16, most)
     elif named == "deflate" and body[:1] not in (b"{", b"["):
         body = _inflated(body, zlib.MAX_WBITS if body[0:1] == b"\x78" else -zlib.MAX_WBITS, most)
-    if body.startswith(_FORM):
-        body = _from_form(body, most)
     if len(body) > most:
         raise too_large(f"a body of {len(body):,} bytes; allowed: {most:,}")
     return body
@@ -97,7 +93,7 @@ def _inflated(packed: bytes, window: int, most: int) -> bytes:
     parts: list[bytes] = []
     left = most
     try:
-        while packed:  # gzip may come in several members (RFC 1952 2.2)
+        for _ in range(MEMBERS):
             member = zlib.decompressobj(window)
             parts.append(member.decompress(packed, left + 1))
             left -= len(parts[-1])
@@ -105,19 +101,9 @@ def _inflated(packed: bytes, window: int, most: int) -> bytes:
                 raise too_large(f"a body that is unpacked more than {most:,} bytes")
             if not member.eof:
                 raise HTTPException(400, "the packed body is cut off")
-            packed = member.unused_data if member.unused_data.startswith(_GZIP) else b""
+            if not member.unused_data.startswith(_GZIP):
+                return b"".join(parts)
+            packed = member.unused_data
     except zlib.error as error:
         raise HTTPException(400, f"the packed body cannot be unpacked: {error}") from error
-    return b"".join(parts)
-
-
-def _from_form(body: bytes, most: int) -> bytes:
-    """JSON that a browser sent as the field `data` of a form, as it is or in Base64."""
-    value = unquote_to_bytes(body[len(_FORM) :].partition(b"&")[0].replace(b"+", b" "))
-    if value[:1] in (b"{", b"["):
-        return value
-    try:
-        plain = base64.b64decode(value.replace(b" ", b"+"), validate=True)
-    except binascii.Error as error:
-        raise HTTPException(400, "the field `data` of the form is neither JSON nor Base64") from error
-    return _inflated(plain, zlib.MAX_WBITS | 16, most) if plain.startswith(_GZIP) else plain
+    raise too_large(f"a body packed in more than {MEMBERS} pieces")

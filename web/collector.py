@@ -47,6 +47,8 @@ class Form:
     key: Callable[[Any], Any]
     items: Callable[[Any], Any]
     """A list of events, or anything else for one event."""
+    plain: Callable[[bytes, int], bytes] = lambda body, most: body
+    """(body, bytes at most) → the JSON in it, where browsers wrap it; HTTPException if it is none."""
 
 
 class Collector:
@@ -75,7 +77,8 @@ class Collector:
         """
         sent = key_of(request) or key
         holder = await self._holder(sent) if sent else None
-        async with self._bodies.read(request) as content:
+        async with self._bodies.read(request) as body:
+            content = form.plain(body, self._rules.largest_body)
             value = read(content)
             if holder is None:
                 holder = await self._holder(form.key(value))

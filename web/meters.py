@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector as Source
@@ -25,6 +25,7 @@ class Meters:
     """The metrics of one application, in a registry of its own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second line for each counter, which says when it was made
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "warmline_http_requests",

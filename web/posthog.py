@@ -6,12 +6,16 @@ there are no feature flags, surveys or recordings here. What an event says: mode
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import JSONResponse
 
 from models.rules.collector import LONGEST_KEY
+from web.bodies import unpacked
 from web.collector import Collector, Form, member
 from web.documentation import LIMITED, REFUSALS, SECURITY, body, json_answer
 
@@ -43,6 +47,7 @@ _NOTHING: dict[str, Any] = {
 }
 """What a project of PostHog says in which everything is turned off but events."""
 _KEYS = ("api_key", "token")
+_FIELD = b"data="
 _ANSWER = json_answer(
     "Kept on the disk. What is wrong with single events is told by `warmline rejected`.",
     {"type": "object", "properties": {"status": {"const": 1}}, "required": ["status"]},
@@ -57,7 +62,21 @@ def _key(value: Any) -> Any:
     return member(first, *_KEYS) or member(member(first, "properties"), "token")
 
 
-FORM = Form("posthog", _key, lambda value: value if isinstance(value, list) else member(value, "batch"))
+def _plain(body: bytes, most: int) -> bytes:
+    """JSON that a browser sent as the field `data` of a form, as it is or in Base64."""
+    if not body.startswith(_FIELD):
+        return body
+    value = unquote_to_bytes(body[len(_FIELD) :].partition(b"&")[0].replace(b"+", b" "))
+    if value[:1] in (b"{", b"["):
+        return value
+    try:
+        decoded = base64.b64decode(value.replace(b" ", b"+"), validate=True)
+    except binascii.Error as error:
+        raise HTTPException(400, "the field `data` of the form is neither JSON nor Base64") from error
+    return unpacked(decoded, "", most)
+
+
+FORM = Form("posthog", _key, lambda value: value if isinstance(value, list) else member(value, "batch"), _plain)
 PATHS = frozenset(path for slashed in (*CAPTURES, *FLAGS) for path in (slashed, slashed.rstrip("/")))
 
 
@@ -66,7 +85,7 @@ def posthog_routes(collector: Collector) -> APIRouter:
     router = APIRouter(tags=["PostHog"])
 
     async def take(request: Request) -> JSONResponse:
-        call = "batch" if request.url.path.startswith("/batch") else "capture"
+        call = "batch" if request.scope["path"].startswith("/batch") else "capture"
         await collector.take(request, FORM, {"endpoint": call})
         return JSONResponse(_TAKEN)
 

@@ -49,8 +49,11 @@ _MESSAGES: dict[str, dict[str, Any]] = {
 }
 
 
-def segment_routes(collector: Collector) -> APIRouter:
-    """The routes. Each is answered with {"success": true} and nothing else: libraries look at the status alone."""
+def segment_routes(collector: Collector, base_url: str | None) -> APIRouter:
+    """The routes. `base_url`: where browsers find us, if that is known.
+
+    Each is answered with {"success": true} and nothing else: libraries look at the status alone.
+    """
     router = APIRouter(tags=["Segment and RudderStack"])
 
     def add(path: str, call: str, words: str, listed: bool = True) -> None:
@@ -68,15 +71,13 @@ def segment_routes(collector: Collector) -> APIRouter:
     for short, call in SHORT.items():
         add(f"/v1/{short}", call, f"The same as /v1/{call}, as analytics.js calls it")
 
-    async def beacon(
-        request: Request, key: Annotated[str | None, Query(alias="writeKey", max_length=LONGEST_KEY)] = None
-    ) -> JSONResponse:
+    async def beacon(request: Request, key: Annotated[str | None, Query(alias="writeKey")] = None) -> JSONResponse:
         await collector.take(request, FORM, {"endpoint": "batch"}, key)
         return JSONResponse(_TAKEN)
 
     words = "The same as /v1/batch, with the key in the address: a beacon of a browser has no headers"
     router.add_api_route(BEACON, beacon, methods=["POST"], **_described(BEACON.strip("/"), words, "batch"))
-    _add_settings(router)
+    _add_settings(router, base_url)
     return router
 
 
@@ -99,11 +100,14 @@ def _described(name: str, words: str, call: str) -> dict[str, Any]:
     }
 
 
-def _add_settings(router: APIRouter) -> None:
+def _add_settings(router: APIRouter, base_url: str | None) -> None:
     anything = json_answer("Nothing but our own address to send to.", {"type": "object"})
 
     async def settings(key: Annotated[str, Path(max_length=LONGEST_KEY)], request: Request) -> JSONResponse:
-        own = {"apiKey": key, "apiHost": f"{request.url.netloc}/v1", "protocol": request.url.scheme}
+        scheme, _, host = (base_url or "").rstrip("/").partition("://")
+        if not host:
+            scheme, host = request.scope["scheme"], request.headers.get("host", "")
+        own = {"apiKey": key, "apiHost": f"{host}/v1", "protocol": scheme}
         return JSONResponse({"integrations": {"Segment.io": own}, "metrics": {"sampleRate": 0}})
 
     async def source_config() -> JSONResponse:

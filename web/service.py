@@ -27,7 +27,7 @@ def serving(app: FastAPI, host: str, port: int, trusted_proxies: Sequence[str] =
     except OSError as error:
         raise UsageError(
             f"web.port: cannot listen on {host}:{port}: {error.strerror or error}; set another one in warmline.yaml, "
-            "or --set web.port=8081 before the command"
+            "or say `warmline serve --port 8081`"
         ) from error
     config = uvicorn.Config(
         app,

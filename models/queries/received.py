@@ -89,6 +89,14 @@ def is_waiting(connection: Connection) -> bool:
     return connection.exec_driver_sql("SELECT 1 FROM received_batches LIMIT 1").first() is not None
 
 
+COUNTED = 10_000
+_DEPTH = text(
+    "SELECT (SELECT count(*) FROM (SELECT 1 FROM received_batches LIMIT :counted) few),"
+    " (SELECT min(id) FROM received_batches), (SELECT max(id) FROM received_batches),"
+    " (SELECT received_at FROM received_batches ORDER BY id LIMIT 1)"
+)
+
+
 @dataclass(frozen=True)
 class Depth:
     """How much waits, and since when (microseconds; None if nothing does)."""
@@ -98,9 +106,9 @@ class Depth:
 
 
 def depth(connection: Connection) -> Depth:
-    """What waits to be resolved."""
+    """What waits to be resolved; beyond COUNTED batches by their ids, which have hardly a gap."""
+    row = connection.execute(_DEPTH, {"counted": COUNTED}).one()
+    if row[0] == 0:
+        return Depth(0, None)
     # Ids ascend with the time of arrival, but for those of one commit: no index of times is needed.
-    row = connection.execute(
-        text("SELECT count(*), (SELECT received_at FROM received_batches ORDER BY id LIMIT 1) FROM received_batches")
-    ).one()
-    return Depth(int(row[0]), None if row[1] is None else int(row[1]))
+    return Depth(int(row[0]) if row[0] < COUNTED else int(row[2]) - int(row[1]) + 1, int(row[3]))

@@ -57,7 +57,7 @@ class CollectorRules(BaseModel):
     body_seconds: float = Field(default=30.0, gt=0, le=3600)
     """How long a body may take to come in."""
     per_key: float = Field(default=2_000.0, gt=0, le=1_000_000)
-    per_address: float = Field(default=1_000.0, gt=0, le=1_000_000)
+    per_address: float = Field(default=2_000.0, gt=0, le=1_000_000)
     """Whatever is asked for, pages too. An IPv6 address counts by its first 64 bits."""
     origins: list[Origin] = Field(default=["*"])
     """Web pages whose scripts may send events."""
