@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import orjson
 from sqlalchemy import Connection, bindparam, text
 
+from models.queries import staging
 from models.rules.returned_mail.consequences import History, SentMail
 
 
@@ -66,6 +67,17 @@ _KEEP = text(
     VALUES (:digest, 'waiting', :way, :recipients, :content, :received_at) ON CONFLICT (digest) DO NOTHING
     """
 )
+
+
+_STAND_OPEN = text(
+    "SELECT id, digest FROM returned_mails WHERE digest IN :digests AND state = 'waiting' AND way = :way"
+).bindparams(bindparam("digests", expanding=True))
+
+
+def standing_open(connection: Connection, digests: Collection[bytes], way: str) -> dict[bytes, int]:
+    """Of these what came by `way` and is still to be read: digest → id."""
+    rows = connection.execute(_STAND_OPEN, {"digests": sorted(digests), "way": way}) if digests else ()
+    return {bytes(digest): int(key) for key, digest in rows}
 
 
 def keep(connection: Connection, mails: Sequence[Arrived], way: str, now: int) -> int:
@@ -170,6 +182,22 @@ def sent(connection: Connection, message_ids: Collection[str]) -> dict[str, Sent
         return {}
     rows = connection.execute(_SENT, {"names": sorted(message_ids)})
     return {row[0]: SentMail(row[0], *row[1:]) for row in rows}
+
+
+_HANDED_OVER = """
+    SELECT m.recipient, m.reply, m.message_id, m.id, m.kind, m.state, m.lead_id, m.recipient, m.template,
+           (SELECT i.value FROM identities i WHERE i.lead_id = m.lead_id AND i.kind = 'email'
+              AND i.value = lower(m.recipient))
+    FROM messages m WHERE m.reply IS NOT NULL AND m.state IN ('sent', 'unknown') AND m.recipient {among}
+"""
+
+
+def handed_over(connection: Connection, recipients: Collection[str]) -> dict[str, list[tuple[str, SentMail]]]:
+    """Recipient → each mail to it with what the server said when it took it: providers put their own id there."""
+    found: dict[str, list[tuple[str, SentMail]]] = {}
+    for row in staging.select_among(connection, _HANDED_OVER, sorted(recipients), "text"):
+        found.setdefault(row[0], []).append((row[1], SentMail(*row[2:])))
+    return found
 
 
 _WRITTEN_TO = text(

@@ -31,7 +31,7 @@ class ReturnedMail(SQLModel, table=True):
     # Of its Message-ID, Date, From, To, Subject and body: the same mail by two ways is one.
     digest: bytes = columns.digest(unique=True)
     state: str = columns.text(default="waiting")
-    way: str = columns.text()  # lmtp | imap | file
+    way: str = columns.text()  # lmtp | imap | file | hook (an event of a mail provider, as JSON)
     recipients: str = columns.text(default="[]")  # JSON list: the envelope's, where the way knows it
     content: bytes = Field(sa_type=LargeBinary)  # the mail's bytes, packed by zlib; empty: dropped since
     received_at: int = columns.at()

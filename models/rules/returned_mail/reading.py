@@ -273,10 +273,11 @@ def _fate(block: Fields, mail: Opened, passages: dict[str, str], alone: bool) ->
     if action not in _ACTIONS:
         action = {"2": "delivered", "4": "delayed"}.get(first(block, "status").strip()[:1], "failed")
     beside = passages.get(recipient.lower()) or passages.get(final.lower()) or (mail.notice if alone else "")
-    return _judged(recipient, action, status, diagnostic, beside)
+    return judged(recipient, action, status, diagnostic, beside)
 
 
-def _judged(recipient: str, action: str, status: str, diagnostic: str, beside: str) -> Fate:
+def judged(recipient: str, action: str, status: str, diagnostic: str, beside: str) -> Fate:
+    """What became of a mail to `recipient`: `action` as RFC 3464 has it, `beside` what else was said about it."""
     if action in _SUCCESSES:
         return Fate(recipient, action, None, "", status, diagnostic[:LONGEST_DIAGNOSTIC])
     specific = status_in(diagnostic)
@@ -384,7 +385,7 @@ def _of_passage(passage: narratives.Passage, mail: Opened) -> Fate:
     delayed = _WARNING.search(mail.notice) or _WARNING.search(mail.header("subject"))
     status = status_in(passage.words) or status_in(mail.notice)
     words = " ".join(passage.words.split()).lstrip(":. ")
-    return _judged(passage.recipient, "delayed" if delayed else "failed", status, words, beside)
+    return judged(passage.recipient, "delayed" if delayed else "failed", status, words, beside)
 
 
 def _notified(mail: Opened, event: Notification) -> ReturnedMail:
@@ -393,7 +394,7 @@ def _notified(mail: Opened, event: Notification) -> ReturnedMail:
         fates = tuple(Fate(one.recipient, "complained", None, event.detail, "", "") for one in event.recipients)
     else:
         fates = tuple(
-            _judged(one.recipient, one.action, status_in(one.status), one.diagnostic.removeprefix("smtp; "), "")
+            judged(one.recipient, one.action, status_in(one.status), one.diagnostic.removeprefix("smtp; "), "")
             for one in event.recipients
         )
     found = _returned(mail, kind, event.detail if kind is Kind.COMPLAINT else "told by a provider", fates)
