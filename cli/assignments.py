@@ -80,6 +80,7 @@ def _print_table(rows: Sequence[Listed], counts: dict[str, int], names: dict[str
     from rich.table import Table
     from rich.text import Text
 
+    from cli.fitting import print_counts
     from tasks.contacts import name_from
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -96,10 +97,7 @@ def _print_table(rows: Sequence[Listed], counts: dict[str, int], names: dict[str
         table.add_row(*texts)
     if rows:
         session.out.print(table)
-    total = sum(counts.values())
-    shown = "" if len(rows) == total else f" (the {len(rows)} that press most above)"
-    words = " · ".join(f"{state} {count:,}" for state, count in counts.items()) or "none"
-    session.out.print(f"assignments: {words}{shown}", markup=False)
+    print_counts("assignments", counts, len(rows), f"the {len(rows)} that press most")
 
 
 def _events(row: Listed) -> str:

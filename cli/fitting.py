@@ -5,7 +5,7 @@ Decides the widths alone. What a column says is its command's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -53,3 +53,10 @@ def _shares(wanted: list[int], free: int) -> list[int]:
 
 def _is_number(word: str) -> bool:
     return word in ("", "–") or word.replace(",", "").replace(".", "").lstrip("-+").isdigit()
+
+
+def print_counts(what: str, counts: Mapping[str, int], listed: int, which: str) -> None:
+    """The line below a list: how many there are in each state; `which` of them are listed, where not all are."""
+    words = " · ".join(f"{state} {count:,}" for state, count in counts.items()) or "none"
+    more = "" if listed == sum(counts.values()) else f" ({which} above)"
+    session.out.print(f"{what}: {words}{more}", markup=False)

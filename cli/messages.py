@@ -98,6 +98,8 @@ def _print_table(rows: list[Sent], counts: dict[str, int]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from cli.fitting import print_counts
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     told = [_why(row) for row in rows]
     for name in ("id", "state", "when", "to", "e-mail", *(["why"] if any(told) else [])):
@@ -109,10 +111,7 @@ def _print_table(rows: list[Sent], counts: dict[str, int]) -> None:
         table.add_row(*texts)
     if rows:
         session.out.print(table)
-    total = sum(counts.values())
-    shown = "" if len(rows) == total else f" (the newest {len(rows)} of them above)"
-    words = " · ".join(f"{state} {count:,}" for state, count in counts.items()) or "none"
-    session.out.print(f"messages: {words}{shown}", markup=False)
+    print_counts("messages", counts, len(rows), f"the newest {len(rows)} of them")
 
 
 def _why(row: Sent) -> str:

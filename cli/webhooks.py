@@ -160,6 +160,7 @@ def _print_table(rows: list[Kept], counts: dict[str, int], gone: list[str]) -> N
     from rich.table import Table
     from rich.text import Text
 
+    from cli.fitting import print_counts
     from models.rules.instants import instant
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -175,8 +176,7 @@ def _print_table(rows: list[Kept], counts: dict[str, int], gone: list[str]) -> N
         table.add_row(*texts)
     if rows:
         session.out.print(table)
-    words = " · ".join(f"{state} {count:,}" for state, count in counts.items()) or "none"
-    session.out.print(f"webhooks: {words}", markup=False)
+    print_counts("webhooks", counts, len(rows), f"the newest {len(rows)} of them")
     for name in gone:
         session.out.print(f"{name} said that it is gone; `warmline webhooks retry --endpoint {name}` asks it again")
 

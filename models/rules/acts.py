@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.documents import shown
 from models.rules.durations import Duration, duration_text
 from models.rules.predicates import Predicate
+from models.rules.short_forms import fields_or, one_or_more
 
 FOLDER = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$"
 """A folder of emails/."""
@@ -44,16 +44,9 @@ class Question(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        if isinstance(value, str | list):
-            return {"on": value}
-        if not isinstance(value, dict):
-            raise ValueError(f"found {shown(value)}; allowed: an activity type, a list of them, or fields with `on`")
-        return value
+        return fields_or("on", value, "an activity type, a list of them")
 
-    @field_validator("on", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+    _one_or_more = field_validator("on", mode="before")(one_or_more)
 
     @field_validator("on")
     @classmethod

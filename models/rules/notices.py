@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.documents import shown
 from models.rules.acts import FOLDER
 from models.rules.mail import Refused, address
 from models.rules.notification import SEQUENCE_NOTICE
+from models.rules.short_forms import fields_or, one_or_more
 
 OWNER = "owner"
 
@@ -32,18 +32,9 @@ class Notify(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        if isinstance(value, str | list):
-            return {"to": value}
-        if not isinstance(value, dict):
-            raise ValueError(
-                f"found {shown(value)}; allowed: owner, a name of the team, an address, or fields with `to`"
-            )
-        return value
+        return fields_or("to", value, "owner, a name of the team, an address")
 
-    @field_validator("to", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+    _one_or_more = field_validator("to", mode="before")(one_or_more)
 
     @field_validator("to")
     @classmethod

@@ -15,6 +15,7 @@ from models.documents import did_you_mean, shown
 from models.rules.acts import Did
 from models.rules.conditions import Check, Condition, Facts
 from models.rules.lifecycle import Stage
+from models.rules.short_forms import one_or_more
 
 
 def stages_known(value: list[str]) -> list[str]:
@@ -23,11 +24,6 @@ def stages_known(value: list[str]) -> list[str]:
         if name not in list(Stage):
             raise ValueError(f"found {shown(name)}{did_you_mean(name, Stage)}; allowed: {', '.join(Stage)}")
     return value
-
-
-def one_or_more(value: Any) -> Any:
-    """A list, where one text may stand alone."""
-    return [value] if isinstance(value, str) else value
 
 
 class When(Condition):
