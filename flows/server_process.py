@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 GRACE_SECONDS = 3
@@ -38,8 +39,13 @@ def main() -> None:
 
 
 def lay_down_schema(database: Path) -> None:
-    """Make the database file from SCHEMA if there is none yet: whole or not at all."""
+    """Make the database file from SCHEMA if there is none yet: whole or not at all.
+
+    sqlite3.DatabaseError if there is one that is none: told before the slow imports.
+    """
     if database.exists():
+        with closing(sqlite3.connect(database)) as found:
+            found.execute("PRAGMA schema_version")
         return
     unfinished = database.with_suffix(f".{os.getpid()}")
     connection = sqlite3.connect(unfinished)

@@ -26,7 +26,7 @@ from models.workspace import Workspace
 from tasks.intake import ingest_file
 from tasks.scoring import score_leads
 from tests.chain_world import children
-from tests.commands import WARMLINE
+from tests.commands import WARMLINE, warmline
 
 pytestmark = pytest.mark.prefect
 PATIENCE = 150
@@ -173,14 +173,14 @@ def _stops_cleanly(shop: Path, service: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_taken_port_is_told(shop: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, serving(shop, taken.getsockname()[1]) as service:
-        assert service.wait(PATIENCE) == 7
-    assert "Address already in use" in (shop / "serve.log").read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = warmline("--set", "web.port=0", "serve", "--port", port, folder=shop, code=7).stderr
+    assert "Address already in use" in told
 
 
 def test_a_wrong_schedule_is_told_before_anything_starts(shop: Path) -> None:
     (shop / "warmline.yaml").write_text((shop / "warmline.yaml").read_text().replace("every 10s", "hourly"))
-    with serving(shop, free_port()) as service:
-        assert service.wait(PATIENCE) == 3
-    assert "found 'hourly'; allowed: `every 5m`" in " ".join((shop / "serve.log").read_text().split())
+    told = warmline("--set", "web.port=0", "serve", "--port", str(free_port()), folder=shop, code=3).stderr
+    assert "found 'hourly'; allowed: `every 5m`" in " ".join(told.split())
     assert not (shop / ".warmline" / "prefect.db").exists()

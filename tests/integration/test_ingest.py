@@ -249,7 +249,7 @@ def test_several_processes_may_ingest_at_once(database_url: str, workspace: Work
     records = [
         {"email": f"p{n % 700}@x.example", "user_id": f"u{n % 700}", "type": f"t{n % 90}", "message_id": str(n),
          "occurred_at": 1_700_000_000 + n}
-        for n in range(4_000)
+        for n in range(1_600)
     ]  # fmt: skip
     files = [tmp_path / name for name in ("forward.jsonl", "backward.jsonl", "forward.jsonl")]
     files[0].write_text(lines(*records))
@@ -261,9 +261,9 @@ def test_several_processes_may_ingest_at_once(database_url: str, workspace: Work
             for n, file in enumerate(files)
         ]
         counts = [one.result() for one in waiting]
-    assert sum(one[1] for one in counts) == 4_000 and all(one[0] == 4_000 for one in counts)
+    assert sum(one[1] for one in counts) == 1_600 and all(one[0] == 1_600 for one in counts)
     found = facts(workspace.database)
-    assert len(found["activities"]) == 4_000 and len(found["leads"]) == 700 and len(found["touchpoints"]) == 90
+    assert len(found["activities"]) == 1_600 and len(found["leads"]) == 700 and len(found["touchpoints"]) == 90
     assert len(found["identities"]) == 1_400
 
 

@@ -46,7 +46,7 @@ garbage = st.lists(
 
 
 @pytest.mark.feature("I6")
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=garbage)
 def test_whatever_the_file_every_record_is_accounted_for_and_twice_changes_nothing(
     database_url: str, tmp_path: Path, content: bytes
@@ -65,7 +65,7 @@ def test_whatever_the_file_every_record_is_accounted_for_and_twice_changes_nothi
         assert whole_tables(workspace.database) == before
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     table=st.lists(
         st.lists(st.sampled_from(["a@x.example", "b@x.example", "", "p", '"', "x\x00", "é", "7"]), max_size=5),

@@ -48,23 +48,20 @@ def no_given_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "speak", lambda *_: None)
 
 
-def test_a_run_gets_a_server_that_ends_with_it(tmp_path: Path) -> None:
-    with server.server_for_a_run(tmp_path) as found:
-        assert server.answers(found.ready())
-        assert found.process is not None
-    assert found.process.returncode is not None
-    assert not server.answers(found.api_url)
+def test_a_run_gets_a_server_that_ends_with_it_and_a_second_run_another_database(tmp_path: Path) -> None:
+    with server.server_for_a_run(tmp_path) as first:
+        assert server.answers(first.ready())
+        assert first.process is not None and first.log is not None
+        with server.server_for_a_run(tmp_path) as second:
+            assert second.log is not None
+            assert first.log.parent == tmp_path / ".warmline"
+            assert second.log.parent != first.log.parent
+        assert not second.log.parent.exists()
+    assert first.process.returncode is not None
+    assert not server.answers(first.api_url)
     kept = {path.name for path in (tmp_path / ".warmline").iterdir()}
     assert {"prefect.db", "prefect-server.log", ".gitignore"} <= kept
     assert [path.name for path in tmp_path.iterdir()] == [".warmline"]
-
-
-def test_two_runs_at_once_have_a_database_each(tmp_path: Path) -> None:
-    with server.server_for_a_run(tmp_path) as first, server.server_for_a_run(tmp_path) as second:
-        assert first.log is not None and second.log is not None
-        assert first.log.parent == tmp_path / ".warmline"
-        assert second.log.parent != first.log.parent
-    assert not second.log.parent.exists()
 
 
 def test_a_run_uses_the_server_that_the_environment_names(

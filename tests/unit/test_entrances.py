@@ -37,7 +37,7 @@ _BY_SCORE = [*_BY_ATTRIBUTES, _made("warm", priority=7, enrol={"stages": ["lead"
 
 
 @given(st.sampled_from([_BY_ATTRIBUTES, _BY_SCORE]), _LEADS)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_what_is_remembered_of_the_leads_before_is_what_each_lead_would_enter(
     sequences: list[Sequence], leads: list[tuple[str, float | None, bool, dict[str, Any]]]
 ) -> None:

@@ -77,7 +77,7 @@ def expected(data: dict[str, Any], person: Person, t: int, zone: str) -> dict[st
 
 
 @pytest.mark.feature("S15")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(worlds.seeds)
 def test_a_line_scores_what_the_reference_says(r: Random) -> None:
     data, people, t, zone = worlds.model(r), [worlds.person(r) for _ in range(4)], worlds.instant(r), r.choice(ZONES)

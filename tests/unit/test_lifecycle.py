@@ -53,7 +53,7 @@ def decide(stage: str, total: float, **more: object) -> Stage | None:
 
 
 @pytest.mark.feature("L1")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(facts)
 def test_every_move_is_legal_and_says_why(known: Facts) -> None:
     decision = LIFECYCLE.decide(known)
@@ -65,7 +65,7 @@ def test_every_move_is_legal_and_says_why(known: Facts) -> None:
 
 
 @pytest.mark.feature("L2")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(facts)
 def test_the_same_facts_never_lead_back(known: Facts) -> None:
     been = [known.stage]
@@ -76,7 +76,7 @@ def test_the_same_facts_never_lead_back(known: Facts) -> None:
     assert len(been) <= 2 or been[1:] == [Stage.CUSTOMER, Stage.ADVOCATE]  # a purchase, then what a customer may become
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(points, max_size=60))
 def test_a_lead_moves_at_most_once_for_each_crossing_of_a_threshold(totals: list[float]) -> None:
     stage: str = Stage.SUBSCRIBER
@@ -90,14 +90,14 @@ def test_a_lead_moves_at_most_once_for_each_crossing_of_a_threshold(totals: list
     assert moves <= crossings
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(55, 64.9999), max_size=40))
 def test_between_leaving_and_entering_nobody_moves(totals: list[float]) -> None:
     assert {decide(Stage.SALES_QUALIFIED, total) for total in totals} <= {None}
     assert {decide(Stage.MARKETING_QUALIFIED, total) for total in totals} <= {None}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(facts, max_size=30))
 def test_no_sequence_of_facts_demotes_a_customer_or_lifts_the_disqualified(known: list[Facts]) -> None:
     for start, allowed in ((Stage.CUSTOMER, {"customer", "advocate"}), (Stage.DISQUALIFIED, {"disqualified"})):
@@ -108,7 +108,7 @@ def test_no_sequence_of_facts_demotes_a_customer_or_lifts_the_disqualified(known
             assert stage in allowed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(facts.filter(lambda f: f.excluded is not None or not f.must))
 def test_who_is_excluded_or_lacks_a_must_is_never_with_sales(known: Facts) -> None:
     decision = LIFECYCLE.decide(known)

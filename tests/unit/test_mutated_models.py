@@ -135,7 +135,7 @@ def run(seeds: range) -> set[str]:
 
 
 def test_mutated_models_are_refused_with_a_line_or_scored() -> None:
-    assert run(range(120)) == {"refused", "scored"}
+    assert run(range(60)) == {"refused", "scored"}
 
 
 @pytest.mark.torture

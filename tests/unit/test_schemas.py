@@ -49,7 +49,7 @@ def test_every_shipped_file_is_accepted(name: str) -> None:
         assert refused(name, document.data | {"unknown-key": 1}) != [], path
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(worlds.seeds)
 def test_every_model_that_can_be_made_is_accepted(r: Random) -> None:
     assert refused("scoring", worlds.model(r)) == []

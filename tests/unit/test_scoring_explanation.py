@@ -15,7 +15,7 @@ from tests.reference.worlds import NOW
 
 
 @pytest.mark.feature("S14")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(worlds.seeds)
 def test_the_parts_are_the_score(r: Random) -> None:
     compiled, scores = scored(worlds.model(r), [worlds.person(r) for _ in range(2)], worlds.instant(r))
@@ -25,7 +25,7 @@ def test_the_parts_are_the_score(r: Random) -> None:
         assert len(found.rules) + len(found.unmatched) == len(compiled.rules)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(worlds.seeds)
 def test_a_lead_alone_is_told_what_it_is_told_among_others(r: Random) -> None:
     data, people, at = worlds.model(r), [worlds.person(r) for _ in range(2)], worlds.instant(r)

@@ -17,7 +17,7 @@ from tests.reference.columns import loaded, scored, told, world
 from tests.reference.scoring import Person
 
 ZONES = ("UTC", "America/New_York", "Asia/Kathmandu")
-many = settings(max_examples=250, deadline=None)
+many = settings(max_examples=120, deadline=None)
 
 
 @pytest.mark.feature("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9")

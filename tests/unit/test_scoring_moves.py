@@ -74,7 +74,7 @@ def test_one_more_visit_reaches_the_next_tier() -> None:
 
 
 @pytest.mark.feature("S14")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(worlds.seeds)
 def test_a_move_gains_what_the_kernel_says_after_all_clamps(r: Random) -> None:
     data, person, t = worlds.model(r), worlds.person(r), worlds.instant(r)

@@ -26,7 +26,7 @@ def acted_on(compiled: CompiledModel, scores: Scores, lead: int, edges: dict[str
 
 
 @pytest.mark.feature("R1")
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds.seeds)
 def test_nothing_changes_before_the_next_change(r: Random) -> None:
     people, t = [worlds.person(r) for _ in range(3)], worlds.instant(r)
@@ -43,7 +43,7 @@ def test_nothing_changes_before_the_next_change(r: Random) -> None:
             assert acted_on(compiled, score(compiled, chunk, later), lead, edges) == before, later - t
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(worlds.seeds)
 def test_the_reference_too_sees_no_change_before_the_next_change(r: Random) -> None:
     data, person, t = worlds.model(r), worlds.person(r), worlds.instant(r)

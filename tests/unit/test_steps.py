@@ -359,7 +359,7 @@ def sound(data: dict[str, Any]) -> Sequence | None:
         return None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(worlds.seeds)
 def test_any_sequence_waits_or_ends_and_does_no_step_twice_whatever_happens(r: Random) -> None:
     sequence = sound(made(r))
