@@ -25,7 +25,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
     from models.documents import ConfigurationError
 
     workspace, problems = _opened()
-    if problems := [*problems, *workspace.check(), *_mails(workspace)]:
+    if problems := [*problems, *workspace.check(), *_mails(workspace), *_pages(workspace)]:
         if as_json:
             _print_json({"problems": [{"file": p.file, "line": p.line, "message": str(p)} for p in problems]})
         raise ConfigurationError(problems)
@@ -76,6 +76,13 @@ def _mails(workspace: Workspace) -> list[Problem]:
 
     told = {str(problem) for problem in _of_sequences(workspace)}
     return [one for one in problems(lint(workspace), mistakes=True) if str(one) not in told]
+
+
+def _pages(workspace: Workspace) -> list[Problem]:
+    """The mistakes of the texts of pages."""
+    from web.texts import FOLDER, problems
+
+    return problems(workspace.root / FOLDER)
 
 
 def _of_sequences(workspace: Workspace) -> list[Problem]:

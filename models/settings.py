@@ -31,8 +31,10 @@ from models.rules.collector import CollectorRules
 from models.rules.consent import ConsentRules
 from models.rules.durations import HalfLife
 from models.rules.express import ExpressRules
+from models.rules.hooks.settings import HOOK, Hook, HookSetting, hook_variable
 from models.rules.instants import DAY
 from models.rules.languages import language_tag
+from models.rules.links import TrackingRules
 from models.rules.limits import FARTHEST, Domain, DomainLimit, WarmUp
 from models.rules.machine import MachineRules
 from models.rules.mail import Refused, address
@@ -242,10 +244,12 @@ class Settings(BaseSettings):
     collector: CollectorRules = CollectorRules()
     machine: MachineRules = MachineRules()
     consent: ConsentRules = ConsentRules()
+    tracking: TrackingRules = TrackingRules()
     sending: Sending = Sending()
     express: ExpressRules = ExpressRules()
     feedback: FeedbackRules = FeedbackRules()
     webhooks: dict[Annotated[str, Field(pattern=ENDPOINT)], Endpoint] = {}
+    hooks: dict[Annotated[str, Field(pattern=HOOK)], HookSetting] = {}
     schedules: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -254,6 +258,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "consent.require: found 'double_opt_in' without `base_url`, which the link to confirm needs"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_address(self) -> Settings:
+        if not self.base_url and (asking := [name for name, hook in self.hooks.items() if hook.needs_url]):
+            raise ValueError(f"hooks.{asking[0]}: its sender signs the address that it calls; `base_url` must say it")
         return self
 
     @classmethod
@@ -340,3 +350,29 @@ def _secret_from_file(variable: str) -> str | None:
         return Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([Problem(variable, None, "", f"cannot read {shown(file)}: {error}")]) from error
+
+
+def hook_secrets(hooks: Mapping[str, Hook]) -> dict[str, tuple[str, ...]]:
+    """Hook → its secrets, several while one is replaced; ConfigurationError with every one that is amiss."""
+    from models.rules.hooks.signatures import amiss
+
+    found: dict[str, tuple[str, ...]] = {}
+    problems: list[Problem] = []
+    for name, hook in hooks.items():
+        if not hook.needs_secret:
+            found[name] = ()
+            continue
+        variable = hook_variable(name)
+        words = tuple((secret_variable(variable) or "").split())
+        if not words:
+            why = f"hooks.{name}: not set, nor {variable}_FILE: the secret of the hook, or several with spaces between"
+            problems.append(Problem(variable, None, "", why))
+        problems += [
+            Problem(variable, None, "", f"hooks.{name}: is no secret of this hook; {why}")
+            for why in dict.fromkeys(amiss(hook, word) for word in words)
+            if why
+        ]
+        found[name] = words
+    if problems:
+        raise ConfigurationError(problems)
+    return found

@@ -18,10 +18,11 @@ from zoneinfo import ZoneInfo
 
 from models.documents import ConfigurationError, Document, Location, Problem, did_you_mean, read_beside
 from models.errors import UsageError
-from models.settings import Settings, load_settings, secret_variable
+from models.settings import Settings, hook_secrets, load_settings, secret_variable
 
 if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay for these imports
     from models.database import Database
+    from models.rules.audiences import Audience
     from models.rules.conditions import Condition
     from models.rules.dkim import Key
     from models.rules.experiments import Experiment
@@ -35,9 +36,14 @@ if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay 
     from models.rules.scoring.model import Subject
     from models.rules.sequences import Sequence
     from models.rules.team import Team
+    from models.rules.tokens import Tokens
 
 SETTINGS_FILE = "warmline.yaml"
 SECRET_KEY_FILE = ".warmline/secret.key"
+SIGNING_KEYS = "WARMLINE_SIGNING_KEYS"
+"""The variable (or, with _FILE, the name of the file) of the keys of signed links, the newest first."""
+SHORTEST_KEY = 32
+"""Characters of one."""
 SCORING_FILE, LIFECYCLE_FILE, TEAM_FILE = "scoring.yaml", "lifecycle.yaml", "team.yaml"
 OPENINGS_FILE = "openings.yaml"
 SCORING_FOLDER = "scoring"
@@ -244,6 +250,25 @@ class Workspace:
         """Name → experiment, of all sequences."""
         return {test.name: test for one in self.sequences.values() for _, test in one.experiments}
 
+    @cached_property
+    def audiences(self) -> dict[str, Audience]:
+        """Name → audience, from every audiences/*.yaml; may be empty."""
+        from models.rules.audiences import Audience, mistakes
+
+        found, problems = {}, list[Problem]()
+        for relative in self._files("audiences"):
+            document = self.document(relative)
+            try:
+                one = found[PurePosixPath(relative).stem] = Audience.load(document, self.read_text)
+            except ConfigurationError as error:
+                problems += error.problems
+                continue
+            said = mistakes(one, self.models, self.settings.consent, self.settings.webhooks)
+            problems += [document.problem(place, message) for place, message in said]
+        if problems:
+            raise ConfigurationError(problems)
+        return found
+
     def sequence_files(self) -> list[str]:
         """The files of sequences/, relative to the workspace, sorted."""
         return self._files("sequences")
@@ -294,10 +319,13 @@ class Workspace:
             lambda: self.openings,
             lambda: self.pacing,
             lambda: self.sequences,
+            lambda: self.audiences,
             self._check_mappings,
             lambda: self.secret_key,
+            lambda: self.tokens,
             lambda: self.dkim_keys,
             lambda: self.webhook_keys,
+            lambda: self.hook_secrets,
         )
         problems: list[Problem] = []
         for load in parts:
@@ -319,6 +347,7 @@ class Workspace:
             topic_mistakes,
             window_mistakes,
         )
+        from models.rules.hooks.settings import hook_mistakes
 
         def of_sequence(file: str) -> Callable[[], Iterable[tuple[Location, str]]]:
             return lambda: enrolment_mistakes(self._sequence(file), self.models)
@@ -346,6 +375,7 @@ class Workspace:
             (LIFECYCLE_FILE, self._action_mistakes),
             (TEAM_FILE, lambda: team_mistakes(self.team, self.scoring)),
             (OPENINGS_FILE, lambda: openings_mistakes(self.openings, self.scoring)),
+            (SETTINGS_FILE, lambda: hook_mistakes(self.settings.hooks, self.mapping, self.read_text)),
             *((file, compare(file)) for file in self.sequence_files() for compare in checks),
         ]
         for file, compare in pairs:
@@ -405,6 +435,23 @@ class Workspace:
         except OSError as error:
             message = f"cannot be read or made: {error.strerror}; or set WARMLINE_SECRET_KEY"
             raise ConfigurationError([Problem(SECRET_KEY_FILE, None, "", message)]) from error
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Makes and reads what our links carry: by the first of WARMLINE_SIGNING_KEYS, whose others only read; without
+        them by `secret_key`. ConfigurationError for a key that is too short."""
+        from models.rules.tokens import Tokens
+
+        said = secret_variable(SIGNING_KEYS)
+        if not said:
+            return Tokens(self.secret_key)
+        keys = said.split()
+        if any(len(key) < SHORTEST_KEY for key in keys):
+            why = (
+                f"found a key of {min(map(len, keys))} characters; allowed: keys of at least {SHORTEST_KEY}, the newest"
+            )
+            raise ConfigurationError([Problem(SIGNING_KEYS, None, "", f"{why} first, with spaces between them")])
+        return Tokens(keys[0].encode(), tuple(key.encode() for key in keys[1:]))
 
     @property
     def limits(self) -> Limits:
@@ -466,6 +513,11 @@ class Workspace:
         if problems:
             raise ConfigurationError(problems)
         return found
+
+    @cached_property
+    def hook_secrets(self) -> dict[str, tuple[str, ...]]:
+        """Hook of `hooks` → what its sender proves itself with; ConfigurationError with every secret amiss."""
+        return hook_secrets(self.settings.hooks)
 
     @property
     def message_ids(self) -> MessageIds:

@@ -22,11 +22,13 @@ from models.rules.dkim import Signer
 from models.rules.encodings import Encoded, encoded_words, quoted_printable
 from models.rules.instants import SECOND, instant
 from models.rules.invitations import Guest, icalendar, method_of
+from models.rules.links import NewLink, mail_token
 from models.rules.mail import Address, Refused, address, header_refusal
 from models.rules.outbox import MessageKind
 from models.rules.tokens import PREFERENCES, Answer, Tokens, Unsubscription, suppression_digest
 from models.rules.verp import verp_address
 from models.settings import Sender
+from tasks.links import Tracked, Tracker
 from tasks.rendering import Rendered, Templates, Unrenderable
 
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
@@ -44,6 +46,8 @@ class Letter:
     sender: Address
     recipient: Address
     content: bytes
+    links: tuple[NewLink, ...] = ()
+    """What must be written down before it leaves: where its links lead to."""
 
 
 class Calendar(NamedTuple):
@@ -64,6 +68,14 @@ class Composer:
     signer: Signer = field(default_factory=lambda: Signer(()))
     mailbox: str | None = None
     """Where returned mail arrives: with it each letter has an envelope sender of its own (models.rules.verp)."""
+    signing: Tokens | None = None
+    """Makes the signed links; None: under `secret`."""
+    tracker: Tracker | None = None
+    """Rewrites the links of nurture mail; None: they stay as they are."""
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.secret) if self.signing is None else self.signing
 
     def compose(self, message: Leased, now: int) -> Letter | Unrenderable:
         """`now`: programme time, for the Date header."""
@@ -78,7 +90,8 @@ class Composer:
         if message.kind is not MessageKind.ALERT:
             language = facts.get("lead", {}).get("language")
             facts = {"ask": self._asker(message), **facts}
-        rendered = self.templates.render(message.template, facts, language)
+        name, tracked = self._tracked(message, facts)
+        rendered = self.templates.render(message.template, facts, language, tracked)
         if isinstance(rendered, Unrenderable):
             return rendered
         if message.kind is MessageKind.NURTURE and (missing := _without_way_out(rendered, unsubscribe)):
@@ -96,8 +109,20 @@ class Composer:
             host = Guest(name=self.sender.name, email=sender.text)
             calendar = Calendar(icalendar(invited, host), method_of(invited))
         head, body = written(headers, self.sender.name, rendered, boundary, calendar)
+        if tracked is not None and tracked.is_changed:
+            body = body.with_name(name)
         signed = self.signer.sign(head, body.canonical) + head + body.octets
-        return Letter(self._envelope_sender(message, sender), recipient, signed)
+        links = () if tracked is None or self.tracker is None else self.tracker.unknown(tracked.used.values())
+        return Letter(self._envelope_sender(message, sender), recipient, signed, links)
+
+    def _tracked(self, message: Leased, facts: Mapping[str, Any]) -> tuple[bytes, Tracked | None]:
+        """The mail's name in its links, and what rewrites them; None where they stay as they are."""
+        if self.tracker is None or message.kind is not MessageKind.NURTURE or facts.get("tracking") is False:
+            return b"", None
+        name = mail_token(self.tokens, message.message_id)
+        if name is None:
+            return b"", None
+        return name.encode(), self.tracker.mail(message.lead_id, with_picture=message.may_tell_of_opening)
 
     def _envelope_sender(self, message: Leased, sender: Address) -> Address:
         if self.mailbox is None:
@@ -122,19 +147,19 @@ class Composer:
             if not ATTRIBUTE.fullmatch(attribute) or not 0 < len(value) <= LONGEST_ANSWER:
                 allowed = f"an attribute such as company_size, and an answer of at most {LONGEST_ANSWER} characters"
                 raise ValueError(f"found ask({attribute!r}, {value[:40]!r}); allowed: {allowed}")
-            token = Answer(message.message_id, attribute, value).token(Tokens(self.secret))
+            token = Answer(message.message_id, attribute, value).token(self.tokens)
             return f"{self.base_url.rstrip('/')}/answer/{token}"
 
         return ask
 
     def _unsubscribe(self, message: Leased) -> _WaysOut:
         wish = Unsubscription(suppression_digest(self.secret, message.recipient), message.message_id)
-        token = wish.token(Tokens(self.secret))
+        token = wish.token(self.tokens)
         mailto = f"mailto:{self.mailbox or self.sender.reply_to or self.sender.email}?subject=unsubscribe%20{token}"
         if not self.base_url:
             return _WaysOut(mailto, None, None)
         base = self.base_url.rstrip("/")
-        choosing = wish.token(Tokens(self.secret), PREFERENCES)
+        choosing = wish.token(self.tokens, PREFERENCES)
         return _WaysOut(mailto, f"{base}/unsubscribe/{token}", f"{base}/preferences/{choosing}")
 
     def _headers(

@@ -22,7 +22,7 @@ from models.rules.consent import Said
 from models.rules.instants import instant
 from models.rules.notification import COMMON_ATTRIBUTES
 from models.rules.outbox import MessageKind
-from models.rules.tokens import Confirmation, Tokens, suppression_digest
+from models.rules.tokens import Confirmation, suppression_digest
 from models.rules.values import as_text
 from models.workspace import Workspace
 
@@ -134,7 +134,7 @@ class _Round:
         requested_at = max(one.at for one in said if one.state == "requested" and one.topic in topics)
         expires_at = requested_at + rules.confirm_within
         key = f"{TEMPLATE}:{digest.hex()}:{requested_at}"
-        token = Confirmation(digest, self.workspace.message_ids.of(key), expires_at).token(Tokens(secret))
+        token = Confirmation(digest, self.workspace.message_ids.of(key), expires_at).token(self.workspace.tokens)
         base = (self.workspace.settings.base_url or "").rstrip("/")
         standing = found.get(sign_up.lead_id)
         lead = {**dict.fromkeys(COMMON_ATTRIBUTES), **(standing.attributes if standing else {}), "email": sign_up.email}

@@ -111,6 +111,8 @@ class Maker:
                 continue
             assert standing.email is not None
             payload = self._payload(taken, deed)
+            if not self._is_tracked(due.sequence):
+                payload["tracking"] = False
             if deed.invite and given is not None and (appointment := given.appointment) is not None:
                 rep = next((one for one in self.workspace.team.reps if one.email == given.rep), None)
                 name = given.rep if rep is None else rep.name
@@ -127,6 +129,10 @@ class Maker:
                 enrolment_id=due.id,
                 variant=deed.variant,
             )
+
+    def _is_tracked(self, name: str) -> bool:
+        sequence = self.workspace.sequences.get(name)
+        return sequence is None or sequence.tracking
 
     def _payload(self, taken: Taken, deed: Send) -> NurtureMail:
         standing, sender = taken.standing, self.workspace.settings.sender

@@ -16,6 +16,7 @@ from models.queries.messages import IN_ORDER, URGENT
 from models.rules.dkim import Signer
 from models.workspace import Workspace
 from tasks.composition import Composer
+from tasks.links import Tracker
 from tasks.processes import owner_name, surely_dead
 from tasks.rendering import templates_of
 from tasks.sending import Delivery, deliver
@@ -36,7 +37,14 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH, urgent: bo
     settings, opened.database.is_urgent = opened.settings, urgent
     signer = Signer(opened.dkim_keys)
     composer = Composer(
-        templates_of(opened), settings.sender, settings.base_url, opened.secret_key, signer, settings.bounces.address
+        templates_of(opened),
+        settings.sender,
+        settings.base_url,
+        opened.secret_key,
+        signer,
+        settings.bounces.address,
+        opened.tokens,
+        tracker_of(opened),
     )
     delivery = Delivery(
         database=opened.database,
@@ -53,6 +61,7 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH, urgent: bo
             opened.pacing,
             settings.consent,
             opened.limits,
+            settings.tracking.opens == "consented",
         ),
         dead=surely_dead,
         kinds=URGENT if urgent else IN_ORDER,
@@ -61,6 +70,15 @@ async def deliver_batch(workspace: str, now: int, limit: int = BATCH, urgent: bo
         return (await deliver(delivery)).summary()
     finally:
         opened.database.close()
+
+
+def tracker_of(workspace: Workspace) -> Tracker | None:
+    """What rewrites the links of a workspace's mails; None where the settings say no, or have no `base_url`."""
+    settings = workspace.settings
+    rules = settings.tracking
+    if not settings.base_url or not (rules.clicks or rules.opens == "consented"):
+        return None
+    return Tracker(rules, settings.base_url, workspace.secret_key, workspace.message_ids.domain)
 
 
 def wall_clock() -> int:

@@ -136,7 +136,7 @@ class _Day:
                 due=self._due(one, is_late),
                 is_late=is_late,
                 is_new=one.at > self.since,
-                answers=answer_links(workspace.settings, workspace.secret_key, one),
+                answers=answer_links(workspace.settings, workspace.tokens, one),
             )
             if (phone := phone_of(standing.attributes)) is not None and "href" in phone:
                 made["phone"] = phone

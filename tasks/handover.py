@@ -103,7 +103,7 @@ class Desk:
             names=self.names,
             openings=workspace.openings,
             counted=[name for name in workspace.scoring.dimensions if name in workspace.scoring.totalled],
-            answers=answer_links(workspace.settings, workspace.secret_key, given),
+            answers=answer_links(workspace.settings, workspace.tokens, given),
             accept_by=given.accept_by if given.state == "open" else None,
             comes_from=comes_from,
         )
@@ -237,7 +237,7 @@ class Desk:
             names=self.names,
             dossier=facts.dossiers[lead_id],
             why=[] if why is None else why.reasons,
-            answers=answer_links(workspace.settings, workspace.secret_key, given),
+            answers=answer_links(workspace.settings, workspace.tokens, given),
             zone=self.zone_of(given.rep),
             now=self.now,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,10 +17,11 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from models.database import Database
-from models.queries import messages
+from models.queries import links, messages
 from models.queries.limits import Passage
 from models.queries.messages import Settlement
 from models.rules.instants import SECOND
+from models.rules.links import NewLink
 from models.rules.outbox import MessageState
 
 GATHER_SECONDS = 0.02
@@ -36,6 +37,8 @@ class _Batch:
     """What goes into one commit."""
 
     marks: list[tuple[int, asyncio.Future[bool]]] = field(default_factory=list)
+    links: dict[bytes, NewLink] = field(default_factory=dict)
+    """Of the marked mails, as far as they are not surely known: no mail leaves whose links lead nowhere."""
     settlements: list[Settlement] = field(default_factory=list)
     is_enough: asyncio.Event = field(default_factory=asyncio.Event)
     """Commit it without waiting for more."""
@@ -61,13 +64,16 @@ class Ledger:
         enough: Callable[[], int] = lambda: 0,
         *,
         record: Callable[[Connection, list[Passage]], None],
+        interned: Callable[[Collection[NewLink]], None] = lambda links: None,
     ) -> None:
         """`clock`: the wall clock, microseconds; `reply_seconds`: the longest wait for the answer to a final dot.
 
         `enough`: so many marks are committed at once; fewer wait GATHER_SECONDS for others. `record` counts what
-        servers took (models.queries.limits.record), in the commit that says so.
+        servers took (models.queries.limits.record), in the commit that says so. `interned` hears of links that are
+        written down from now on.
         """
         self.record = record
+        self._interned = interned
         self._database = database
         self._owner = owner
         self._clock = clock
@@ -88,10 +94,14 @@ class Ledger:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
 
-    async def mark(self, message: int) -> bool:
-        """True once `sending` is on the disk and the lease covers the wait for the answer; only then send the dot."""
+    async def mark(self, message: int, new: Sequence[NewLink] = ()) -> bool:
+        """True once `sending` is on the disk and the lease covers the wait for the answer; only then send the dot.
+
+        `new`: links of the mail that are written down in the same commit.
+        """
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._gathering.marks.append((message, answer))
+        self._gathering.links.update((link.key, link) for link in new)
         if len(self._gathering.marks) >= self._enough():
             self._gathering.is_enough.set()
         self._wake()
@@ -147,13 +157,15 @@ class Ledger:
         marks = [(message, answer) for message, answer in batch.marks if not answer.done()]  # else: cancelled
         ids = [message for message, _ in marks]
         try:
-            marked, clock = await self.write(partial(self._commit, marks=ids, settlements=batch.settlements))
+            commit = partial(self._commit, marks=ids, settlements=batch.settlements, new=list(batch.links.values()))
+            marked, clock = await self.write(commit)
         except Exception as error:  # noqa: BLE001 told to every worker that waits for its mark: no dot is sent
             self._unwritten += batch.settlements  # `close` tries once more
             for _, answer in marks:
                 if not answer.done():
                     answer.set_exception(error)
             return
+        self._interned(batch.links.values())
         in_time = self._clock() - clock < SLACK_SECONDS * SECOND
         for message, answer in marks:
             if not answer.done():
@@ -166,8 +178,11 @@ class Ledger:
         connection: Connection,
         marks: list[int],
         settlements: list[Settlement],
+        new: list[NewLink],
     ) -> tuple[set[int], int]:
         """The marks that hold, and the wall clock of the transaction."""
+        if new:
+            links.intern(connection, new)
         clock = self._clock()  # read inside the transaction: waiting for the lock may have taken long
         until = clock + int((self._reply_seconds + SLACK_SECONDS) * SECOND)
         marked = messages.settle_and_mark(connection, settlements, marks, owner=self._owner, clock=clock, until=until)

@@ -62,8 +62,9 @@ def preview(
         messages = [_notification(connection, workspace, standing, now)]
     else:
         messages = list(_mails(connection, workspace, wanted, standing, now))
+    settings = workspace.settings
     composer = Composer(
-        templates_of(workspace), workspace.settings.sender, workspace.settings.base_url, workspace.secret_key
+        templates_of(workspace), settings.sender, settings.base_url, workspace.secret_key, signing=workspace.tokens
     )
     return [_made(composer, message, workspace.message_ids.of(message.idempotency_key), now) for message in messages]
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import CodeType
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -42,6 +43,14 @@ LONGEST_BODY = 500_000
 LINK_SCHEMES = frozenset({"http", "https", "mailto", "tel"})
 _PLAIN_LINK = re.compile(r"https?://[!-Z^-~]+")
 """What needs no taking apart: ASCII without brackets, which could be a broken address of IPv6."""
+
+
+class Rewriter(Protocol):
+    """Changes a finished part piece by piece: the links of a mail (tasks.links). `constants`: what templates say as it
+    is; everything else comes from facts."""
+
+    def html(self, pieces: list[str], constants: frozenset[str]) -> list[str]: ...
+    def text(self, pieces: list[str], constants: frozenset[str]) -> list[str]: ...
 
 
 class Pieces(NamedTuple):
@@ -75,6 +84,16 @@ class _Part:
     file: str
     template: jinja2.Template
     written: Written
+    constants: frozenset[str]
+    """Every text that the compiled template has in it."""
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether its links may lead over our address: `{% set tracking = false %}` says no."""
+        return not any(_UNTRACKED.fullmatch(piece.text) for piece in self.written.pieces if piece.kind == "statement")
+
+
+_UNTRACKED = re.compile(r"\s*set\s+tracking\s*=\s*false\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -102,11 +121,15 @@ class Templates:
         self._parts: dict[tuple[str, str | None], _Part | list[Problem]] = {}
         self._asked: dict[str, frozenset[str]] = {}
         self._mails: dict[tuple[str, tuple[str | None, ...]], Mail | Problem] = {}
+        self._tracked: dict[Mail, bool] = {}
 
-    def render(self, name: str, facts: Mapping[str, Any], language: object = None) -> Rendered | Unrenderable:
+    def render(
+        self, name: str, facts: Mapping[str, Any], language: object = None, rewriter: Rewriter | None = None
+    ) -> Rendered | Unrenderable:
         """The e-mail `name` with `facts`, which must be plain JSON values, for a reader of `language` (BCP 47).
 
-        All parts are in one language: the best of the chain for which there is a body.
+        All parts are in one language: the best of the chain for which there is a body. `rewriter` changes the body, if
+        the template has nothing against it.
         """
         mail = self.mail(name, language)
         if isinstance(mail, Problem):
@@ -118,6 +141,10 @@ class Templates:
         written = self._rendered(mail.html, mail.language, LONGEST_BODY, seen)
         if isinstance(written, Unrenderable):
             return written
+        if rewriter is not None and not self._is_tracked(mail):
+            rewriter = None
+        if rewriter is not None:
+            written = rewriter.html(written, self._constants(mail.html, mail.language))
         html = "".join(written)
         if mail.text is None:
             text = self._derived(mail.html, html)
@@ -125,6 +152,8 @@ class Templates:
             text = self._rendered(mail.text, mail.language, LONGEST_BODY, seen)
         if isinstance(text, Unrenderable):
             return text
+        if rewriter is not None and mail.text is not None:
+            text = rewriter.text(text, self._constants(mail.text, mail.language))
         return Rendered("".join(subject).strip(), html, "".join(text), Pieces(written, text))
 
     def subject(self, name: str, facts: Mapping[str, Any], language: object = None) -> str | Unrenderable:
@@ -233,6 +262,16 @@ class Templates:
                 self._texts[file] = None
         return self._texts[file]
 
+    def _constants(self, file: str, language: str | None) -> frozenset[str]:
+        part = self._part(file, language)
+        return part.constants if isinstance(part, _Part) else frozenset()
+
+    def _is_tracked(self, mail: Mail) -> bool:
+        if mail not in self._tracked:
+            parts = [self._part(file, mail.language) for file in (mail.html, mail.text) if file]
+            self._tracked[mail] = all(isinstance(part, _Part) and part.is_tracked for part in parts)
+        return self._tracked[mail]
+
     def _part(self, file: str, language: str | None) -> _Part | list[Problem]:
         if (file, language) not in self._parts:
             self._parts[file, language] = self._compiled(file, language)
@@ -245,7 +284,9 @@ class Templates:
             pieces = self.pieces(file, language) or [Piece("data", "", file, 1)]
             written = compiled(pieces) if file.endswith(".mjml.j2") else inlined(pieces) if _is_html(file) else None
             written = written or Written.of(pieces)
-            return _Part(file, _template(environment, written, file), written)
+            code = environment.compile(written.text, file, file)
+            template = jinja2.Template.from_code(environment, code, environment.make_globals(None))
+            return _Part(file, template, written, frozenset(_texts(code)))
         except MjmlError as error:
             return [replace(problem, file=self.shown(problem.file)) for problem in error.problems]
         except (jinja2.TemplateNotFound, jinja2.TemplateSyntaxError) as error:
@@ -329,9 +370,13 @@ def _is_html(file: str) -> bool:
     return not file.endswith(".txt.j2")
 
 
-def _template(environment: Sandbox, written: Written, file: str) -> jinja2.Template:
-    code = environment.compile(written.text, file, file)
-    return jinja2.Template.from_code(environment, code, environment.make_globals(None))
+def _texts(code: CodeType) -> Iterator[str]:
+    """Every text that compiled code has in it."""
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, CodeType):
+            yield from _texts(constant)
 
 
 def link(value: str) -> str:

@@ -107,19 +107,36 @@ def read_next(workspace: Workspace, now: int) -> Counter[str]:
     """Read the next BATCH of mails and do what follows; empty when none waits."""
     with workspace.database.read() as connection:
         waiting = returned_mail.waiting(connection, BATCH)
-    reader = Reader(workspace.settings.bounces, workspace.secret_key, workspace.message_domains)
+    bounces, secret = workspace.settings.bounces, workspace.secret_key
+    reader = Reader(bounces, secret, workspace.message_domains, workspace.tokens)
     known = [reader.understood(one) for one in waiting]
     if not known:
         return Counter()
     with workspace.database.write() as connection:
-        claimed = returned_mail.claim(connection, [one.waiting.id for one in known], now)
-        names = {name for one in known for name in one.names}
-        consequences = _Consequences(connection, reader, now, returned_mail.sent(connection, names))
-        for one in known:
-            if one.waiting.id in claimed:
-                consequences.follow(one)
-        consequences.write()
+        return follow(connection, reader, known, now)
+
+
+def follow(connection: Connection, reader: Reader, known: Sequence[Understood], now: int) -> Counter[str]:
+    """Do what follows from mails that wait, and close them, in this transaction; what somebody else closed is left."""
+    claimed = returned_mail.claim(connection, [one.waiting.id for one in known], now)
+    names = {name for one in known for name in one.names}
+    consequences = _Consequences(connection, reader, now, returned_mail.sent(connection, names))
+    for one in known:
+        if one.waiting.id in claimed:
+            consequences.follow(one)
+    consequences.write()
     return consequences.counts
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Who tells of a mail, if it is no mail that came back but a provider whose word is signed."""
+
+    provider: str
+    at: int
+    """When it happened."""
+    about: SentMail
+    """The mail. One that we know nothing of has the id 0, and is called as the provider calls it."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,12 @@ class Understood:
     attribution: Attribution
     wish: Unsubscription | None
     domains: tuple[str, ...] = ()
+    witness: Witness | None = None
+
+    @property
+    def at(self) -> int:
+        """When it happened, as far as that is known."""
+        return self.waiting.received_at if self.witness is None else self.witness.at
 
     @property
     def names(self) -> list[str]:
@@ -151,10 +174,13 @@ class Reader:
     bounces: Bounces
     secret: bytes
     domains: tuple[str, ...]
+    signing: Tokens | None = None
+    """Reads the tokens of our links; None: under `secret`."""
 
     def understood(self, waiting: Waiting) -> Understood:
         mail = read(waiting.content)
-        wish = Unsubscription.read(Tokens(self.secret), mail.token, self.domains[0]) if mail.token else None
+        tokens = Tokens(self.secret) if self.signing is None else self.signing
+        wish = Unsubscription.read(tokens, mail.token, self.domains[0]) if mail.token else None
         mailbox = self.bounces.address
         if mailbox is None:
             return Understood(waiting, mail, Attribution(None), wish, self.domains)
@@ -194,6 +220,8 @@ class _Consequences:
     def follow(self, one: Understood) -> None:
         """Gather what the mail leads to."""
         about = next((self.sent[name] for name in one.names if name in self.sent), None)
+        if one.witness is not None:
+            about = one.witness.about
         if one.mail.kind is Kind.UNSUBSCRIBE:
             outcome, reason = self._unsubscribed(one, about)
         elif one.attribution.refusal is not None:
@@ -204,9 +232,9 @@ class _Consequences:
             outcome, reason = None, "it is about no mail of ours that we know of"
         else:
             outcome, reason = self._about_message(one, about)
-            self._resolved.append((about.id, one.waiting.received_at, f"taken by the server: {one.mail.kind.value}"))
+            self._resolved.append((about.id, one.at, f"taken by the server: {one.mail.kind.value}"))
         kind = one.mail.kind.value
-        name = about.message_id if about else None
+        name = about.message_id if about and about.id else None
         self._closings.append(Closing(one.waiting.id, kind, name, outcome, reason, self._people(one, about)))
         self.counts["read"] += 1
         self.counts[kind if outcome is not None else "kept"] += 1
@@ -231,7 +259,7 @@ class _Consequences:
     def _delivery(self, one: Understood, about: SentMail, fate: Fate) -> str:
         if fate.severity is None:
             return fate.action
-        at = one.waiting.received_at
+        at = one.at
         self._refusals.append(
             (
                 NewRefusal(
@@ -264,10 +292,17 @@ class _Consequences:
             return None, f"a feedback report of the kind {one.mail.detail!r} asks for nothing"
         self._act(one, about, {"detail": one.mail.detail})
         if about.is_to_lead:
-            self._suppress(about, "complained about a mail", one.waiting.received_at)
+            self._suppress(about, "complained about a mail", one.at)
         return "complained", None
 
     def _unsubscribed(self, one: Understood, about: SentMail | None) -> tuple[str | None, str | None]:
+        if one.witness is not None:
+            wish = self._wish(
+                one, self.reader.digest(one.mail.sender), about.message_id if about and about.id else None
+            )
+            how = f"by a webhook of {one.witness.provider}"
+            wishes.unsubscribe(self.connection, self.reader.secret, wish, how, one.mail.sender)
+            return "unsubscribed", None
         if one.wish is not None:
             digest, name = one.wish.suppression, about.message_id if about is not None else one.wish.message_id
         elif about is not None and about.is_to_lead:
@@ -281,7 +316,8 @@ class _Consequences:
         return "unsubscribed", None
 
     def _wish(self, one: Understood, digest: bytes, message_id: str | None) -> Wish:
-        return Wish(digest, message_id, one.waiting.received_at, {"source": "mail"})
+        source = "mail" if one.witness is None else f"webhook of {one.witness.provider}"
+        return Wish(digest, message_id, one.at, {"source": source})
 
     def _suppress(self, about: SentMail, reason: str, at: int) -> None:
         self._suppressions.append(NewSuppression(self.reader.digest(about.recipient), reason, at, scope="all"))
@@ -293,8 +329,8 @@ class _Consequences:
         packed = orjson.dumps({**properties, "message_id": about.message_id}, option=orjson.OPT_SORT_KEYS).decode()
         dedupe = message_key(SOURCE, f"{kind}:{one.mail.identity}:{about.message_id}")
         assert dedupe is not None
-        touchpoint = Touchpoint(kind, name=about.template, medium="email")
-        at = Micros(min(one.waiting.received_at, self.now))
+        touchpoint = Touchpoint(kind, name=about.template or None, medium="email")
+        at = Micros(min(one.at, self.now))
         facts = ActivityFacts(dedupe, at, touchpoint, packed)
         self._acts.append((about, Intake(0, (("email", about.identity),), (facts,))))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -24,6 +24,7 @@ from models.queries.messages import Leased, Settlement, Taken
 from models.rules.counts import counted
 from models.rules.instants import MINUTE, SECOND
 from models.rules.limits import asks_to_slow_down, counts, domain_of, waits
+from models.rules.links import NewLink
 from models.rules.outbox import LONGEST_REPLY, Backoff, MessageKind, MessageState, is_about_us, is_policy
 from models.settings import Smtp
 from tasks.composition import Composer, Letter
@@ -131,6 +132,7 @@ class _Run:
             delivery.smtp.reply_timeout_seconds,
             enough=lambda: self._connected * 3 // 4,
             record=self._record,
+            interned=self._interned,
         )
         self.stopped: WarmlineError | None = None
         self._refused_by_policy: WarmlineError | None = None
@@ -260,6 +262,10 @@ class _Run:
 
         return await self.ledger.write(lease)
 
+    def _interned(self, links: Collection[NewLink]) -> None:
+        if (tracker := self.delivery.composer.tracker) is not None:
+            tracker.written(links)
+
     def _record(self, connection: Connection, passages: list[Passage]) -> None:
         self._slow |= {domain_of(one.recipient) for one in passages if one.slow is not None}
         delivery = self.delivery
@@ -314,7 +320,7 @@ class _Run:
             if connection is None:
                 return None, None
             outcome = await connection.send(
-                letter.sender, letter.recipient, letter.content, lambda: self.ledger.mark(message.id)
+                letter.sender, letter.recipient, letter.content, lambda: self.ledger.mark(message.id, letter.links)
             )
             if not (kept and (_lost_while_idle(outcome) or _refuses_us(outcome))):
                 return connection, outcome

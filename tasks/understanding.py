@@ -15,13 +15,15 @@ import orjson
 
 from models.documents import ConfigurationError, shown
 from models.errors import UsageError
-from models.queries import intakes, queue, stated_stages, versions
+from models.queries import intakes, links, queue, stated_stages, versions
 from models.queries.activities import Touchpoints
 from models.queries.intakes import Terms
 from models.queries.rejections import RefusedItem
+from models.rules import tracking
 from models.rules.forms import FORMS
 from models.rules.received import Envelope, Form, Parts, Programme, Read, Told
 from models.rules.records import Intake, RecordError
+from tasks import mail_events
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -32,11 +34,14 @@ if TYPE_CHECKING:
 LookUp = Callable[["Connection", "Workspace", Sequence[Any]], Mapping[str, Any]]
 """(connection, workspace, items of a batch) → what their reader needs to know of the database, for the envelope's
 details. It is not kept with a rejected item, but looked up again when that is read again."""
-LOOK_UPS: dict[str, LookUp] = {}
-FollowUp = Callable[["Connection", "Workspace", Sequence["Understood"], int], None]
+LOOK_UPS: dict[str, LookUp] = {
+    "hook": mail_events.look_up,
+    tracking.NAME: lambda connection, workspace, items: links.described(connection, items, workspace.message_domains),
+}
+FollowUp = Callable[["Connection", "Workspace", Sequence["Understood"], int], int]
 """(connection, workspace, items that were stored, now): what else their `beyond` asks for; done again it does
-nothing."""
-FOLLOW_UPS: dict[str, FollowUp] = {}
+nothing. How many items it made news of that no intake was."""
+FOLLOW_UPS: dict[str, FollowUp] = {"hook": mail_events.follow_up}
 CROWD = 500
 """Leads in a hurry from which further ones wait for the schedule: twice what one run of express_leads takes."""
 
@@ -208,7 +213,7 @@ class Settling:
             terms = self._terms(connection, group.source, now)
             accepted = intakes.store(connection, [one.intake for one in taken], terms, self._touchpoints)
             if (follow_up := FOLLOW_UPS.get(group.form)) is not None:
-                follow_up(connection, self._workspace, taken, now)
+                accepted += follow_up(connection, self._workspace, taken, now)
         return Stored(accepted, len(taken) - accepted, refused)
 
     def _terms(self, connection: Connection, source: str, now: int) -> Terms:

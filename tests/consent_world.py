@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +87,9 @@ class ConsentWorld(World):
         transport = httpx.ASGITransport(application(self.workspace, clock=lambda: self.now), client=("192.0.2.7", 1))
         headers = {"user-agent": "Firefox"}
         return httpx.AsyncClient(transport=transport, base_url="https://go.example", headers=headers)
+
+
+async def press(browser: httpx.AsyncClient, path: str, **fields: Any) -> httpx.Response:
+    """Look at the page, fill in its form and press its button, as a browser does."""
+    found = re.search(r'name="form" value="(\w+)"', (await browser.get(path)).text)
+    return await browser.post(path, data=({"form": found[1]} if found else {}) | fields)

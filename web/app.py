@@ -26,11 +26,14 @@ from web.consent import consent_pages
 from web.documentation import SCHEMES
 from web.gate import Gate, refused
 from web.health import health_routes
+from web.hooks import hook_routes
 from web.meters import Meters
 from web.pages import Pages
 from web.posthog import posthog_routes
 from web.reception import Overloaded, Reception
 from web.segment import segment_routes
+from web.texts import FOLDER
+from web.tracking import tracking_routes
 from web.verdicts import verdict_pages
 
 log = logging.getLogger("warmline.web")
@@ -45,7 +48,8 @@ def application(workspace: Workspace, clock: Callable[[], int]) -> FastAPI:
     app = FastAPI(title="Warmline", version=version("warmline"), docs_url=None, redoc_url=None)
     rules, database = workspace.settings.collector, workspace.database
     database.is_urgent = True  # whoever asks here waits for the answer
-    meters, bodies, pages = Meters(), Bodies(rules), Pages(workspace.settings.sender.name)
+    meters, bodies = Meters(), Bodies(rules)
+    pages = Pages(workspace.settings.sender.name, workspace.settings.language, workspace.root / FOLDER)
     reception = Reception(database, rules.most_waiting, meters)
     meters.watch(database, clock, lambda: reception.waiting_bytes)
     collector = Collector(workspace, clock, bodies, reception, meters)
@@ -54,9 +58,11 @@ def application(workspace: Workspace, clock: Callable[[], int]) -> FastAPI:
     app.include_router(segment_routes(collector, workspace.settings.base_url))
     app.include_router(posthog_routes(collector))
     app.include_router(cloudevents_routes(collector))
+    app.include_router(hook_routes(workspace, clock, bodies, reception, meters))
     app.include_router(consent_pages(workspace, clock, pages))
     app.include_router(answer_pages(workspace, clock, pages))
     app.include_router(verdict_pages(workspace, clock, pages))
+    app.include_router(tracking_routes(workspace, clock, reception, pages))
     app.add_middleware(Gate, rules=rules, meters=meters, is_scripted=_is_scripted)
     app.add_exception_handler(Overloaded, _overloaded)
     app.add_exception_handler(StorageError, _unwritable)

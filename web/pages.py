@@ -30,15 +30,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-POLICY = (
-    "default-src 'none'; style-src {styles}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; sandbox "
-    "allow-forms allow-same-origin allow-top-navigation-by-user-activation"
-)
+POLICY = "default-src 'none'; style-src {styles}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
 
 
 class Pages:
-    """The templates of templates/pages and those of the workspace, each with `sender`, the name that mail comes from."""
+    """The templates of templates/pages and those of the workspace, each with the name that mail comes from."""
 
     def __init__(self, sender: str, language: str = "en", own: Path | None = None) -> None:
         """`language`: the workspace's. `own`: its folder pages/, whose texts and templates come before ours."""
@@ -56,19 +53,21 @@ class Pages:
 
     def texts(self, language: object = None, request: Request | None = None) -> Said:
         """The texts for a reader of `language`; where none is known, for whom the browser of the request speaks for."""
-        return self._texts.of(language, [] if request is None else preferred(request.headers.get("accept-language", "")))
+        return self._texts.of(
+            language, [] if request is None else preferred(request.headers.get("accept-language", ""))
+        )
 
-    def page(self, name: str, status: int = 200, said: Said | None = None, **facts: Any) -> HTMLResponse:
-        """The page `name` with `facts`, in the words of `said`, else of the workspace's language."""
-        texts = self.texts() if said is None else said
+    def page(self, name: str, status: int = 200, texts: Said | None = None, /, **facts: Any) -> HTMLResponse:
+        """The page `name` with `facts`, in the words of `texts`, else of the workspace's language."""
+        said = self.texts() if texts is None else texts
 
         def say(key: str, **more: object) -> str:
-            return texts(key, sender=self._sender, **more)
+            return said(key, sender=self._sender, **more)
 
         template = self._templates.get_template(f"{name}.html.j2")
-        text = template.render(say=say, language=texts.language, sender=self._sender, **facts)
+        text = template.render(say=say, language=said.language, sender=self._sender, **facts)
         styles = " ".join(f"'sha256-{_digest(style)}'" for style in _STYLE.findall(text)) or "'none'"
-        policy = {"Content-Security-Policy": POLICY.format(styles=styles), "Content-Language": texts.language}
+        policy = {"Content-Security-Policy": POLICY.format(styles=styles), "Content-Language": said.language}
         return HTMLResponse(text, status, headers=HEADERS | policy)
 
     def told(self, about: str, status: int, said: Said | None = None, **headers: str) -> HTMLResponse:

@@ -1,4 +1,4 @@
-"""What our pages say, in the languages that there are files for: ours in templates/pages/texts, a workspace's in pages/.
+"""What our pages say, in all languages that have a file: ours in templates/pages/texts, a workspace's own in pages/.
 
 Decides in which language a page speaks to somebody (the chain of models.rules.languages, as mails do) and where each of
 its texts is taken from. A text that a translation lacks is said in the next language of the chain, at last in English.

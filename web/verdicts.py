@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
@@ -19,13 +18,11 @@ from fastapi.responses import HTMLResponse
 from models.queries import rosters, standings, verdicts
 from models.queries.verdicts import Overtaken, Question, Refused, Said, Saying
 from models.rules.instants import Micros, instant
-from models.rules.tokens import Tokens
 from models.rules.verdicts import (
     EXPIRED,
     FORGED,
     LONGEST_COMMENT,
     UNKNOWN,
-    WHY_NOT,
     Verdict,
     VerdictLink,
     form_token,
@@ -34,7 +31,8 @@ from models.rules.verdicts import (
     rep_digest,
 )
 from models.workspace import Workspace
-from web.forms import form
+from web import forms
+from web.forms import Fields
 from web.pages import Pages
 
 log = logging.getLogger("warmline.feedback")
@@ -46,7 +44,7 @@ WAY = "link"
 
 def verdict_pages(workspace: Workspace, clock: Callable[[], int], pages: Pages) -> APIRouter:
     """The routes. `clock` gives programme time in microseconds."""
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
     desk = _Desk(workspace, clock, pages)
 
     @router.get("/verdict/{token}")
@@ -55,7 +53,7 @@ def verdict_pages(workspace: Workspace, clock: Callable[[], int], pages: Pages) 
 
     @router.post("/verdict/{token}")
     async def record(token: Token, request: Request) -> HTMLResponse:
-        given = parse_qs(await form(request))
+        given = await forms.fields(request)
         return await run_in_threadpool(desk.record, token, request, given)
 
     return router
@@ -74,7 +72,9 @@ class _Desk:
 
     def __init__(self, workspace: Workspace, clock: Callable[[], int], pages: Pages) -> None:
         self.workspace, self.clock, self.pages = workspace, clock, pages
-        self.tokens = Tokens(workspace.secret_key)
+        self.tokens = workspace.tokens
+        self.texts = pages.texts()
+        """In the workspace's language, as mails to salespeople are."""
 
     @property
     def reasons(self) -> Any:
@@ -84,20 +84,22 @@ class _Desk:
         asked = self._asked(token, request)
         return asked if isinstance(asked, HTMLResponse) else self._ask(asked)
 
-    def record(self, token: str, request: Request, given: dict[str, list[str]]) -> HTMLResponse:
+    def record(self, token: str, request: Request, given: Fields) -> HTMLResponse:
         asked, now = self._asked(token, request), self.clock()
         if isinstance(asked, HTMLResponse):
             return asked
         comment = given.get("comment", [""])[0].strip()
+        if forms.is_foreign(request, self.workspace.settings.base_url):
+            return self._ask(asked, self.texts(forms.FOREIGN), 403, comment)
         seen = read_form(self.tokens, given.get("form", [""])[0], asked.link, now)
         if seen is None:
-            return self._ask(asked, "This page was open for too long. Please send it once more.", 400, comment)
+            return self._ask(asked, self.texts(forms.EXPIRED), 400, comment)
         if len(comment) > LONGEST_COMMENT:
-            return self._ask(asked, f"Please keep the comment below {LONGEST_COMMENT} characters.", 422, comment)
+            return self._ask(asked, self.texts("verdict.too_long", longest=LONGEST_COMMENT), 422, comment)
         try:
             reason = self.reasons.find(asked.link.verdict, given.get("reason", [""])[0])
         except ValueError:
-            return self._ask(asked, "Please choose a reason.", 422, comment)
+            return self._ask(asked, self.texts("verdict.choose_reason"), 422, comment)
         assignment = asked.question.given
         saying = Saying(assignment.id, asked.link.verdict, reason, comment, assignment.rep, WAY, seen)
         with self.workspace.database.write(durable=True) as connection:
@@ -105,8 +107,7 @@ class _Desk:
         if isinstance(outcome, Refused):
             return self._refused(outcome.why, asked.link, request)
         if isinstance(outcome, Overtaken):
-            error = "Another answer was recorded in the meantime: look at it before you send yours."
-            return self._ask(self._again(asked), error, 409, comment)
+            return self._ask(self._again(asked), self.texts("verdict.overtaken"), 409, comment)
         return self._page(self._again(asked), "done")
 
     def _asked(self, token: str, request: Request) -> _Asked | HTMLResponse:
@@ -136,8 +137,7 @@ class _Desk:
             verdicts.note_refusal(connection, why, about, self.clock())
         whence = request.client.host if request.client else "somewhere"
         log.warning("answer link refused (%s), assignment %s, asked from %s", why, about or "unknown", whence)
-        told = "" if why == FORGED else WHY_NOT[why]
-        return self.pages.page("verdict_refused", STATUS.get(why, 409), why=why, told=told)
+        return self.pages.page("verdict_refused", STATUS.get(why, 409), self.texts, why=why.replace("-", "_"))
 
     def _ask(self, asked: _Asked, error: str = "", status: int = 200, comment: str = "") -> HTMLResponse:
         said = asked.question.standing
@@ -154,9 +154,10 @@ class _Desk:
         return self.pages.page(
             "verdict",
             status,
+            self.texts,
             state=state,
             verdict=verdict,
-            label=verdict.label,
+            label=self._label(verdict),
             lead=name,
             position=position,
             reasons=known,
@@ -170,13 +171,14 @@ class _Desk:
         )
 
     def _told(self, said: Said) -> dict[str, str]:
-        at = instant(Micros(said.at)).astimezone(self.workspace.zone)
+        at, say = instant(Micros(said.at)).astimezone(self.workspace.zone), self.texts
+        weekday, month = say("dates.weekdays").split()[at.weekday()], say("dates.months").split()[at.month - 1]
         return {
-            "label": said.verdict.label,
+            "label": self._label(said.verdict),
             "verdict": said.verdict.value,
             "reason": self.reasons.told(said.verdict, said.reason),
             "comment": said.comment or "",
-            "at": f"{at:%a} {at.day} {at:%b}, {at:%H:%M}",
+            "at": say("dates.moment", weekday=weekday, day=at.day, month=month, time=f"{at:%H:%M}"),
         }
 
     def _others(self, asked: _Asked) -> Iterator[tuple[str, str]]:
@@ -184,7 +186,10 @@ class _Desk:
         link = asked.link
         for verdict in Verdict:
             if verdict is not link.verdict and refusal(asked.question.given.state, verdict) is None:
-                yield verdict.label, replace(link, verdict=verdict).token(self.tokens)
+                yield self._label(verdict), replace(link, verdict=verdict).token(self.tokens)
+
+    def _label(self, verdict: Verdict) -> str:
+        return self.texts(f"verdict.{verdict}")
 
     def _person(self, lead_id: int) -> tuple[str, str]:
         """The lead's name (else its address), and position with company."""

@@ -25,8 +25,11 @@ _ASKED = text(
 )
 
 
-def record(connection: Connection, answer: Answer, now: int) -> bool:
-    """Store the answer as said at `now`; False if the message or its lead is gone. The same twice adds nothing."""
+def record(connection: Connection, answer: Answer, now: int, express_since: int | None = None) -> bool:
+    """Store the answer as said at `now`; False if the message or its lead is gone. The same twice adds nothing.
+
+    `express_since`: as in models.queries.intakes.Terms; None: nobody is in a hurry.
+    """
     address = connection.execute(_ASKED, {"message_id": answer.message_id}).scalar()
     if address is None:
         return False
@@ -39,5 +42,5 @@ def record(connection: Connection, answer: Answer, now: int) -> bool:
         (ActivityFacts(dedupe, Micros(now), act, None),),
         LeadFacts({answer.attribute: answer.value}, Micros(now)),
     )
-    intakes.store(connection, [intake], intakes.Terms(SOURCE, now, now), Touchpoints())
+    intakes.store(connection, [intake], intakes.Terms(SOURCE, now, now, express_since), Touchpoints())
     return True

@@ -12,7 +12,7 @@ from functools import lru_cache
 from sqlalchemy import Connection, bindparam, text
 
 from models.queries import consents, versions
-from models.rules.consent import ConsentRules, open_requests
+from models.rules.consent import OPENS, ConsentRules, is_granted, open_requests
 from models.rules.sequences import Sequence
 from models.rules.tokens import suppression_digest
 
@@ -52,6 +52,14 @@ def unasked(
     waiting = {digest for digest, history in said.items() if open_requests(history, rules, now)}
     why = "no sign-up waits for this confirmation any more"
     return {message: why for message, digest in digests.items() if digest not in waiting}
+
+
+def opens(connection: Connection, recipients: Mapping[int, str], secret: bytes, now: int) -> set[int]:
+    """The messages (id → address) whose recipient granted that we may see whether they opened them."""
+    digests = {message: suppression_digest(secret, address) for message, address in recipients.items()}
+    said = consents.histories(connection, set(digests.values())) if digests else {}
+    granted = {digest for digest, history in said.items() if is_granted(history, OPENS, now)}
+    return {message for message, digest in digests.items() if digest in granted}
 
 
 @lru_cache(maxsize=64)

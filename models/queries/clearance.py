@@ -33,6 +33,8 @@ class Terms:
     """What must have been said before nurture mail may go out."""
     limits: Limits = field(default_factory=Limits)
     """How much may leave per day, and per hour to a domain."""
+    opens: bool = False
+    """Whether the mails of those who granted it tell of their opening (models.rules.links)."""
 
 
 @dataclass(frozen=True)

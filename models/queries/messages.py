@@ -8,13 +8,13 @@ tasks.delivery does. All writes belong into `database.write(durable=True)`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Row, Text, bindparam, text
 
-from models.queries import clearance, driver, staging
+from models.queries import approvals, clearance, driver, staging
 from models.queries.clearance import Candidate, Terms
 from models.queries.limits import Passage
 from models.rules.instants import SECOND
@@ -120,6 +120,8 @@ class Leased:
     message_id: str
     attempts: int
     lease_until: int
+    may_tell_of_opening: bool = False
+    """Its recipient granted that, and the settings ask for it."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,12 @@ def lease(
     verdicts = clearance.verdicts(connection, candidates, terms, now)
     settle(connection, [_set_aside(message, verdict, now) for message, verdict in verdicts.items()], owner=owner)
     cancelled = sum(isinstance(verdict, Hold) for verdict in verdicts.values())
-    return Taken([row for row in rows if row.id not in verdicts], cancelled, len(verdicts) - cancelled)
+    going = [row for row in rows if row.id not in verdicts]
+    if terms.opens:
+        asked = {row.id: row.recipient for row in going if row.kind is MessageKind.NURTURE}
+        telling = approvals.opens(connection, asked, terms.secret, now)
+        going = [replace(row, may_tell_of_opening=row.id in telling) for row in going]
+    return Taken(going, cancelled, len(verdicts) - cancelled)
 
 
 def _set_aside(message: int, verdict: Verdict, now: int) -> Settlement:

@@ -193,6 +193,7 @@ def record(connection: Connection, saying: Saying, now: int) -> Recorded | Overt
     if why is not None:
         return Refused(why)
     _insert(connection, asked, saying, now)
+    queue.enqueue(connection, queue.EXPRESS, [asked.given.lead_id])  # who is handed over or let go hears of it at once
     _withdraw(connection, [one for one in asked.said if _is_rejection(one) and not one.is_withdrawn], now)
     newest = standing(connection, [asked.given.lead_id], now)
     settle(connection, newest, now)

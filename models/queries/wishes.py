@@ -44,10 +44,12 @@ class Addressee:
     address: str
 
 
-def unsubscribe(connection: Connection, secret: bytes, wish: Wish, how: str = "by link") -> bool:
+def unsubscribe(
+    connection: Connection, secret: bytes, wish: Wish, how: str = "by link", address: str | None = None
+) -> bool:
     """No more nurture mail to the address; False if that was so already. `how` ends the sentence "unsubscribed …".
 
-    `secret` is the key of the suppression hashes.
+    `secret` is the key of the suppression hashes. `address`: in plain, where no mail of ours names it.
     """
     _one_at_a_time(connection, wish.digest)
     known = consents.histories(connection, [wish.digest]).get(wish.digest, [])
@@ -58,7 +60,10 @@ def unsubscribe(connection: Connection, secret: bytes, wish: Wish, how: str = "b
     new = suppressions.suppress(connection, [NewSuppression(wish.digest, reason, wish.at)])
     if again:
         return bool(new)
-    _write(connection, wish, _addressee(connection, secret, wish), "unsubscribe", [(EVERYTHING, "withdrawn")])
+    addressee = _addressee(connection, secret, wish)
+    if addressee is None and address is not None:
+        addressee = _owner(connection, address)
+    _write(connection, wish, addressee, "unsubscribe", [(EVERYTHING, "withdrawn")])
     return True
 
 
@@ -83,8 +88,7 @@ def take_down(connection: Connection, secret: bytes, wish: Wish, address: str, s
     `address`: in plain, because no mail of ours names it here.
     """
     _one_at_a_time(connection, wish.digest)
-    lead = connection.execute(_OWNER, {"address": address}).scalar()
-    addressee = None if lead is None else Addressee(int(lead), address)
+    addressee = _owner(connection, address)
     granted = [pair for pair in said if pair[1] == "granted"]
     withdrawn = [pair for pair in said if pair[1] == "withdrawn"]
     if withdrawn:
@@ -103,10 +107,21 @@ def was_confirmed(connection: Connection, wish: Wish) -> bool:
     return any(word.evidence.get("message_id") == wish.message_id for word in said)
 
 
+def tells_of_opening(connection: Connection, digest: bytes, now: int) -> bool:
+    """Whether the person grants that we see whether they opened a mail."""
+    return consent.is_granted(consents.histories(connection, [digest]).get(digest, ()), consent.OPENS, now)
+
+
 def prefer(
-    connection: Connection, secret: bytes, rules: ConsentRules, wish: Wish, wanted: Collection[str]
+    connection: Connection,
+    secret: bytes,
+    rules: ConsentRules,
+    wish: Wish,
+    wanted: Collection[str],
+    opens: bool | None = None,
 ) -> list[tuple[str, str]]:
-    """Write down that exactly these topics are wanted; what changed, as (topic, state).
+    """Write down that exactly these topics are wanted; what changed, as (topic, state). `opens`: whether we may see
+    that a mail was opened; None: that was not asked.
 
     None at all is the wish to unsubscribe. Any of them takes an earlier such wish back: who opens the page by the link
     of a mail reads that mailbox, so that this counts as confirmed.
@@ -124,6 +139,8 @@ def prefer(
     if returned or (granted and len(granted) == len(chosen)):
         _write(connection, wish, addressee, "newsletter_signup", [(topic, "granted") for topic in chosen])
         changed = [(topic, state) for topic, state in changed if state == "withdrawn"]
+    if opens is not None and opens != consent.is_granted(known, consent.OPENS, wish.at):
+        changed.append((consent.OPENS, "granted" if opens else "withdrawn"))
     if changed:
         _write(connection, wish, addressee, "email_preference_change", changed)
     return [*granted, *((topic, state) for topic, state in changed if state == "withdrawn")]
@@ -178,6 +195,12 @@ _SENT_TO = text(
     WHERE m.message_id = :message_id AND i.kind = 'email'
     """
 )
+
+
+def _owner(connection: Connection, address: str) -> Addressee | None:
+    """The lead whose address it is."""
+    lead = connection.execute(_OWNER, {"address": address}).scalar()
+    return None if lead is None else Addressee(int(lead), address)
 
 
 def _addressee(connection: Connection, secret: bytes, wish: Wish) -> Addressee | None:

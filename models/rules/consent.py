@@ -21,6 +21,8 @@ from models.rules.values import as_text
 
 EVERYTHING = "*"
 """The topic of a word about all topics: who unsubscribes by one click says it."""
+OPENS = "email_opens"
+"""The topic by which people say that we may see whether they opened a mail. Only its own grant counts."""
 SIGN_UPS = frozenset({"newsletter_signup"})
 OPT_OUTS = frozenset({"unsubscribe", "spam_complaint"})
 PREFERENCE = "email_preference_change"
@@ -118,6 +120,21 @@ def standing(history: Iterable[Said], topic: str, rules: ConsentRules, now: int)
     if asked is not None and (last is None or asked > last.at):
         return Standing("requested" if now < asked + rules.confirm_within else "expired", asked)
     return Standing("withdrawn", last.at) if last is not None else Standing("nothing")
+
+
+def is_granted(history: Iterable[Said], topic: str, now: int) -> bool:
+    """Whether this very topic was granted, and neither it nor everything withdrawn since."""
+    spoken = (
+        said
+        for said in history
+        if said.at <= now
+        and (
+            (said.topic == topic and said.state != "requested")
+            or (said.topic == EVERYTHING and said.state == "withdrawn")
+        )
+    )
+    last = max(spoken, key=lambda said: (said.at, said.state == "withdrawn"), default=None)
+    return last is not None and last.state == "granted"
 
 
 def open_requests(history: Sequence[Said], rules: ConsentRules, now: int) -> list[str]:

@@ -52,12 +52,25 @@ def _word(piece: str, is_quoted: bool) -> str:
     return f"=?utf-8?b?{base64.b64encode(piece.encode()).decode()}?="
 
 
+UNBROKEN = "0what0stands0here0is0put0in0when0all0is0encoded0"
+"""Holds the place of as many other letters and digits: no soft line break is made within it, so that they can be put in
+when everything is encoded, and what was encoded once serves for every mail (models.rules.links.mail_token)."""
+_BROKEN = re.compile(b"(?:=\r\n)?".join(re.escape(bytes([letter])) for letter in UNBROKEN.encode()))
+_ON_A_LINE = b"=\r\n%b=\r\n" % UNBROKEN.encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """Complete lines of a body, each with its CRLF, and the same lines as DKIM's relaxed form has them."""
 
     octets: bytes
     canonical: bytes
+
+    def with_name(self, name: bytes) -> Encoded:
+        """The same with `name`, which is as long, wherever UNBROKEN stands."""
+        octets = self.octets.replace(UNBROKEN.encode(), name)
+        is_relaxed = self.canonical is self.octets or self.canonical == self.octets
+        return Encoded(octets, octets if is_relaxed else self.canonical.replace(UNBROKEN.encode(), name))
 
 
 def quoted_printable(text: str | Sequence[str]) -> Encoded:
@@ -99,6 +112,8 @@ def _line(line: str) -> Encoded:
 
 def _encoded(line: str) -> Encoded:
     octets = binascii.b2a_qp(line.encode("utf-8", "replace"), istext=True).replace(b"\n", b"\r\n") + b"\r\n"
+    if UNBROKEN in line:  # a line of its own where it was broken: no line grows longer by that
+        octets = _BROKEN.sub(lambda found: found[0] if len(found[0]) == len(UNBROKEN) else _ON_A_LINE, octets)
     # No line ends in white space (it is encoded there), so the relaxed form (RFC 6376 3.4.4) only joins runs of it.
     canonical = _SPACES.sub(b" ", octets) if b"  " in octets or b"\t" in octets else octets
     return Encoded(octets, canonical)

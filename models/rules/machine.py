@@ -26,6 +26,8 @@ REASONS = {
     "many-links": "many links of one mail at once",
 }
 """Reason → what it says to people."""
+TRAP_PATH = "/.trap"
+"""The path of the touchpoint of our own link that no person sees (models.rules.tracking)."""
 WITHDRAWN = "withdrawn"
 """The mark of a verdict that sales took back: no suspicion, but as these it is kept and not scored."""
 OFF = 0
@@ -44,7 +46,7 @@ class MachineRules(BaseModel):
     many_links_within: Duration = 2 * SECOND
     """… within this time."""
     hidden_links: list[str] = []
-    """Paths of links in mails or pages that no person sees, such as /trap."""
+    """Further paths of links in mails or pages that no person sees, such as /trap."""
     user_agents: list[str] = []
     """Further words by which the user agents of machines are told, such as the name of your monitoring."""
     robots: bool = True
@@ -61,7 +63,9 @@ class MachineRules(BaseModel):
         return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
 
     def hides(self, path: str | None) -> bool:
-        """Whether a path is one of the hidden links."""
+        """Whether a path is one of the hidden links, or our own one."""
+        if path == TRAP_PATH:
+            return True
         if not self.hidden_links or path is None:
             return False
         return path.rstrip("/").casefold() in {one.rstrip("/").casefold() for one in self.hidden_links}

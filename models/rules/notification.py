@@ -351,6 +351,8 @@ class NurtureMail(TypedDict):
     """Of a step with `invite: true`: the appointment in words."""
     invitation: NotRequired[Invitation]
     """Of a step with `invite: true`: what is attached."""
+    tracking: NotRequired[bool]
+    """False where the sequence says that its links stay as they are."""
 
 
 def least_known(sender: Mapping[str, str]) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class Signs(NamedTuple):
     is_head: bool = False
     message: str | None = None
     link: str | None = None
+    mail_sent_at: int | None = None
+    """When its mail was sent (µs), as far as the act itself says."""
 
 
 NO_SIGNS = Signs()
@@ -73,6 +75,7 @@ def signs_of(properties: str | None) -> Signs:
         is_head=str(found.get("method")).upper() == "HEAD",
         message=_text(found.get("message")),
         link=_text(found.get("link")),
+        mail_sent_at=sent_at if isinstance(sent_at := found.get("mail_sent_at"), int) else None,
     )
 
 
@@ -84,6 +87,7 @@ _KINDS = {
     "method": "method",
     "httpmethod": "method",
     "requestmethod": "method",
+    "mailsentat": "mail_sent_at",
 }
 
 
@@ -133,7 +137,7 @@ def suspected(acts: Candidates, rules: MachineRules) -> Marks:
     found: Marks = {}
     for position, signs in enumerate(acts.signs):
         if signs is not NO_SIGNS:
-            for reason in _by_itself(acts.types[position], signs, rules):
+            for reason in _by_itself(acts.types[position], int(acts.at[position]), signs, rules):
                 found[int(acts.ids[position]), reason] = int(acts.recorded_at[position])
     types = np.array(acts.types, object)
     is_sending = np.array([kind in SENDING for kind in acts.types], np.bool_)
@@ -146,9 +150,11 @@ def suspected(acts: Candidates, rules: MachineRules) -> Marks:
     return found
 
 
-def _by_itself(kind: str, signs: Signs, rules: MachineRules) -> Iterator[str]:
+def _by_itself(kind: str, at: int, signs: Signs, rules: MachineRules) -> Iterator[str]:
     if kind in SENDING:
         return
+    if signs.mail_sent_at is not None and rules.too_soon != OFF and at - signs.mail_sent_at <= rules.too_soon:
+        yield "too-soon"
     if rules.declared and signs.is_declared:
         yield "declared"
     if signs.is_head:

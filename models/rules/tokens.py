@@ -31,13 +31,15 @@ ANSWER = "answer"
 
 @dataclass(frozen=True)
 class Tokens:
-    """Makes and reads tokens under the workspace's secret."""
+    """Makes tokens under a secret, and reads those that were made under it or under an earlier one."""
 
     secret: bytes
+    earlier: tuple[bytes, ...] = ()
+    """Secrets that no token is made under any more, but whose tokens still open their doors."""
 
     def sign(self, purpose: str, content: bytes) -> str:
         """`content` and its signature as lower-case base32 without padding: 8 characters for every 5 bytes."""
-        return _encoded(content + self._mac(purpose, content))
+        return _encoded(content + _mac(self.secret, purpose, content))
 
     def read(self, purpose: str, token: str) -> bytes | None:
         """The content that `sign` was given; None if anything at all is wrong with the token. Case does not matter."""
@@ -45,10 +47,40 @@ class Tokens:
         if raw is None or len(raw) < MAC_BYTES:
             return None
         content, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
-        return content if hmac.compare_digest(mac, self._mac(purpose, content)) else None
+        fits = [hmac.compare_digest(mac, _mac(secret, purpose, content)) for secret in (self.secret, *self.earlier)]
+        return content if any(fits) else None
 
-    def _mac(self, purpose: str, content: bytes) -> bytes:
-        return hmac.digest(self.secret, f"token\0{purpose}\0".encode() + content, hashlib.sha256)[:MAC_BYTES]
+    def seal(self, purpose: str, content: bytes) -> str:
+        """As `sign`, but nobody else can tell what it says: for content in plain words.
+
+        The signature is the nonce of the key stream (as in SIV, RFC 5297): equal contents have equal tokens.
+        """
+        mac = _mac(self.secret, purpose, content)
+        return _encoded(_masked(self.secret, purpose, mac, content) + mac)
+
+    def open(self, purpose: str, token: str) -> bytes | None:
+        """The content that `seal` was given; None if anything at all is wrong with the token. Case does not matter."""
+        raw = _decoded(token)
+        if raw is None or len(raw) < MAC_BYTES:
+            return None
+        masked, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
+        for secret in (self.secret, *self.earlier):
+            content = _masked(secret, purpose, mac, masked)
+            if hmac.compare_digest(mac, _mac(secret, purpose, content)):
+                return content
+        return None
+
+
+def _mac(secret: bytes, purpose: str, content: bytes) -> bytes:
+    return hmac.digest(secret, f"token\0{purpose}\0".encode() + content, hashlib.sha256)[:MAC_BYTES]
+
+
+def _masked(secret: bytes, purpose: str, nonce: bytes, content: bytes) -> bytes:
+    """`content` under the key stream of HMAC-SHA256 in counter mode; masked twice it is as before."""
+    given = f"mask\0{purpose}\0".encode() + nonce
+    blocks = range(-(-len(content) // hashlib.sha256().digest_size))
+    stream = b"".join(hmac.digest(secret, given + number.to_bytes(4, "big"), hashlib.sha256) for number in blocks)
+    return bytes(one ^ other for one, other in zip(content, stream, strict=False))
 
 
 @dataclass(frozen=True)
@@ -86,12 +118,12 @@ class Answer:
 
     def token(self, tokens: Tokens) -> str:
         local = self.message_id.strip("<>").partition("@")[0]
-        return tokens.sign(ANSWER, "\0".join((local, self.attribute, self.value)).encode())
+        return tokens.seal(ANSWER, "\0".join((local, self.attribute, self.value)).encode())
 
     @classmethod
     def read(cls, tokens: Tokens, token: str, domain: str) -> Answer | None:
         """The answer behind `token`, or None. `domain`: of the sender, as in the Message-ID."""
-        content = tokens.read(ANSWER, token)
+        content = tokens.open(ANSWER, token)
         parts = [] if content is None else content.decode("utf-8", "replace").split("\0")
         return cls(f"<{parts[0]}@{domain}>", parts[1], parts[2]) if len(parts) == 3 else None
 

@@ -185,7 +185,7 @@ class HandedOver(Protocol):
     def at(self) -> int: ...
 
 
-def answer_links(settings: HasLinks, secret: bytes, assignment: HandedOver) -> list[Answer]:
+def answer_links(settings: HasLinks, tokens: Tokens, assignment: HandedOver) -> list[Answer]:
     """The three answers for the mail about an assignment, always the same ones; none without `base_url`.
 
     Opening one shows a page and changes nothing; the page's button records.
@@ -196,7 +196,6 @@ def answer_links(settings: HasLinks, secret: bytes, assignment: HandedOver) -> l
     base = settings.base_url.rstrip("/")
     whose = rep_digest(assignment.rep)
     links = {verdict: VerdictLink(assignment.id, whose, verdict, expires_at) for verdict in Verdict}
-    tokens = Tokens(secret)
     return [Answer(label=verdict.label, url=f"{base}/verdict/{link.token(tokens)}") for verdict, link in links.items()]
 
 

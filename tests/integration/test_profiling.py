@@ -17,6 +17,7 @@ from models.rules.instants import Micros
 from models.rules.records import AccountFacts, DealFacts, Intake, LeadFacts
 from models.rules.tokens import Answer, Tokens
 from models.workspace import Workspace
+from tests.consent_world import press
 from web.app import application
 
 NOW = Micros(1_790_000_000_000_000)
@@ -60,19 +61,21 @@ async def test_an_answer_becomes_an_attribute_and_an_activity_once(workspace: Wo
         shown = await client.get(path)
         assert (shown.status_code, "<strong>1-10</strong>" in shown.text) == (200, True)
         assert attributes(workspace) == {"first_name": "Bob"}, "a scanner that follows the link answers nothing"
+        assert ((await client.post(path)).status_code, attributes(workspace)) == (403, {"first_name": "Bob"})
         for _ in range(2):
-            assert (await client.post(path)).status_code == 200
-        assert (await client.post(path[:-1] + "y")).status_code == 404
+            assert (await press(client, path)).status_code == 200
+        assert (await client.post(path[:-1] + ("y" if path[-1] != "y" else "a"))).status_code == 404
         gone = Answer("<nobody@warmline.example>", "company_size", "1-10").token(Tokens(workspace.secret_key))
-        assert (await client.post(f"/answer/{gone}")).status_code == 404
+        assert (await press(client, f"/answer/{gone}")).status_code == 404
     assert attributes(workspace) == {"first_name": "Bob", "company_size": "1-10"}
     with workspace.database.read() as connection:
         acts = connection.execute(
             text("SELECT t.type, t.name, t.content FROM activities a JOIN touchpoints t ON t.id = a.touchpoint_id")
         ).all()
         queued = connection.execute(text("SELECT count(*) FROM work_queue WHERE queue = 'score'")).scalar_one()
+        hurried = connection.execute(text("SELECT count(*) FROM work_queue WHERE queue = 'express'")).scalar_one()
     assert [tuple(act) for act in acts] == [("profile_answer", "company_size", "1-10")]
-    assert queued == 1
+    assert (queued, hurried) == (1, 1)
 
 
 @pytest.mark.feature("N4")

@@ -71,7 +71,7 @@ async def desk(world: World) -> AsyncIterator[Desk]:
         given = assignments.by_id(connection, 1)
     assert given is not None
     settings = SimpleNamespace(base_url="https://go.example", feedback=FeedbackRules())
-    links = answer_links(settings, world.workspace.secret_key, given)
+    links = answer_links(settings, world.workspace.tokens, given)
     transport = httpx.ASGITransport(app=application(world.workspace, clock=lambda: clock[0]))
     async with httpx.AsyncClient(transport=transport, base_url="https://go.example") as browser:
         yield Desk(world, dict(zip(Verdict, (one["url"] for one in links), strict=True)), browser, clock)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.rules.tokens import MAC_BYTES, UNSUBSCRIBE, Tokens, Unsubscription, suppression_digest
+from models.rules.tokens import MAC_BYTES, UNSUBSCRIBE, Answer, Tokens, Unsubscription, suppression_digest
 
 TOKENS = Tokens(b"secret")
 
@@ -59,3 +61,41 @@ def test_the_suppression_hash_knows_idna_and_needs_the_secret() -> None:
     assert suppression_digest(b"s", "a@b.de") != suppression_digest(b"t", "a@b.de")
     assert suppression_digest(b"s", "a@b.de") != suppression_digest(b"s", "b@b.de")
     assert len(suppression_digest(b"s", "no address")) == 16
+
+
+@pytest.mark.feature("N6")
+def test_after_a_rotation_tokens_of_before_still_open_their_doors_and_forged_ones_do_not() -> None:
+    rotated, dropped = Tokens(b"new", (b"secret", b"older")), Tokens(b"new")
+    for before in (Tokens(b"secret"), Tokens(b"older")):
+        assert (
+            rotated.read("test", before.sign("test", b"x")) == rotated.open("test", before.seal("test", b"x")) == b"x"
+        )
+        assert (
+            dropped.read("test", before.sign("test", b"x")) is dropped.open("test", before.seal("test", b"x")) is None
+        )
+    assert dropped.read("test", rotated.sign("test", b"x")) == b"x", "new ones are made under the newest alone"
+    assert rotated.read("other", TOKENS.sign("test", b"x")) is None
+
+
+@given(st.binary(max_size=200))
+def test_a_sealed_token_gives_back_its_content_and_shows_nothing_of_it(content: bytes) -> None:
+    token = TOKENS.seal("test", content)
+    assert TOKENS.open("test", token) == TOKENS.open("test", token.upper()) == content
+    assert TOKENS.seal("test", content) == token and TOKENS.read("test", token) in (None, b"")
+    assert len(content) < 8 or Tokens(b"x").sign("test", content)[: len(content)] != token[: len(content)]
+
+
+@given(st.binary(min_size=1, max_size=40), st.data())
+def test_a_sealed_token_changed_anywhere_is_refused(content: bytes, data: st.DataObject) -> None:
+    token = TOKENS.seal("test", content)
+    place = data.draw(st.integers(0, len(token) - 1))
+    other = data.draw(st.sampled_from("abcdefghijklmnopqrstuvwxyz234567").filter(lambda c: c != token[place]))
+    assert TOKENS.open("test", token[:place] + other + token[place + 1 :]) is None
+
+
+def test_an_answers_token_does_not_say_the_answer() -> None:
+    answer = Answer("<abc234@warmline.example>", "company_size", "1-10")
+    token = answer.token(TOKENS)
+    assert Answer.read(TOKENS, token, "warmline.example") == answer
+    raw = base64.b32decode(token.upper() + "=" * (-len(token) % 8))
+    assert b"company" not in raw and b"1-10" not in raw and b"abc234" not in raw

@@ -45,7 +45,7 @@ LINK = VerdictLink(7, rep_digest(REP), Verdict.NOT_READY, AT + 30 * DAY)
 def links(base_url: str | None = "https://go.example/crm/", **given: object) -> list[tuple[str, str]]:
     settings = SimpleNamespace(base_url=base_url, feedback=FeedbackRules())
     assignment = SimpleNamespace(**{"id": 7, "rep": REP, "at": AT} | given)
-    return [(one["label"], one["url"]) for one in answer_links(settings, TOKENS.secret, assignment)]
+    return [(one["label"], one["url"]) for one in answer_links(settings, TOKENS, assignment)]
 
 
 @pytest.mark.feature("L6")

@@ -62,6 +62,8 @@ class Sequence(Part):
     """What must hold for a lead to be written to: asked on entering, at each step, and again when a mail is sent."""
     topic: str | None = None
     """What its mails are about: a topic of `consent:` in warmline.yaml; without one, the first of these."""
+    tracking: bool = True
+    """Whether links of its mails lead over our address (models.rules.links); false: they stay as they are."""
     window: Windows | None = None
     """When its mails go out, in place of the workspace's windows; quiet hours and holidays hold all the same."""
     enrol: Enrol

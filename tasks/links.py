@@ -1,0 +1,265 @@
+"""The links of a mail → links that lead over our own address, and what has to be written down before it leaves.
+
+Decides which links of which pieces are taken: those that stand in a template as they are, and those made of a lead's
+data whose host is trusted. What stands in a template is rewritten once; a mail's own name is put in at the very end
+(tasks.composition), where models.rules.encodings.UNBROKEN holds its place. Next: the ledger writes `used` down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import unescape
+from itertools import takewhile
+from operator import itemgetter
+from typing import NamedTuple
+
+from markupsafe import escape
+
+from models.rules.encodings import UNBROKEN
+from models.rules.links import TRAP, NewLink, TrackingRules, destination, host_of, is_below, link_letters, link_of
+
+CLICK_PATH, OPEN_PATH = "c", "o"
+"""Of the addresses that hits come in at: `/c/MAIL/LINK` and `/o/MAIL`."""
+_TAG = re.compile(r"<(?:a|area)(?=[\s/])[^<>]*>", re.IGNORECASE)
+_OPEN_TAG = re.compile(r"<(?:a|area)(?=[\s/])[^<>]*\Z", re.IGNORECASE)
+_ADDRESS = re.compile(r"""(?<=\s)href\s*=\s*(?:"([^"<>]*)"|'([^'<>]*)')""", re.IGNORECASE)
+_UNTRACKED = re.compile(r"""\sdata-tracking\s*=\s*["']?off\b""", re.IGNORECASE)
+_WORDS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
+_OPEN_WORDS = re.compile(r"https?://[^\s<>\"]*\Z", re.IGNORECASE)
+_ENDING = ".,;:!?'*_"
+"""What may follow an address in a sentence and is no part of it."""
+_BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
+LONGEST_LINK = 60
+"""Pieces that one link may be written in."""
+
+
+class _Cut(NamedTuple):
+    """A piece of a template with its links rewritten. `open`: its end, where a link begins that other pieces finish."""
+
+    text: str
+    links: tuple[NewLink, ...]
+    open: str
+
+
+@dataclass(frozen=True)
+class _Grammar:
+    """How links stand in HTML, or in text."""
+
+    links: re.Pattern[str]
+    open: re.Pattern[str]
+    """A link that the end of a piece cuts off."""
+    end: re.Pattern[str]
+    """Where a link that was cut off ends: before what matches, or after it where it is a part of it."""
+    sign: str
+    """Without it there is none."""
+    is_html: bool
+
+
+_HTML = _Grammar(_TAG, _OPEN_TAG, re.compile(">"), "<", is_html=True)
+_TEXT = _Grammar(_WORDS, _OPEN_WORDS, re.compile(r"[\s<>\"]"), "://", is_html=False)
+
+
+class Tracker:
+    """Rewrites the links of mails for one sender; what it has met in templates it remembers."""
+
+    def __init__(self, rules: TrackingRules, base_url: str, secret: bytes, sender_domain: str) -> None:
+        """`secret`: of the workspace, names links. `sender_domain`: whose hosts are trusted."""
+        self.rules = rules
+        self.base = base_url.rstrip("/")
+        self._secret = secret
+        self._trusted = (sender_domain, *rules.domains)
+        self._cuts: dict[tuple[str, bool], _Cut] = {}
+        self._parted: dict[tuple[str, bool], tuple[str, str]] = {}
+        self._ends: dict[str, tuple[str, str] | None] = {}
+        self._known: set[bytes] = set()
+        self._trap = link_of(secret, TRAP)
+        hidden = "display:none;max-height:0;overflow:hidden;mso-hide:all"
+        trap = escape(self.address(self._trap.key))
+        self._unseen = f'<a href="{trap}" style="{hidden}" tabindex="-1" aria-hidden="true" rel="nofollow"></a>\n'
+        picture = escape(f"{self.base}/{OPEN_PATH}/{UNBROKEN}")
+        self._picture = f'<img src="{picture}" width="1" height="1" alt="" style="border:0">\n'
+
+    def address(self, key: bytes) -> str:
+        """The address of a link in a mail, UNBROKEN where the mail's name is to stand."""
+        return f"{self.base}/{CLICK_PATH}/{UNBROKEN}/{link_letters(key)}"
+
+    def mail(self, lead_id: int | None, *, with_picture: bool = False) -> Tracked:
+        """What rewrites the next mail, to this lead."""
+        return Tracked(self, lead_id, with_picture and self.rules.opens == "consented")
+
+    def unknown(self, links: Iterable[NewLink]) -> tuple[NewLink, ...]:
+        """Those that are not surely written down."""
+        known = self._known
+        return tuple([one for one in links if one.key not in known])
+
+    def written(self, links: Iterable[NewLink]) -> None:
+        """These are committed. Those of one lead are forgotten: nobody asks for them again."""
+        self._known.update(one.key for one in links if one.lead_id is None)
+
+    def constant(self, piece: str, grammar: _Grammar) -> _Cut:
+        """A piece of a template, whose links are its author's."""
+        key = (piece, grammar.is_html)
+        found = self._cuts.get(key)
+        if found is None:
+            found = self._cuts[key] = self.cut(piece, len(piece), None, grammar)
+        return found
+
+    def cut(self, piece: str, constant: int, lead_id: int | None, grammar: _Grammar) -> _Cut:
+        """A piece, all or nothing (0) of which is the template's, with its links rewritten."""
+        links: list[NewLink] = []
+        unfinished = grammar.open.search(piece)
+        whole = piece if unfinished is None else piece[: unfinished.start()]
+        text = grammar.links.sub(lambda found: self.rewritten(found[0], constant, lead_id, links, grammar), whole)
+        return _Cut(text, tuple(links), "" if unfinished is None else unfinished[0])
+
+    def parted(self, piece: str, grammar: _Grammar) -> tuple[str, str] | None:
+        """A piece in two, where a link ends that another piece began; None if it does not end there."""
+        found = grammar.end.search(piece)
+        if found is None:
+            return None
+        key = (piece, grammar.is_html)
+        if key not in self._parted:  # the same objects each time: models.rules.encodings remembers them
+            place = found.end() if grammar.is_html else found.start()
+            if len(self._parted) > 1_000:
+                self._parted.clear()
+            self._parted[key] = piece[:place], piece[place:]
+        return self._parted[key]
+
+    def rewritten(self, link: str, constant: int, lead_id: int | None, links: list[NewLink], grammar: _Grammar) -> str:
+        """A whole link, of which the first `constant` characters are the template's: rewritten, or as it is.
+
+        What it leads to is added to `links`.
+        """
+        if not grammar.is_html:
+            return self._rewritten_words(link, constant, lead_id, links)
+        found = _ADDRESS.search(link)
+        if found is None or _UNTRACKED.search(link):
+            return link
+        group = 1 if found[1] is not None else 2
+        begin, end = found.span(group)
+        new = self._led_over(unescape(found[group]), constant - begin, constant >= end, lead_id, links)
+        return link if new is None else f"{link[:begin]}{escape(new)}{link[end:]}"
+
+    def _rewritten_words(self, words: str, constant: int, lead_id: int | None, links: list[NewLink]) -> str:
+        address = words.rstrip(_ENDING)
+        while address.endswith((")", "]")) and address.count(address[-1]) > address.count(
+            {")": "(", "]": "["}[address[-1]]
+        ):
+            address = address[:-1].rstrip(_ENDING)
+        new = self._led_over(address, constant, constant >= len(address), lead_id, links)
+        return words if new is None else f"{new}{words[len(address) :]}"
+
+    def _led_over(
+        self, url: str, constant: int, is_whole: bool, lead_id: int | None, links: list[NewLink]
+    ) -> str | None:
+        """The address in place of `url`, of which so many characters are the template's; None if it stays as it is."""
+        if url.startswith(self.base) or (leads_to := destination(url)) is None:
+            return None
+        host = host_of(leads_to)
+        assert host is not None
+        if is_below(host, self.rules.untouched):
+            return None
+        origin = url.find("/", url.find("//") + 2) + 1
+        if not is_whole and not 0 < origin <= constant and not is_below(host, self._trusted):
+            return None
+        link = link_of(self._secret, leads_to, None if is_whole else lead_id)
+        links.append(link)
+        return self.address(link.key)
+
+    def ending(self, pieces: Sequence[str]) -> tuple[int, tuple[str, str]] | None:
+        """The last piece in which the body ends: its place, and what stands before and after; None without."""
+        for place in range(len(pieces) - 1, -1, -1):
+            piece = pieces[place]
+            if "</" not in piece:
+                continue
+            if piece not in self._ends:
+                if len(self._ends) > 1_000:
+                    self._ends.clear()
+                begins = [found.start() for found in _BODY_END.finditer(piece)]
+                self._ends[piece] = (piece[: begins[-1]], piece[begins[-1] :]) if begins else None
+            if (parts := self._ends[piece]) is not None:
+                return place, parts
+        return None
+
+    def unseen(self, with_picture: bool) -> tuple[str, tuple[NewLink, ...]]:
+        """What stands at the end of each mail, invisible, and its links."""
+        picture = self._picture if with_picture else ""
+        if not self.rules.honeypot or not self.rules.clicks:
+            return picture, ()
+        return f"{self._unseen}{picture}", (self._trap,)
+
+
+@dataclass
+class Tracked:
+    """One mail's links: tasks.rendering hands its pieces through here."""
+
+    tracker: Tracker
+    lead_id: int | None
+    with_picture: bool
+    used: dict[bytes, NewLink] = field(default_factory=dict)
+    """Every link that leads over our address now."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything of ours is in the mail."""
+        return bool(self.used) or self.with_picture
+
+    def html(self, pieces: list[str], constants: frozenset[str]) -> list[str]:
+        """The HTML, of whose pieces `constants` are the template's own."""
+        made = self._rewritten(pieces, constants, _HTML) if self.tracker.rules.clicks else pieces
+        words, links = self.tracker.unseen(self.with_picture)
+        self._use(links)
+        if not words:
+            return made
+        found = self.tracker.ending(made)
+        if found is None:
+            return [*made, words]
+        place, (before, after) = found
+        return [*made[:place], before, words, after, *made[place + 1 :]]
+
+    def text(self, pieces: list[str], constants: frozenset[str]) -> list[str]:
+        """The same for a text part of its own; one that is made of the HTML has these links already."""
+        return self._rewritten(pieces, constants, _TEXT) if self.tracker.rules.clicks else pieces
+
+    def _use(self, links: Iterable[NewLink]) -> None:
+        self.used.update((one.key, one) for one in links)
+
+    def _rewritten(self, pieces: list[str], constants: frozenset[str], grammar: _Grammar) -> list[str]:
+        out: list[str] = []
+        begun: list[tuple[str, bool]] = []
+        """Of a link that is not finished: its pieces, and whether each is the template's."""
+        for piece in pieces:
+            is_constant = piece in constants
+            if begun:
+                parts = self.tracker.parted(piece, grammar)
+                if parts is None and len(begun) < LONGEST_LINK:
+                    begun.append((piece, is_constant))
+                    continue
+                if parts is not None:
+                    begun.append((parts[0], is_constant))
+                    piece = parts[1]
+                out.append(self._finished(begun, grammar))
+                begun = []
+            if not is_constant and grammar.sign not in piece:
+                out.append(piece)
+                continue
+            cut = self.tracker.constant(piece, grammar) if is_constant else self._foreign(piece, grammar)
+            out.append(cut.text)
+            self._use(cut.links)
+            if cut.open:
+                begun = [(cut.open, is_constant)]
+        return [*out, self._finished(begun, grammar)] if begun else out
+
+    def _foreign(self, piece: str, grammar: _Grammar) -> _Cut:
+        """A piece that is none of the template's: made by a macro, or of a lead's data."""
+        return self.tracker.cut(piece, 0, self.lead_id, grammar)
+
+    def _finished(self, begun: Sequence[tuple[str, bool]], grammar: _Grammar) -> str:
+        link = "".join([piece for piece, _ in begun])
+        constant = sum(len(piece) for piece, _ in takewhile(itemgetter(1), begun))
+        links: list[NewLink] = []
+        made = self.tracker.rewritten(link, constant, self.lead_id, links, grammar)
+        self._use(links)
+        return made
