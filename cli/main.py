@@ -18,6 +18,7 @@ from cli import (
     actions,
     assign,
     assignments,
+    audiences,
     bounces,
     consent,
     coverage,
@@ -109,6 +110,8 @@ app.command()(sink.sink)
 app.command()(simulate.simulate)
 app.command()(assign.assign)
 app.command()(assignments.assignments)
+app.command()(audiences.audience)
+app.command()(audiences.audiences)
 app.command()(stage.stage)
 app.command()(feedback.verdicts)
 app.command()(consent.consent)

@@ -99,7 +99,11 @@ _WHERE_SET = ("receive_mail", "send_webhooks")
 
 
 def _without_work(workspace: Workspace) -> list[str]:
-    has_work = {"receive_mail": workspace.takes_mail_back, "send_webhooks": bool(workspace.settings.webhooks)}
+    is_told = any(one.to for one in workspace.audiences.values())
+    has_work = {
+        "receive_mail": workspace.takes_mail_back,
+        "send_webhooks": bool(workspace.settings.webhooks) or is_told,
+    }
     return [name for name, has in has_work.items() if not has]
 
 

@@ -179,18 +179,7 @@ class Effects:
 
     def _known(self, lead_id: int) -> dict[str, Any]:
         """What a webhook may tell of a lead, by the names of `fields`."""
-        standing = self.standings[lead_id]
-        return {
-            **standing.attributes,
-            "company": (standing.account or {}).get("name") or standing.attributes.get("company"),
-            "email": standing.email,
-            "stage": standing.stage,
-            "owner": standing.owner,
-            "total": standing.total,
-            "cell": standing.cell,
-            "band": standing.band,
-            TAGS: self._tags_of(lead_id),
-        }
+        return {**self.standings[lead_id].told(), TAGS: self._tags_of(lead_id)}
 
     def _tag(self, call: Call) -> str:
         tag, tags = str(call.effect.tag), self._tags_of(call.lead_id)

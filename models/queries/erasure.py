@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from models.queries import consents, staging, suppressions
 from models.queries.suppressions import OWN_WISH, NewSuppression
+from models.rules.audiences import EMAIL_HASH, email_digest
 from models.rules.notification import SALES_DIGEST, SALES_NOTIFICATION, SALES_UNASSIGNED
 from models.rules.outbox import MessageState
 from models.rules.tokens import suppression_digest
@@ -32,9 +33,12 @@ _STATEMENTS = (
     f"""DELETE FROM returned_addresses WHERE returned_mail_id IN
         (SELECT id FROM returned_mails WHERE message_id IN {_ABOUT_MAILS})""",
     f"DELETE FROM returned_mails WHERE message_id IN {_ABOUT_MAILS}",
+    "DELETE FROM links WHERE lead_id IN :ids",
     "DELETE FROM message_interventions WHERE message_id IN (SELECT id FROM messages WHERE lead_id IN :ids)",
     "DELETE FROM messages WHERE lead_id IN :ids",
     "DELETE FROM actions_taken WHERE lead_id IN :ids",
+    "DELETE FROM audience_members WHERE lead_id IN :ids AND told = 0",
+    "UPDATE audience_members SET lead_id = NULL WHERE lead_id IN :ids",
     "DELETE FROM webhook_deliveries WHERE lead_id IN :ids",
     "DELETE FROM assignments WHERE lead_id IN :ids",
     "DELETE FROM waiting_leads WHERE lead_id IN :ids",
@@ -86,6 +90,7 @@ def erase(connection: Connection, secret: bytes, lead_id: int, now: int) -> list
     addresses = consents.addresses(connection, ids)
     _forget(connection, secret, addresses, now)
     _unmention(connection, ids)
+    _unlist(connection, addresses)
     for statement in _STATEMENTS:
         connection.execute(text(statement).bindparams(bindparam("ids", expanding=True)), {"ids": ids})
     return addresses
@@ -120,6 +125,23 @@ def _unmention(connection: Connection, ids: Sequence[int]) -> None:
                 connection.execute(_REPACK, {"id": key, "payload": packed})
             else:
                 connection.execute(_UNSEND, {"id": key})
+
+
+_LISTED = text("SELECT id, state, body FROM webhook_deliveries WHERE lead_id IS NULL AND body LIKE :mark")
+_RELIST = text("UPDATE webhook_deliveries SET body = :body WHERE id = :id")
+
+
+def _unlist(connection: Connection, addresses: Sequence[str]) -> None:
+    """Take the addresses out of webhooks about audiences; one that still has to tell a receiver to drop them does."""
+    for address in addresses:
+        digest = email_digest(address).hex()
+        for key, state, body in connection.execute(_LISTED, {"mark": f"%{digest}%"}).all():
+            told = orjson.loads(body)
+            for name in ("added", "removed"):
+                if name == "added" or state != "queued":
+                    told[name] = [one for one in told.get(name, ()) if one.get(EMAIL_HASH) != digest]
+            packed = orjson.dumps(told, option=orjson.OPT_SORT_KEYS).decode()
+            connection.execute(_RELIST, {"id": key, "body": packed})
 
 
 def _plain(address: str) -> str:

@@ -57,6 +57,19 @@ class Standing(NamedTuple):
     def account_owner(self) -> str | None:
         return None if self.account is None else self.account.get("owner")
 
+    def told(self) -> dict[str, Any]:
+        """What others may be told of the lead, by name: its attributes, and what is known beside them."""
+        return {
+            **self.attributes,
+            "company": (self.account or {}).get("name") or self.attributes.get("company"),
+            "email": self.email,
+            "stage": self.stage,
+            "owner": self.owner,
+            "total": self.total,
+            "cell": self.cell,
+            "band": self.band,
+        }
+
     def facts(
         self,
         attributes: Mapping[str, Any],

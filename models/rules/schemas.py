@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from models.rules.audiences import Audience
 from models.rules.durations import DURATION_SCHEMA
 from models.rules.lifecycle import Lifecycle
 from models.rules.mapping import Mapping
@@ -29,6 +30,7 @@ MODELS: dict[str, tuple[str, type[BaseModel]]] = {
     "team": ("team.yaml", Team),
     "openings": ("openings.yaml", Openings),
     "sequence": ("sequences/*.yaml", Sequence),
+    "audience": ("audiences/*.yaml", Audience),
     "mapping": ("mappings/*.yaml", Mapping),
 }
 """Word of the command line → the files and their model."""

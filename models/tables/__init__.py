@@ -1,7 +1,8 @@
 """The SQLModel tables, by noun. Importing this package registers them all with `SQLModel.metadata`."""
 
 from models.tables.actions import ActionTaken, DisabledEndpoint, WebhookDelivery
-from models.tables.behaviour import Activity, Deal, Import, MachineMark, RejectedRecord, Touchpoint
+from models.tables.audiences import AudienceExport, AudienceMember
+from models.tables.behaviour import Activity, Cost, Deal, Import, MachineMark, RejectedRecord, Touchpoint
 from models.tables.collection import CollectorKey, ReceivedBatch, ReceivedCount
 from models.tables.consents import Consent
 from models.tables.people import Account, AttributeChange, Identity, Lead, Merge, MergeConflict
@@ -21,6 +22,7 @@ from models.tables.programme import (
 )
 from models.tables.returned_mail import Refusal, ReturnedAddress, ReturnedMail
 from models.tables.scoring import Activation, Lease, ProgrammeVersion, QueuedWork, Score, ScoreChange, Watermark
+from models.tables.tracking import Link
 
 __all__ = [
     "Account",
@@ -29,8 +31,11 @@ __all__ = [
     "Activity",
     "Assignment",
     "AttributeChange",
+    "AudienceExport",
+    "AudienceMember",
     "CollectorKey",
     "Consent",
+    "Cost",
     "Deal",
     "DisabledEndpoint",
     "Enrolment",
@@ -39,6 +44,7 @@ __all__ = [
     "Import",
     "Lead",
     "Lease",
+    "Link",
     "MachineMark",
     "Merge",
     "MergeConflict",

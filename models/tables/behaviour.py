@@ -59,6 +59,7 @@ class Activity(SQLModel, table=True):
     recorded_at: int = columns.at()
     machine: int = columns.flag()  # 1 = suspected scanner or machine open: kept, not scored
     properties: str | None = columns.optional_text()  # JSON object: what the source said beyond the touchpoint
+    device: int | None = columns.optional_number()  # models.rules.records.device_number, where nobody was named
 
 
 class MachineMark(SQLModel, table=True):
@@ -99,6 +100,25 @@ class Deal(SQLModel, table=True):
     opened_at: int | None = columns.optional_at()
     closed_at: int | None = columns.optional_at()
     attributes: str = columns.text(default="{}")
+    recorded_at: int = columns.at()
+
+
+class Cost(SQLModel, table=True):
+    """What was spent on one day; `digest` stands for what on (models.rules.records.CostFacts.key). Told again, the
+    newest amount holds."""
+
+    __tablename__ = "costs"
+    __table_args__ = (Index("ix_costs_day", "day"),)
+
+    id: int | None = columns.key()
+    digest: bytes = columns.digest(unique=True)
+    told_by: str = columns.text()  # the source of the mapping that read it
+    day: str = columns.text()  # ISO 8601: a calendar day of whoever sends the bill, no instant
+    source: str | None = columns.optional_text()  # as utm_source …: what touchpoints say of the same click
+    medium: str | None = columns.optional_text()
+    campaign: str | None = columns.optional_text()
+    amount: float
+    currency: str = columns.text()  # ISO 4217
     recorded_at: int = columns.at()
 
 
