@@ -21,6 +21,7 @@ from models.rules.scoring.columns import Chunk, Floats, Ints, Truths
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.kernel import Scores
 from models.rules.scoring.labels import Labels
+from models.rules.scoring.visits import SITE_VISIT
 from models.rules.touchpoints import Touchpoint
 
 SELLING = len(LADDER)
@@ -97,11 +98,17 @@ def acts_of(compiled: CompiledModel, chunk: Chunk) -> Callable[[Question, int], 
         ids, number = np.unique(acts.touchpoint, return_inverse=True)
         return [compiled.touchpoint(key) for key in ids.tolist()], number
 
+    @cache
+    def begun() -> Truths:
+        return compiled.starts(chunk)
+
     def answered(question: Question, at: int) -> Truths:
         if (words := question.described()) not in alike:
             points, number = met()
-            about = (Act(point.type, 0, {**dict(point.facets), **point._asdict()}) for point in points)
-            alike[words] = np.array([question.found([act], 0, 0) is not None for act in about], np.bool_)[number]
+            alike[words] = _asked(question, points)[number]
+            if SITE_VISIT in question.on:
+                visited = [point._replace(type=SITE_VISIT) for point in points]
+                alike[words] |= _asked(question, visited)[number] & begun()
         said = alike[words] & (acts.occurred_at <= at)
         if question.within is not None:
             said &= acts.occurred_at > at - question.within
@@ -110,6 +117,12 @@ def acts_of(compiled: CompiledModel, chunk: Chunk) -> Callable[[Question, int], 
         return answer
 
     return answered
+
+
+def _asked(question: Question, points: Sequence[Touchpoint]) -> Truths:
+    """For each touchpoint whether an act there answers, whenever it was done."""
+    about = (Act(point.type, 0, {**dict(point.facets), **point._asdict()}) for point in points)
+    return np.array([question.found([act], 0, 0) is not None for act in about], np.bool_)
 
 
 def holds(condition: Condition, view: View) -> Truths:

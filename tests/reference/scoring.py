@@ -208,17 +208,19 @@ def kept(rule: dict[str, Any], person: Person, t: int, world: World) -> list[int
 def visits(person: Person, t: int) -> list[tuple[int, dict[str, Any]]]:
     """Visits of a lead whose sources send none: page views with no gap of 30 minutes are one, as of the first.
 
+    A visit that a source sends speaks for its host, one without a host for all, and for page views without one.
     A visit is one person's, also where the activities of several are pooled.
     """
     if person.people is not None:
         return [visit for one in person.people for visit in visits(one, t)]
     past = [(at, point) for at, point in person.activities if at <= t]
-    if any(point["type"] == "site_visit" for _, point in past):
-        return []
+    sent = [point.get("host") for _, point in past if point["type"] == "site_visit"]
     found: list[tuple[int, dict[str, Any]]] = []
     last = None
     for at, point in sorted((a for a in past if a[1]["type"] == "page_view"), key=instant_then_text):
-        if last is None or at - last >= 30 * UNIT["m"]:
+        host = point.get("host")
+        speaks = bool(sent) and (host is None or None in sent or host in sent)
+        if not speaks and (last is None or at - last >= 30 * UNIT["m"]):
             found.append((at, {**point, "type": "site_visit"}))
         last = at
     return found

@@ -153,7 +153,7 @@ class CompiledModel:
     def starts(self, chunk: Chunk) -> NDArray[np.bool_]:
         """For each activity whether it begins a visit that no source sent."""
         views, visits = self._of_type[PAGE_VIEW][0], self._of_type[SITE_VISIT][0]
-        return visit_starts(chunk.activities, views, visits, self._order, len(chunk))
+        return visit_starts(chunk.activities, views, visits, self._order, lambda: self._ranked("host")[0], len(chunk))
 
     def _order(self) -> Ints:
         """By touchpoint id its place among all in the order of their fields."""

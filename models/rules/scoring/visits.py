@@ -1,8 +1,8 @@
 """Site visits of leads whose sources send none: page views without a gap of 30 minutes are one visit.
 
-Decides where a visit begins; it counts as of its first page view and has that page's touchpoint. A lead that has a
-`site_visit` from a source keeps what the source says. Where several people's activities are pooled, each has visits of
-their own.
+Decides where a visit begins; it counts as of its first page view and has that page's touchpoint. A `site_visit` from a
+source speaks for the pages of its host, one without a URL for all: what begins there is what the source says. Where
+several people's activities are pooled, each has visits of their own.
 """
 
 from __future__ import annotations
@@ -22,28 +22,47 @@ GAP = 30 * MINUTE
 
 
 def visit_starts(
-    activities: Activities, views: NDArray[np.bool_], visits: NDArray[np.bool_], order: Callable[[], Ints], leads: int
+    activities: Activities,
+    views: NDArray[np.bool_],
+    visits: NDArray[np.bool_],
+    order: Callable[[], Ints],
+    hosts: Callable[[], Ints],
+    leads: int,
 ) -> Truths:
-    """For each activity whether it is the first page view of a visit.
+    """For each activity whether it is the first page view of a visit that no source sent.
 
     `views`, `visits`: by touchpoint id; `order()`: the place of each touchpoint among all, which decides between page
-    views of the same instant (rows have no order that both databases would agree on).
+    views of the same instant (rows have no order that both databases would agree on); `hosts()`: a number for the host
+    of each, 0 for none.
     """
     visitor = activities.lead
     if activities.person is not None:  # the same person may stand behind several deals: each has a visitor of its own
         people, place = np.unique(activities.person, return_inverse=True)
         pairs, visitor = np.unique(activities.lead * len(people) + place, return_inverse=True)
         leads = len(pairs)
-    sent = np.zeros(leads, np.bool_)
-    sent[visitor[visits[activities.touchpoint]]] = True
     position = np.flatnonzero(views[activities.touchpoint])
-    position = position[~sent[visitor[position]]]
     one, at = visitor[position], activities.occurred_at[position]
     if activities.person is not None or ((one[1:] == one[:-1]) & (at[1:] == at[:-1])).any():
         position = position[np.lexsort((order()[activities.touchpoint[position]], at, one))]
         one, at = visitor[position], activities.occurred_at[position]
     begins = np.ones(len(position), np.bool_)
     begins[1:] = (one[1:] != one[:-1]) | (at[1:] - at[:-1] >= GAP)
+    position = position[begins]
+    sent = np.flatnonzero(visits[activities.touchpoint])
+    if len(sent):
+        host = hosts()[activities.touchpoint]
+        position = position[~_spoken_for(visitor, host, position, sent, leads)]
     starts = np.zeros(len(activities), np.bool_)
-    starts[position[begins]] = True
+    starts[position] = True
     return starts
+
+
+def _spoken_for(visitor: Ints, host: Ints, views: Ints, sent: Ints, leads: int) -> Truths:
+    """For each of these page views (positions) whether one of the visits that were `sent` speaks for its host."""
+    anywhere, everywhere = np.zeros(leads, np.bool_), np.zeros(leads, np.bool_)
+    anywhere[visitor[sent]] = True
+    everywhere[visitor[sent[host[sent] == 0]]] = True
+    width = int(host.max()) + 1
+    here = np.isin(visitor[views] * width + host[views], visitor[sent] * width + host[sent])
+    told: Truths = everywhere[visitor[views]] | (anywhere[visitor[views]] & ((host[views] == 0) | here))
+    return told
