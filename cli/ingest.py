@@ -20,6 +20,7 @@ class Kind(StrEnum):
     ACCOUNTS = "accounts"
     ACTIVITIES = "activities"
     DEALS = "deals"
+    COSTS = "costs"
     FEEDBACK = "feedback"
 
 
@@ -47,7 +48,7 @@ def ingest(
     ] = RecordedAt.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,
 ) -> None:
-    """Read files of leads, accounts, activities, deals or feedback. The same file twice changes nothing."""
+    """Read files of leads, accounts, activities, deals, costs or feedback. The same file twice changes nothing."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from models.queries.imports import Counts

@@ -20,7 +20,7 @@ from tasks import readers, sources
 if TYPE_CHECKING:
     from models.workspace import Workspace
 
-ORDER = ("accounts", "leads", "activities", "deals", FEEDBACK)
+ORDER = ("accounts", "leads", "activities", "deals", sources.COSTS, FEEDBACK)
 """Who first, then what they did, then what came of it: a deal and a verdict find their lead."""
 REFUSALS = (InputError, UsageError, ConfigurationError)
 """What keeps one file out: its bytes, its folder's name, or the mapping of that name."""

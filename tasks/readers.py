@@ -36,8 +36,10 @@ BLOCK = 1 << 20
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _BINARY = ((b"PK\x03\x04", "a ZIP or Excel file: export it as CSV"),
            (b"\x1f\x8b", "compressed with gzip: unpack it first"),
-           (b"SQLite format 3", "a SQLite database"), (b"PAR1", "a Parquet file: export it as CSV"),
-           (b"%PDF", "a PDF file"))  # fmt: skip
+           (b"SQLite format 3", "a SQLite database"), (b"%PDF", "a PDF file"))  # fmt: skip
+PARQUET = "parquet"
+"""In place of an encoding: a file that holds no text (tasks.parquet reads it)."""
+_PARQUET_MARK = b"PAR1"
 
 
 class Raw(NamedTuple):
@@ -51,7 +53,7 @@ class Raw(NamedTuple):
 
 @dataclass(frozen=True)
 class Survey:
-    """A file, looked through once: its digest, its size and how it is encoded."""
+    """A file, looked through once: its digest, its size and how it is encoded (or PARQUET)."""
 
     path: Path
     size: int
@@ -76,6 +78,8 @@ def survey(path: Path, fallback: str | None = None) -> Survey:
             if start.startswith(mark):
                 raise InputError(f"{path}: {words}")
         encoding = next((name for mark, name in _BOMS if start.startswith(mark)), None)
+        if is_parquet := start.startswith(_PARQUET_MARK):
+            encoding = PARQUET
         file.seek(0)
         rest = b""
         while block := _read(file, path):
@@ -90,7 +94,7 @@ def survey(path: Path, fallback: str | None = None) -> Survey:
         good, bad = _decodable(rest)
         well_formed, malformed = well_formed + good, malformed + bad
     if encoding is not None:
-        return Survey(path, size, hashed.digest(), encoding, True)
+        return Survey(path, size, hashed.digest(), encoding, not is_parquet)
     is_utf8 = malformed == 0 or (fallback is None and well_formed > malformed)
     return Survey(path, size, hashed.digest(), "utf-8" if is_utf8 else (fallback or "cp1252"), False)
 
@@ -204,11 +208,11 @@ def json_lines(file: BinaryIO, encoding: str) -> Iterator[Raw]:
             if text.strip():
                 yield Raw(number, None, text, f"not JSON: {error.msg} at column {error.colno}")
             continue
-        if text.count(b"{") + text.count(b"[") > MAX_DEPTH and _is_too_deep(data):
+        if text.count(b"{") + text.count(b"[") > MAX_DEPTH and is_too_deep(data):
             yield Raw(number, None, text, TOO_DEEP)
         elif type(data) is not dict:
             yield Raw(number, None, text, f"JSON that is not an object but {shown(data)}")
-        elif b"\\u0000" in text and _holds_nul(data):
+        elif b"\\u0000" in text and holds_nul(data):
             yield Raw(number, None, text, "a NUL character")
         else:
             yield Raw(number, data, text)
@@ -223,7 +227,8 @@ def _utf8(line: Line) -> bytes:
 TOO_DEEP = f"nested deeper than {MAX_DEPTH}"
 
 
-def _is_too_deep(data: Any) -> bool:
+def is_too_deep(data: Any) -> bool:
+    """Whether objects and lists stand within each other deeper than MAX_DEPTH."""
     # Level by level, not by recursion: the parser takes what is nested deeper than the interpreter can call.
     level = [data]
     for _ in range(MAX_DEPTH):
@@ -247,12 +252,13 @@ def _cut(data: Any, depth: int = MAX_DEPTH) -> Any:
     return data
 
 
-def _holds_nul(data: Any) -> bool:
+def holds_nul(data: Any) -> bool:
+    """Whether a text or a name in it holds a NUL, which no database of ours can keep."""
     if isinstance(data, str):
         return "\x00" in data
     if isinstance(data, dict):
-        return any(_holds_nul(key) or _holds_nul(value) for key, value in data.items())
-    return isinstance(data, list) and any(map(_holds_nul, data))
+        return any(holds_nul(key) or holds_nul(value) for key, value in data.items())
+    return isinstance(data, list) and any(map(holds_nul, data))
 
 
 def json_document(looked: Survey, path: str | None) -> Iterator[Raw]:
@@ -270,7 +276,7 @@ def json_document(looked: Survey, path: str | None) -> Iterator[Raw]:
     del content
     found = _walk(root, path) if path else (root if isinstance(root, list) else [root])
     for number, data in enumerate(found, start=1):
-        if _is_too_deep(data):
+        if is_too_deep(data):
             yield Raw(number, None, orjson.dumps(_cut(data))[:MAX_KEPT], TOO_DEEP)
             continue
         text = orjson.dumps(data)
@@ -278,7 +284,7 @@ def json_document(looked: Survey, path: str | None) -> Iterator[Raw]:
             yield Raw(number, None, text, f"JSON that is not an object but {shown(data)}")
         elif len(text) > MAX_RECORD:
             yield Raw(number, None, text[:MAX_KEPT], f"a record of {len(text):,} bytes; allowed: {MAX_RECORD:,}")
-        elif _holds_nul(data):
+        elif holds_nul(data):
             yield Raw(number, None, text, "a NUL character")
         else:
             yield Raw(number, data, text)

@@ -11,26 +11,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from models.documents import shown
 from models.errors import InputError, UsageError
+from models.rules.counts import counted
 from models.rules.extraction import compile_mapping
-from models.rules.mapping import Mapping
+from models.rules.mapping import LINE, Mapping
 from models.rules.records import GENERIC_FIELDS, Extract, Ordinal, generic_activities, snake_case
 from models.rules.verdict_records import FEEDBACK, verdict_records
 from models.rules.verdicts import VerdictReasons
-from tasks import readers
-from tasks.readers import Raw, Survey
+from tasks import parquet, readers
+from tasks.readers import Line, Raw, Survey
 
 if TYPE_CHECKING:
     from models.workspace import Workspace
 
-KINDS = ("leads", "accounts", "activities", "deals", FEEDBACK)
+COSTS = "costs"
+KINDS = ("leads", "accounts", "activities", "deals", COSTS, FEEDBACK)
 GENERIC = "generic"
 SUFFIXES = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
+    ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 _IDENTIFYING = {"email", "user_id", "anonymous_id", "id"}
 _SAMPLE = 20
@@ -80,6 +82,7 @@ def choose(workspace: Workspace, kind: str, mapping: str | None) -> Reader:
         "accounts": loaded.account,
         "activities": loaded.activities,
         "deals": loaded.deal,
+        COSTS: loaded.cost,
         FEEDBACK: loaded.activities,
     }
     if not sections[kind]:
@@ -101,8 +104,14 @@ class Records:
 def opened(looked: Survey, reader: Reader) -> Iterator[Records]:
     """The records of the file. InputError if none can be read."""
     mapping = reader.mapping
+    if looked.encoding == readers.PARQUET:
+        with _parquet(looked, reader) as opened_table:
+            yield opened_table
+        return
     kind = (mapping.format if mapping else None) or SUFFIXES.get(looked.path.suffix.lower())
-    kind = kind or _by_content(looked)
+    if kind == readers.PARQUET and looked.size:
+        raise InputError(f"{looked.path}: not a Parquet file: it does not begin like one")
+    kind = kind if kind and kind != readers.PARQUET else _by_content(looked)
     if kind == "json" and not (mapping and mapping.records) and _is_lines(looked):
         kind = "jsonl"
     if kind == "json":
@@ -114,6 +123,28 @@ def opened(looked: Survey, reader: Reader) -> Iterator[Records]:
             yield Records(readers.json_lines(file, looked.encoding), file.tell, [])
         else:
             yield _csv(file, looked, reader)
+
+
+@contextmanager
+def _parquet(looked: Survey, reader: Reader) -> Iterator[Records]:
+    with parquet.table(looked) as (names, file):
+        header = readers.read_header(names, _spelling(reader.mapping))
+        _check_header(f"{looked.path}", header.columns, reader)
+        done, rows = _Count(), max(file.metadata.num_rows, 1)
+        raw = done.counting(parquet.records(looked, file, header.columns))
+        yield Records(raw, lambda: looked.size * done.rows // rows, header.warnings)
+
+
+class _Count:
+    """How many rows were read: a Parquet file has no place that tells."""
+
+    rows = 0
+
+    def counting(self, raw: Iterator[Raw]) -> Iterator[Raw]:
+        """The same, counted."""
+        for one in raw:
+            self.rows = one.line
+            yield one
 
 
 def _by_content(looked: Survey) -> str:
@@ -136,6 +167,8 @@ def _csv(file: BinaryIO, looked: Survey, reader: Reader) -> Records:
     if sample and (said := readers.stated_delimiter(sample[0])):
         delimiter = delimiter or said
         del sample[0]
+    above = _above_header(sample, delimiter, reader)
+    del sample[:above]
     delimiter = delimiter or readers.sniff_delimiter([line.text for line in sample if line.text is not None])
     rows = readers.csv_rows(itertools.chain(sample, lines), delimiter)
     first = next(rows, None)
@@ -145,8 +178,21 @@ def _csv(file: BinaryIO, looked: Survey, reader: Reader) -> Records:
     if cells is None:
         raise InputError(f"{looked.path}:{line}: the header cannot be read: {reason}")
     header = readers.read_header(cells, _spelling(reader.mapping))
-    _check_header(looked.path, line, header.columns, reader)
-    return Records(readers.csv_records(rows, header.columns), file.tell, header.warnings)
+    _check_header(f"{looked.path}:{line}", header.columns, reader)
+    skipped = [f"{counted(above, 'line')} above the header left out"] if above else []
+    return Records(readers.csv_records(rows, header.columns), file.tell, [*skipped, *header.warnings])
+
+
+def _above_header(sample: Sequence[Line], delimiter: str | None, reader: Reader) -> int:
+    """How many lines stand above the header: exports of LinkedIn and of ad platforms begin with a note or a title."""
+    spelt = _spelling(reader.mapping)
+    for above in range(len(sample)):
+        left = sample[above:]
+        sniffed = delimiter or readers.sniff_delimiter([line.text for line in left if line.text is not None])
+        _, cells, _, _ = next(readers.csv_rows(iter(left), sniffed), (0, None, "", None))
+        if cells and (not above or len(cells) > 1) and _says_who(readers.read_header(cells, spelt).columns, reader):
+            return above
+    return 0  # the first line is told about, as what it is not
 
 
 def _spelling(mapping: Mapping | None) -> Callable[[str], str]:
@@ -156,13 +202,23 @@ def _spelling(mapping: Mapping | None) -> Callable[[str], str]:
     return lambda name: name if name in known else by_words.get(snake_case(name), name)
 
 
-def _check_header(path: Path, line: int, columns: Sequence[str], reader: Reader) -> None:
-    needed = _IDENTIFYING if reader.mapping is None else reader.mapping.identifying_columns()
-    tops = {column.split(".")[0] for column in needed} | needed
-    if tops & {"$line", *(reader.mapping.values if reader.mapping else ())} or tops & set(columns):
+def _check_header(place: str, columns: Sequence[str], reader: Reader) -> None:
+    """InputError if none of the columns can say who or what a record is about."""
+    if _says_who(columns, reader):
         return
+    needed = _needed(reader)
     found = ", ".join(shown(column) for column in columns[:12])
     raise InputError(
-        f"{path}:{line}: the header has none of the columns that say who or what a record is about"
+        f"{place}: the header has none of the columns that say who or what a record is about"
         f" ({', '.join(sorted(needed))}); found: {found}. Is the first line a header, and is it the right mapping?"
     )
+
+
+def _needed(reader: Reader) -> set[str]:
+    return set(_IDENTIFYING) if reader.mapping is None else reader.mapping.identifying_columns()
+
+
+def _says_who(columns: Sequence[str], reader: Reader) -> bool:
+    needed = _needed(reader)
+    tops = {column.split(".")[0] for column in needed} | needed
+    return LINE in tops or bool(tops & set(columns))

@@ -15,6 +15,7 @@ from models.queries import (
     accounts,
     activities,
     attributes,
+    costs,
     deals,
     identities,
     leads,
@@ -92,6 +93,7 @@ def store(connection: Connection, intakes: Sequence[Intake], terms: Terms, touch
     _store_leads(connection, chunk, resolution, companies, terms)
     _store_activities(connection, chunk, resolution, terms, touchpoints)
     routed = _store_deals(connection, chunk, resolution, companies, terms)
+    _store_costs(connection, chunk, terms)
     _note_merges(connection, chunk, resolution, terms)
     chunk.touched.update(accounts.leads_of(connection, companies.changed))
     queue.enqueue(connection, "score", sorted(chunk.touched | routed))
@@ -295,3 +297,10 @@ def _store_deals(
     attributes.append(connection, book.save(connection, terms.source))
     chunk.deals = book.changed
     return routed
+
+
+def _store_costs(connection: Connection, chunk: Chunk, terms: Terms) -> None:
+    told = [(index, intake.cost) for index, intake in enumerate(chunk.intakes) if intake.cost]
+    if told:
+        news = costs.store(connection, [facts for _, facts in told], terms.source, terms.now)
+        chunk.news.update(told[place][0] for place in news)

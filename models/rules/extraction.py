@@ -6,6 +6,7 @@ is found: models.rules.lookups.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Facts
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from zoneinfo import ZoneInfo
 
 from models.documents import did_you_mean, shown
 from models.rules import records
-from models.rules.instants import Micros
+from models.rules.instants import Micros, instant
 from models.rules.lifecycle import Stage
 from models.rules.lookups import Getter, Habits, Row, getter, number, present
-from models.rules.mapping import AccountSection, ActivitySection, DealSection, LeadSection, Mapping, Value
+from models.rules.mapping import AccountSection, ActivitySection, CostSection, DealSection, LeadSection, Mapping, Value
 from models.rules.records import (
     AccountFacts,
     ActivityFacts,
+    CostFacts,
     DealFacts,
     Extract,
     Identity,
@@ -50,6 +52,7 @@ def compile_mapping(mapping: Mapping, facets: Sequence[str], ordinal: Ordinal) -
         for part, section in enumerate(mapping.activities)
     ]
     deal = _deal(mapping.deal, mapping.source, scope) if mapping.deal else None
+    cost = _cost(mapping.cost, mapping, habits, ordinal) if mapping.cost else None
 
     def extract(record: Record, line: int) -> Intake:
         row = Row(record, line)
@@ -58,15 +61,16 @@ def compile_mapping(mapping: Mapping, facets: Sequence[str], ordinal: Ordinal) -
         identities = who(row) if who else ()
         company = account(row) if account else None
         if company is None and lead_account is not None:
-            company = _named_account(lead_account(row))
+            company = records.account_named(lead_account(row))
         said = lead(row) if lead and identities else None
         done = tuple(act for make in activities if (act := make(row, identities)) is not None)
         opportunity = deal(row) if deal else None
+        spent = cost(row) if cost else None
         if who and not identities and (done or not opportunity):  # a company alone would drop the person in silence
             raise RecordError("no identity: every column that could say who this is about is blank")
-        if not (said or done or company or opportunity or identities):
+        if not (said or done or company or opportunity or spent or identities):
             raise RecordError("nothing in this record is named by the mapping")
-        return Intake(line, identities, done, said, company, opportunity)
+        return Intake(line, identities, done, said, company, opportunity, spent)
 
     return extract
 
@@ -191,14 +195,6 @@ def _stage(said: str | None) -> str | None:
     return named
 
 
-def _named_account(value: Any) -> AccountFacts | None:
-    name = records.text_of(value, "account")
-    if not name:
-        return None
-    key = records.key_text(" ".join(name.split()).casefold(), "account")
-    return AccountFacts(key, name) if key else None
-
-
 def _account(section: AccountSection, scope: _Scope) -> Callable[[Row], AccountFacts | None]:
     habits = scope.habits
     name, domain, owner = (_text(getattr(section, n), f"account {n}", habits) for n in ("name", "domain", "owner"))
@@ -212,7 +208,7 @@ def _account(section: AccountSection, scope: _Scope) -> Callable[[Row], AccountF
     def read(row: Row) -> AccountFacts | None:
         if condition is not None and not condition.holds(row):
             return None
-        named = _named_account(name(row))
+        named = records.account_named(name(row))
         if named is None:
             return None
         where = records.key_text(domain(row), "account domain")
@@ -293,7 +289,7 @@ def _deal(section: DealSection, source: str, scope: _Scope) -> Callable[[Row], D
         fields["outcome"] = _outcome(outcome(row))
         fields["amount"] = _amount(amount(row), habits) if amount else None
         fields["attributes"] = attributes(row)
-        return DealFacts(named, fields, _named_account(account(row)) if account else None)
+        return DealFacts(named, fields, records.account_named(account(row)) if account else None)
 
     return read
 
@@ -303,6 +299,36 @@ def _outcome(said: str | None) -> str | None:
     if said is not None and said.lower() not in OUTCOMES:
         raise RecordError(f"outcome: found {shown(said)}; allowed: {', '.join(OUTCOMES)} (`map` can translate)")
     return said and said.lower()
+
+
+_CURRENCY = re.compile(r"[A-Z]{3}")
+
+
+def _cost(
+    section: CostSection, mapping: Mapping, habits: Habits, ordinal: Ordinal
+) -> Callable[[Row], CostFacts | None]:
+    day, amount, condition = getter(section.day, habits), getter(section.amount, habits), section.when
+    currency = _text(section.currency, "currency", habits)
+    channel = [_text(getattr(section, name), name, habits) for name in ("source", "medium", "campaign")]
+
+    def read(row: Row) -> CostFacts | None:
+        if condition is not None and not condition.holds(row):
+            return None
+        at = instant(records.required_time(day(row), "day", (), habits.zone)).astimezone(habits.zone)
+        spent = _amount(amount(row), habits)
+        if spent is None:
+            raise RecordError("amount is missing")
+        money = (currency(row) or "").upper()
+        if not _CURRENCY.fullmatch(money):
+            raise RecordError(
+                f"currency: found {shown(money or None)}; allowed: three letters such as EUR (`map`, `constant`)"
+            )
+        on = [read_text(row) for read_text in channel]
+        said = (mapping.source, at.date().isoformat(), money, *(word or "" for word in on))
+        alike = records.key_of("cost", *said, *(row.get(column) for column in mapping.key))
+        return CostFacts(records.key_of(alike.hex(), ordinal(alike)), said[1], spent, money, *on)
+
+    return read
 
 
 def _amount(value: Any, habits: Habits) -> float | None:

@@ -6,6 +6,7 @@ Decides what a blank is (the same as missing) and in which order the changes com
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Facts
 from datetime import UTC, datetime, tzinfo
@@ -71,9 +72,11 @@ class Row(Facts[str, Any]):
 
 
 def getter(value: Value, habits: Habits) -> Getter:
-    """The value's function: where it comes from, then `map`, `default`, `number`, `format`, `minus_days`, `snake_case`,
-    `split`; all of it only if `when` holds."""
+    """The value's function: where it comes from, then `after`, `until`, `map`, `default`, `number`, `format`,
+    `minus_days`, `snake_case`, `split`; all of it only if `when` holds."""
     steps: list[Callable[[Any, Row], Any]] = []
+    if value.after is not None or value.until is not None:
+        steps.append(_part(value.after, value.until))
     if value.map is not None:
         meant = {key.strip().casefold(): mapped for key, mapped in value.map.items()}
         steps.append(lambda found, row: found if found is None else meant.get(_key(found), found))
@@ -100,6 +103,19 @@ def getter(value: Value, habits: Habits) -> Getter:
         return found
 
     return get if steps or condition is not None else origin
+
+
+def _part(after: str | None, until: str | None) -> Callable[[Any, Row], Any]:
+    """Of a text what stands behind `after`, as far as none of the characters `until` stands there."""
+    ends = re.compile(f"[{re.escape(until)}]") if until is not None else None
+
+    def part(found: Any, row: Row) -> Any:
+        if not isinstance(found, str):
+            return found
+        _, has, rest = found.partition(after) if after is not None else ("", True, found)
+        return present((ends.split(rest, 1)[0] if ends else rest).strip()) if has else None
+
+    return part
 
 
 def _key(found: Any) -> str:

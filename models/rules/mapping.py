@@ -63,6 +63,8 @@ class Value(_Part):
     first_year: int | None = Field(
         None, ge=1970, le=2099, description="of the first record; falls back a month = next year"
     )
+    after: str | None = Field(None, min_length=1, description="only what stands behind this text; missing without it")
+    until: str | None = Field(None, min_length=1, description="cut off where one of these characters stands")
     map: dict[str, Scalar] | None = Field(None, description="value found (ignoring case) → value meant; others stay")
     default: Scalar = None
     format: Texts | None = Field(None, description="strptime formats of a date")
@@ -203,13 +205,26 @@ class DealSection(_Section):
     rest: bool = False
 
 
+class CostSection(_Section):
+    """What a day of a campaign cost. A row of the same day, source, medium, campaign and currency is told anew."""
+
+    when: Predicate | None = None
+    day: Source
+    amount: Source
+    currency: Source
+    """Its three letters, such as EUR."""
+    source: Source | None = None
+    medium: Source | None = None
+    campaign: Source | None = None
+
+
 class Mapping(_Part):
     """A mapping file."""
 
     source: str = Field(
         pattern=r"^[a-z0-9][a-z0-9._-]*$", description="who sends: ids and message ids are told apart by it"
     )
-    format: Literal["csv", "jsonl", "json"] | None = Field(
+    format: Literal["csv", "jsonl", "json", "parquet"] | None = Field(
         None, description="of the files; without it, told by their names"
     )
     delimiter: str | None = Field(None, min_length=1, max_length=1)
@@ -224,11 +239,14 @@ class Mapping(_Part):
     thousands: Thousands | None = Field(None, description="mark between thousands; without it, the other of . and ,")
     values: dict[str, Source] = Field({}, description="columns that are computed once per record, in this order")
     ignore: list[str] = Field([], description="columns that `rest` leaves out")
-    key: list[str] = Field([], description="columns that tell activities apart where there is no message id")
+    key: list[str] = Field(
+        [], description="columns that tell activities (without a message id) or costs of one day and campaign apart"
+    )
     lead: LeadSection | None = None
     account: AccountSection | None = None
     activities: list[ActivitySection] = []
     deal: DealSection | None = None
+    cost: CostSection | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Mapping:
@@ -240,8 +258,10 @@ class Mapping(_Part):
                     f"encoding: found {shown(self.encoding)}; allowed: a text encoding such as cp1250"
                 ) from error
         self.marks  # noqa: B018 - raises where the two are the same
-        if not (self.lead or self.account or self.deal):
-            raise ValueError("a mapping needs a section `lead`, `account` or `deal`; activities belong to a lead")
+        if not (self.lead or self.account or self.deal or self.cost):
+            raise ValueError(
+                "a mapping needs a section `lead`, `account`, `deal` or `cost`; activities belong to a lead"
+            )
         if self.activities and not self.lead:
             raise ValueError("`activities` need a section `lead` that says whose they are")
         return self
@@ -253,7 +273,7 @@ class Mapping(_Part):
 
     def sections(self) -> list[_Section]:
         """The sections that the file has."""
-        return [part for part in (self.lead, self.account, *self.activities, self.deal) if part is not None]
+        return [part for part in (self.lead, self.account, *self.activities, self.deal, self.cost) if part]
 
     def columns(self) -> set[str]:
         """Every column or path that the mapping names; those of `values` are not columns of the file."""
@@ -270,7 +290,13 @@ class Mapping(_Part):
             named.append(self.account.name)
         if self.deal:
             named = [self.deal.id]
-        return {column for value in named if value is not None for column in value.read_columns()}
+        if self.cost and not named:
+            named = [self.cost.amount]
+        read = {column for value in named if value is not None for column in value.read_columns()}
+        for name, value in reversed(self.values.items()):
+            if name in read:
+                read = (read - {name}) | value.read_columns()
+        return read
 
 
 Value.model_rebuild()

@@ -80,6 +80,19 @@ class DealFacts(NamedTuple):
     account: AccountFacts | None = None
 
 
+class CostFacts(NamedTuple):
+    """What was spent. `key`: 16 bytes that stand for what it was spent on; told again, the newest amount holds."""
+
+    key: bytes
+    day: str
+    """ISO 8601, such as 2025-06-10: a day of whoever sends the bill."""
+    amount: float
+    currency: str
+    source: str | None = None
+    medium: str | None = None
+    campaign: str | None = None
+
+
 class Intake(NamedTuple):
     """All that one record says."""
 
@@ -89,6 +102,7 @@ class Intake(NamedTuple):
     lead: LeadFacts | None = None
     account: AccountFacts | None = None
     deal: DealFacts | None = None
+    cost: CostFacts | None = None
     is_alias: bool = False
     """The source states outright that these identities are one person's."""
 
@@ -203,6 +217,11 @@ def account_named(value: Any, field: str = "account") -> AccountFacts | None:
     name = text_of(value, field)
     key = key_text(" ".join(name.split()).casefold(), field) if name else None
     return AccountFacts(key, name) if name and key else None
+
+
+def device_number(anonymous_id: str) -> int:
+    """63 bits that stand for a device: what was done on it by nobody who was named is found again by them."""
+    return int.from_bytes(blake2b(anonymous_id.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def properties_json(properties: Mapping[str, Any]) -> str | None:

@@ -10,6 +10,8 @@ import orjson
 import pytest
 from sqlalchemy import text
 
+from models.errors import UsageError
+from models.queries import costs
 from models.workspace import Workspace
 from tests.ingest_world import counted, facts, ingest, whole_tables, workspace_on
 
@@ -143,3 +145,21 @@ def test_salesforce_leads_and_opportunities(workspace: Workspace) -> None:
         ("0062", "lost", 1, 0),
         ("0063", "open", 1, 1),
     ]
+
+
+@pytest.mark.feature("I1")
+def test_costs_are_overruled_by_a_later_file_and_summed_by_channel(workspace: Workspace, tmp_path: Path) -> None:
+    head = "day,source,medium,campaign,amount,currency\n"
+    first = f"{head}2025-03-01,ads,cpc,Q2,10,EUR\n2025-03-01,ads,cpc,Q2,5.5,EUR\n"
+    first += "2025-03-02,ads,cpc,Q2,7,EUR\n2025-03-02,x,,,1,?\n"
+    assert counted(ingest(workspace, "costs", tmp_path / "a.csv", first)) == (4, 3, 0, 1)
+    assert counted(ingest(workspace, "costs", tmp_path / "b.csv", first + "\n")) == (4, 0, 3, 1)
+    later = head + "2025-03-02,ads,cpc,Q2,8,EUR\n2025-03-03,ads,cpc,Q2,9,USD\n"
+    assert counted(ingest(workspace, "costs", tmp_path / "c.csv", later)) == (2, 2, 0, 0)
+    with workspace.database.read() as connection:
+        euros, dollars = costs.totals(connection, "2025-03-01", "2025-03-31")
+        days = costs.by_day(connection, "2025-03-01", "2025-03-02")
+    assert euros == ("ads", "cpc", "Q2", "EUR", 23.5) and dollars == ("ads", "cpc", "Q2", "USD", 9.0)
+    assert [(day, spent.amount) for day, spent in days] == [("2025-03-01", 15.5), ("2025-03-02", 8.0)]
+    with pytest.raises(UsageError, match="says nothing about costs"):
+        ingest(workspace, "costs", tmp_path / "c.csv", mapping="hubspot-deals")

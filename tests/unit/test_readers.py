@@ -171,3 +171,16 @@ def test_whatever_the_bytes_every_line_is_accounted_for(
     lines = read(folder, content, "f.jsonl", None)
     assert all(one.reason for one in [*csv, *lines] if one.data is None)
     assert len(lines) <= content.count(b"\n") + 1
+
+
+@pytest.mark.feature("I1")
+def test_notes_above_the_header_are_left_out_and_told(tmp_path: Path) -> None:
+    notes = 'Notes:\n"When exporting your data, you may notice that some, e.g. addresses, are missing."\n\n'
+    path = tmp_path / "Connections.csv"
+    path.write_text(f"{notes}First Name,E-Mail\nAna,a@x.example\n", encoding="utf-8")
+    with opened(readers.survey(path), Reader("leads", "t", LEADS)) as records:
+        found = list(records.raw)
+        assert records.warnings == ["3 lines above the header left out"]
+    assert [(one.line, one.data) for one in found] == [(5, {"First Name": "Ana", "E-Mail": "a@x.example"})]
+    several = '"Long\nname",E-Mail\nAna,a@x.example\n'
+    assert good(read(tmp_path, several))[0]["Long\nname"] == "Ana"
