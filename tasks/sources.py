@@ -189,9 +189,9 @@ def _above_header(sample: Sequence[Line], delimiter: str | None, reader: Reader)
     for above in range(len(sample)):
         left = sample[above:]
         sniffed = delimiter or readers.sniff_delimiter([line.text for line in left if line.text is not None])
-        _, cells, _, _ = next(readers.csv_rows(iter(left), sniffed), (0, None, "", None))
+        number, cells, _, _ = next(readers.csv_rows(iter(left), sniffed), (0, None, "", None))
         if cells and (not above or len(cells) > 1) and _says_who(readers.read_header(cells, spelt).columns, reader):
-            return above
+            return sum(line.number < number for line in sample)
     return 0  # the first line is told about, as what it is not
 
 

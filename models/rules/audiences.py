@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from models.documents import Document, shown
 from models.rules import addresses
@@ -94,6 +94,20 @@ class Target(_Part):
         return file
 
 
+Columns = Annotated[
+    dict[str, str],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
+            ],
+            "description": "Header → what is told of each member; or a list of what is told.",
+        }
+    ),
+]
+
+
 class Audience(_Part):
     """audiences/NAME.yaml."""
 
@@ -103,7 +117,7 @@ class Audience(_Part):
     """The topic of `consent:` in warmline.yaml that nobody in it has withdrawn; without one, the first of these."""
     require: Literal["none", "opt_in", "double_opt_in"] | None = None
     """What must have been said for that topic, where it is more than `consent.require` of warmline.yaml asks."""
-    columns: dict[str, str] = Field(default={EMAIL_HASH: EMAIL_HASH}, min_length=1, max_length=100)
+    columns: Columns = Field(default={EMAIL_HASH: EMAIL_HASH}, min_length=1, max_length=100)
     """Header → what is told: email_sha256, email, stage, owner, company, total, cell, band, an attribute, or an
     attribute with `_sha256` behind it. Short: a list of these."""
     to: Target | None = None

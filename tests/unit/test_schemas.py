@@ -24,6 +24,7 @@ PATTERNS = {
     "team": ("*/team.yaml",),
     "openings": ("*/openings.yaml",),
     "sequence": ("*/sequences/*.yaml",),
+    "audience": ("*/audiences/*.yaml",),
     "mapping": ("mappings/*.yaml", "*/mappings/*.yaml"),
     "warmline": ("*/warmline.yaml",),
 }
