@@ -24,6 +24,7 @@ from models.rules.counts import counted
 from models.rules.instants import MINUTE, SECOND
 from models.rules.webhooks import Again, Answer, Dead, Delivered, Endpoint, headers, outcome, unsafe
 from models.workspace import Workspace
+from tasks.guarded_http import Guarded
 from tasks.processes import owner_name, surely_dead
 
 GROUP = 4
@@ -146,14 +147,19 @@ def _why_dead(result: Dead, answer: Answer, endpoint: Endpoint) -> str:
 
 
 def client(endpoint: Endpoint) -> httpx.AsyncClient:
-    """For requests to the endpoint: no redirects, no proxies and passwords of the environment."""
+    """For requests to the endpoint: no redirects, no proxies and passwords of the environment, no private networks."""
+    most = endpoint.connections
+    transport = Guarded(
+        endpoint.private,
+        limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+        verify=endpoint.url.startswith("https"),  # on loopback without TLS nothing is verified: no certificates to load
+    )
     return httpx.AsyncClient(
         follow_redirects=False,
         trust_env=False,
         timeout=endpoint.timeout_seconds,
-        limits=httpx.Limits(max_connections=endpoint.connections, max_keepalive_connections=endpoint.connections),
         headers={"user-agent": USER_AGENT},
-        verify=endpoint.url.startswith("https"),  # on loopback without TLS nothing is verified: no certificates to load
+        transport=transport,
     )
 
 
@@ -161,7 +167,9 @@ async def post(
     http: httpx.AsyncClient, endpoint: Endpoint, webhook_id: str, body: bytes, keys: Sequence[bytes], seconds: int
 ) -> Answer:
     """One attempt, signed at `seconds` since 1970 (wall clock). Never raises for what the other side does."""
-    if why := unsafe(endpoint.url):  # settings refuse it already; nothing is sent to it whatever made them
+    if why := unsafe(
+        endpoint.url, endpoint.private
+    ):  # settings refuse it already; nothing is sent to it whatever made them
         return Answer(trouble=why)
     answer = None
     signed = headers(webhook_id, seconds, body, keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,10 +95,10 @@ class Receiver:
 
 
 @contextlib.asynccontextmanager
-async def receiving(*script: str) -> AsyncIterator[Receiver]:
+async def receiving(*script: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     """A receiver on any free port of loopback."""
     receiver = Receiver(list(script) or ["200"])
-    server = await asyncio.start_server(receiver.answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(receiver.answer, "127.0.0.1", 0, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver
