@@ -46,7 +46,7 @@ def audience(
     """Who is in an audience, and who is left out; with --to, tell a file or an endpoint of it."""
     from tasks.audiences import Job, export, survey
 
-    workspace, now = session.programme(), time.time_ns() // 1000
+    workspace, now = session.workspace(), time.time_ns() // 1000
     known, chosen = _chosen(workspace, name, condition, columns)
     if to is None:
         found = survey(workspace, {known: chosen}, now)[known]
@@ -70,7 +70,7 @@ def audiences(as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     from models.queries.audiences import last_exports
     from tasks.audiences import survey
 
-    workspace, now = session.programme(), time.time_ns() // 1000
+    workspace, now = session.workspace(), time.time_ns() // 1000
     sizes = survey(workspace, workspace.audiences, now) if workspace.audiences else {}
     with workspace.database.read() as connection:
         exports = last_exports(connection)

@@ -95,6 +95,7 @@ def test_a_webhook_tells_who_came_and_who_left_and_an_erased_lead_leaves_too(wor
     assert tell(world, "webhook:ads", NOW) == {"members": 3, "added": 3, "removed": 0}
     assert tell(world, "webhook:ads", NOW + 1) == {"members": 3, "added": 0, "removed": 0}
     cool(world, 1)
+    world.write(f"INSERT INTO identities (kind, value, lead_id, recorded_at) VALUES ('email', '{address(2)}', 2, {NOW})")
     with world.database.write() as connection:
         erasure.erase(connection, world.workspace.secret_key, 2, NOW)
     assert tell(world, "webhook:ads", NOW + 2) == {"members": 1, "added": 0, "removed": 2}
@@ -126,7 +127,7 @@ def test_a_file_of_changes_loses_nobody_when_a_run_dies_before_it_stands(world: 
     assert tell(world, file, NOW + 2, changes=True) == {"members": 2, "added": 1, "removed": 1}
     assert changed(file) == sorted([("added", hashed(3)), ("removed", hashed(1))])
     assert tell(world, file, NOW + 3, changes=True)["added"] == 0 and changed(file) == []
-    assert [path.name for path in tmp_path.iterdir() if path.suffix != ""] == ["changes.csv"]
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -82,7 +82,7 @@ def test_a_visit_that_a_source_sends_speaks_for_its_host_alone(world: World) -> 
 def test_conditions_see_the_visits_that_scores_count(world: World) -> None:
     r = Random(7)
     people: dict[str, list[tuple[int, Touchpoint]]] = {}
-    intakes = []
+    intakes: list[Intake] = []
     for number in range(60):
         who = f"p{number}@x.example"
         minutes = r.sample(range(900), r.choice((1, 4, 12)))
@@ -91,10 +91,10 @@ def test_conditions_see_the_visits_that_scores_count(world: World) -> None:
             (page(at)[0], Touchpoint(r.choice(kinds), host=r.choice(HOSTS), path=r.choice(("/a", "/b"))))
             for at in minutes
         ]
-        intakes += [
-            Intake(1, (("email", who),), (ActivityFacts(f"{who}{at}".encode()[-16:].rjust(16), at, point, None),))
-            for at, point in people[who]
-        ]
+        for at, point in people[who]:
+            key = message_key("test", f"{who}:{at}")
+            assert key is not None
+            intakes.append(Intake(1, (("email", who),), (ActivityFacts(key, at, point, None),)))
     r.shuffle(intakes)
     with world.database.write() as connection:
         store(connection, intakes, Terms("test", NOW), Touchpoints())
