@@ -7,8 +7,9 @@ tasks.handover gives it the lead's standing, its newest activities, its past and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import groupby, islice
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from models.queries.assignments import Given
@@ -338,7 +339,7 @@ def _opening(handover: Handover) -> str:
     """What openings.yaml says first to such a lead; else what is said everywhere."""
     standing = handover.standing
     recent = (act for act in handover.acts if act.at >= handover.now - LATELY)
-    acts = [{**asdict(act), "told": None if wording.repeats(act) else act.name} for act in recent]
+    acts = [_as_opening(act) for act in recent]
     said = {
         **standing.attributes,
         "company": (standing.account or {}).get("name") or standing.attributes.get("company"),
@@ -353,6 +354,12 @@ def _opening(handover: Handover) -> str:
         again=handover.again,
     )
     return handover.openings.choose(facts, acts) or DEFAULT.choose(facts, acts) or ""
+
+
+def _as_opening(act: Act) -> dict[str, Any]:
+    """The act as openings.yaml asks about it."""
+    said = {name: getattr(act, name) for name in Act.__slots__}  # dataclasses.asdict takes twenty times as long
+    return {**said, "told": None if wording.repeats(act) else act.name}
 
 
 def _because(assigned: Assigned) -> str:

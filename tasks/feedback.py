@@ -40,7 +40,11 @@ def held_back(
         return found
     earned = verdicts.earned(connection, compiled(), rejected, now)
     known = {
-        lead_id: found[lead_id]._replace(not_ready_at=at, earned_at=earned.get(lead_id))
+        lead_id: found[lead_id]._replace(not_ready_at=Micros(at), earned_at=_instant(earned.get(lead_id)))
         for lead_id, at in rejected.items()
     }
     return {**found, **known}
+
+
+def _instant(at: int | None) -> Micros | None:
+    return None if at is None else Micros(at)

@@ -43,14 +43,14 @@ class Standing(NamedTuple):
     surge: bool
     version_id: int | None
     deal: str = "none"
-    lost_at: int | None = None
-    active_at: int | None = None
+    lost_at: Micros | None = None
+    active_at: Micros | None = None
     said: str | None = None
     """raised | lowered, where a person put the lead into its stage."""
     stage_at: int = 0
-    not_ready_at: int | None = None
+    not_ready_at: Micros | None = None
     """When sales said so, where that is its newest verdict (tasks.feedback fills it)."""
-    earned_at: int | None = None
+    earned_at: Micros | None = None
     """Its newest act since then that gives points."""
 
     @property
@@ -82,26 +82,28 @@ class Standing(NamedTuple):
         `further`: what the models that its conditions name say of the lead (models.queries.ratings); `acts`: what it
         did, as far as a condition asks at `now`.
         """
-        return Facts(
-            stage=self.stage,
-            total=self.total,
-            dimensions=self.dimensions,
-            cell=self.cell,
-            band=self.band,
-            must=self.must,
-            excluded=self.excluded,
-            surge=self.surge,
-            deal=self.deal,
-            lost_at=None if self.lost_at is None else Micros(self.lost_at),
-            active_at=None if self.active_at is None else Micros(self.active_at),
-            said=self.said,
-            said_at=None if self.said is None else Micros(self.stage_at),
-            not_ready_at=None if self.not_ready_at is None else Micros(self.not_ready_at),
-            earned_at=None if self.earned_at is None else Micros(self.earned_at),
-            attributes=attributes,
-            further=further or {},
-            acts=acts,
-            now=now,
+        return Facts(  # in the order of its fields: by name it takes twice the time, for each lead that is routed
+            self.stage,
+            self.total,
+            self.dimensions,
+            self.cell,
+            self.band,
+            self.must,
+            self.excluded,
+            self.surge,
+            self.deal,
+            self.lost_at,
+            self.active_at,
+            attributes,
+            False,
+            further or {},
+            acts,
+            0,
+            now,
+            self.said,
+            None if self.said is None else Micros(self.stage_at),
+            self.not_ready_at,
+            self.earned_at,
         )
 
 
@@ -255,23 +257,8 @@ def _standing(row: Any) -> Standing:
     account = None
     if row[6] is not None:
         account = {**orjson.loads(row[10]), "name": row[7], "domain": row[8], "owner": row[9]}
-    return Standing(
-        lead_id=row[0],
-        email=row[1],
-        stage=row[2],
-        owner=row[3],
-        attributes=orjson.loads(row[4]),
-        created_at=row[5],
-        account_id=row[6],
-        account=account,
-        total=row[11],
-        dimensions={} if row[12] is None else orjson.loads(row[12]),
-        cell=row[13],
-        band=row[14],
-        must=bool(row[15]),
-        excluded=row[16],
-        surge=bool(row[17]),
-        version_id=row[18],
-        said=row[19],
-        stage_at=row[20],
-    )
+    total, dimensions, cell, band, must, excluded, surge, version_id, said, stage_at = row[11:]
+    dimensions = {} if dimensions is None else orjson.loads(dimensions)
+    person = (*row[:4], orjson.loads(row[4]), row[5], row[6], account)
+    scored = (total, dimensions, cell, band, bool(must), excluded, bool(surge), version_id)
+    return Standing(*person, *scored, said=said, stage_at=stage_at)
