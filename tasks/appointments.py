@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -16,6 +17,7 @@ from models.queries import appointments, assignments
 from models.queries.assignments import Given
 from models.rules.appointments import Appointment, Busy, kept, moved, propose, wished
 from models.rules.instants import Micros
+from models.rules.team import Rep
 from models.workspace import Workspace
 
 
@@ -26,33 +28,65 @@ def appoint(
     earlier: Mapping[int, Given],
     now: Micros,
 ) -> dict[int, Appointment]:
-    """Propose a time for each running assignment that has none and whose lead asked for one; by lead.
+    """Propose a time for each running assignment that has none and whose lead asked for one, in their order; by lead.
 
     `earlier`: the assignment before, by lead. An appointment of it that is still to come is kept: by the same rep as it
     is, by another one at its time or the next free one. A request that was answered with it is not answered again.
     """
-    policy, team = workspace.team.appointments, workspace.team
-    lacking = {given.lead_id: given for given in running if given.appointment is None}
+    policy, reps = workspace.team.appointments, {rep.email: rep for rep in workspace.team.reps}
+    lacking = [given for given in running if given.appointment is None]
     if not lacking:
         return {}
-    reps = {rep.email: rep for rep in team.reps}
     taken = assignments.busy(connection, sorted(reps), now)
-    proposed = _kept(workspace, lacking, earlier, taken, now)
+    asked: Mapping[int, Request] = {}
     if policy is not None:
-        asked = assignments.requests(connection, sorted(lacking), policy.on, now - policy.recent, now)
-        for lead_id, (at, properties) in sorted(asked.items(), key=lambda each: (each[1][0], each[0])):
-            rep = reps.get(lacking[lead_id].rep)
-            if rep is None or lead_id in proposed or (lead_id in earlier and at <= earlier[lead_id].at):
-                continue
-            wish = wished(properties.get(policy.wish), workspace.zone) if policy.wish else None
-            found = propose(policy, wish, now, workspace.zone, taken[rep.email], rep.is_away)
-            if found is not None:
-                proposed[lead_id] = found
-                taken[rep.email].append(Busy(found.starts_at, found.ends_at))
-    assignments.appoint(connection, {lacking[lead_id].id: found for lead_id, found in proposed.items()})
-    gone = [one for key, one in earlier.items() if key in proposed and one.rep != lacking[key].rep]
+        ids = sorted(given.lead_id for given in lacking)
+        asked = assignments.requests(connection, ids, policy.on, now - policy.recent, now)
+    proposed, gone = dict[int, Appointment](), list[Given]()
+    for given in lacking:
+        before, rep = earlier.get(given.lead_id), reps.get(given.rep)
+        if rep is None:
+            continue
+        found = _kept(workspace, rep, before, taken[rep.email], now)
+        found = found or _asked(workspace, rep, asked.get(given.lead_id), before, taken[rep.email], now)
+        if found is None:
+            continue
+        proposed[given.lead_id] = found
+        taken[rep.email].append(Busy(found.starts_at, found.ends_at))
+        if before is not None and before.rep != rep.email:
+            gone.append(before)
+            if before.rep in taken and (had := is_to_come(before, now)) is not None:
+                taken[before.rep] = [one for one in taken[before.rep] if one != Busy(had.starts_at, had.ends_at)]
+    assignments.appoint(connection, {one.id: proposed[one.lead_id] for one in lacking if one.lead_id in proposed})
     call_off(connection, gone, now)
     return proposed
+
+
+Request = tuple[int, Mapping[str, Any]]
+"""When a lead asked for an appointment, and what it said."""
+
+
+def _asked(
+    workspace: Workspace, rep: Rep, asked: Request | None, before: Given | None, taken: Sequence[Busy], now: Micros
+) -> Appointment | None:
+    """The time to propose to who asked for one since its assignment before."""
+    policy = workspace.team.appointments
+    if policy is None or asked is None or (before is not None and asked[0] <= before.at):
+        return None
+    wish = wished(asked[1].get(policy.wish), workspace.zone) if policy.wish else None
+    return propose(policy, wish, now, workspace.zone, taken, rep.is_away)
+
+
+def _kept(
+    workspace: Workspace, rep: Rep, before: Given | None, taken: Sequence[Busy], now: Micros
+) -> Appointment | None:
+    """The appointment of the assignment before, as the rep keeps it who has the lead now."""
+    had = is_to_come(before, now)
+    if before is None or had is None:
+        return None
+    if before.rep == rep.email:
+        return had.under(before.ordinal)
+    return kept(had, before.ordinal, workspace.team.appointments, now, workspace.zone, taken, rep.is_away)
 
 
 def call_off(connection: Connection, ended: Iterable[Given], now: Micros) -> None:
@@ -85,31 +119,6 @@ def is_to_come(given: Given | None, now: int) -> Appointment | None:
     """The appointment of the assignment if its rep still comes and it is not over."""
     had = None if given is None else given.appointment
     return had if had is not None and had.ends_at > now and not had.called_off else None
-
-
-def _kept(
-    workspace: Workspace,
-    lacking: Mapping[int, Given],
-    earlier: Mapping[int, Given],
-    taken: Mapping[str, list[Busy]],
-    now: Micros,
-) -> dict[int, Appointment]:
-    """Lead → the appointment of its assignment before, as the rep keeps it who has the lead now."""
-    found: dict[int, Appointment] = {}
-    reps = {rep.email: rep for rep in workspace.team.reps}
-    for lead_id, given in sorted(lacking.items()):
-        before, rep = earlier.get(lead_id), reps.get(given.rep)
-        had = is_to_come(before, now)
-        if before is None or had is None or rep is None:
-            continue
-        if before.rep == rep.email:
-            found[lead_id] = had.under(before.ordinal)
-        elif one := kept(
-            had, before.ordinal, workspace.team.appointments, now, workspace.zone, taken[rep.email], rep.is_away
-        ):
-            found[lead_id] = one
-            taken[rep.email].append(Busy(one.starts_at, one.ends_at))
-    return found
 
 
 def wishes(

@@ -12,14 +12,15 @@ from pathlib import Path
 
 from prefect import task
 
-from models.queries import crossings, messages, queue, subjects
+from models.queries import assignments, crossings, messages, queue, subjects
 from models.queries.stages import CROSSED
 from models.rules.instants import Micros
 from models.workspace import Workspace
+from tasks import unassigned
 from tasks.actions import Actor
 from tasks.consents import collect_among
 from tasks.marking import mark_some
-from tasks.routing import Router
+from tasks.router import Router
 from tasks.scoring import Scorer, kinds
 
 MOST = 250
@@ -99,15 +100,17 @@ def route(workspace: Workspace, now: Micros, leads: list[int]) -> Counter[str]:
     actor.begin()
     for start in range(0, len(leads), ROUTED):
         some = leads[start : start + ROUTED]
-        for _ in range(ROUNDS):
-            if not _is_queued(workspace, "route", some):
+        for number in range(ROUNDS):
+            if not (_is_queued(workspace, "route", some) or (number == 0 and _is_wanting(workspace, some))):
                 break
             with workspace.database.write(durable=True) as connection:
-                counts.update(router.batch(connection, some))
+                counts.update(router.these(connection, some))
         for name in (CROSSED, crossings.QUEUES["lead"]):
             if _is_queued(workspace, name, some):
                 with workspace.database.write(durable=True) as connection:
                     counts.update(actor.batch(connection, name, "lead", some))
+    if counts["held"]:
+        unassigned.warn(workspace, counts["held"])
     return counts
 
 
@@ -115,6 +118,12 @@ def _opened(workspace: str) -> Workspace:
     opened = Workspace.open(Path(workspace))
     opened.database.is_urgent = True
     return opened
+
+
+def _is_wanting(workspace: Workspace, leads: list[int]) -> bool:
+    """Whether nobody has one of the leads: a scheduled run moved it a moment ago, and gives it away at its end."""
+    with workspace.database.read() as connection:
+        return bool(assignments.unassigned(connection, workspace.scoring.name, leads))
 
 
 def _is_queued(workspace: Workspace, name: str, leads: list[int]) -> bool:

@@ -40,7 +40,6 @@ class Done:
     lead_id: int
     from_stage: str
     to_stage: str
-    change_id: int
 
 
 def move(workspace: Workspace, order: Order, now: Micros) -> Done:
@@ -62,12 +61,11 @@ def move(workspace: Workspace, order: Order, now: Micros) -> Done:
             total=standing.total,
             version_id=standing.version_id,
         )
-        changes = stages.move(connection, [step], now)
-        if order.lead_id not in changes:
+        if order.lead_id not in stages.move(connection, [step], now):
             raise OvertakenError
         for name in ("score", "route"):  # in this order, as everybody locks them
             queue.enqueue(connection, name, [order.lead_id])
-    return Done(order.lead_id, standing.stage, order.to, changes[order.lead_id])
+    return Done(order.lead_id, standing.stage, order.to)
 
 
 def _facts(connection: Connection, workspace: Workspace, standing: standings.Standing, now: Micros) -> Facts:

@@ -79,12 +79,11 @@ class Placement:
     """Lead → the attributes that the team's predicates look at."""
 
     def choose(
-        self, wanting: Sequence[int], latest: Mapping[int, Given], *, barring: bool = False, most: int | None = None
+        self, wanting: Sequence[int], latest: Mapping[int, Given], *, barring: bool = False
     ) -> tuple[dict[int, Assigned], dict[int, Hold]]:
         """Who gets each lead, and which find nobody. `latest`: its newest assignment, if it had one.
 
-        Who did not answer for a lead is passed over; with `barring` the rep who has it now, too. With `most` it ends
-        when so many have a rep: who is in neither answer was not looked at.
+        Who did not answer for a lead is passed over; with `barring` the rep who has it now, too.
         """
         had = [lead_id for lead_id in wanting if lead_id in latest]
         silent = assignments.unanswered(self.connection, had)
@@ -93,8 +92,6 @@ class Placement:
         loads, chosen, held = self.loads, dict[int, Assigned](), dict[int, Hold]()
         # The best first: where capacity is short, it goes to those who are worth most.
         for lead_id in sorted(wanting, key=lambda key: (-(self.standings[key].total or 0.0), key)):
-            if len(chosen) == most:
-                break
             barred = dict.fromkeys(silent.get(lead_id, ()), NO_ANSWER)
             if barring:
                 barred[latest[lead_id].rep] = NO_ANSWER
@@ -144,7 +141,10 @@ class Placement:
         changes: Mapping[int, int | None],
         actor: str = "flow",
     ) -> tuple[dict[int, Given], dict[int, Appointment]]:
-        """Open the assignments; them by lead, and the appointments that they have. `changes`: lead → stage change."""
+        """Open the assignments; them by lead, and the appointments that they have. `changes`: lead → stage change.
+
+        Times are proposed in the order of `chosen`: where one rep has several leads, the best has the first choice.
+        """
         office = self.office
         rows = [
             NewAssignment(
@@ -158,6 +158,7 @@ class Placement:
             for lead_id, outcome in chosen.items()
         ]
         given = assignments.begin(self.connection, rows, office.now)
-        found = appointments.appoint(self.connection, office.workspace, list(given.values()), latest, office.now)
+        opened = [given[lead_id] for lead_id in chosen]
+        found = appointments.appoint(self.connection, office.workspace, opened, latest, office.now)
         told = {one.lead_id: one for one in appointments.having(given.values(), found, every=True)}
         return told, found

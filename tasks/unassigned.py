@@ -6,10 +6,25 @@ that a hundred runs, or two at once, send one.
 
 from __future__ import annotations
 
+import logging
+
 from models.queries import messages, waiting
+from models.rules.counts import counted
 from models.rules.instants import Micros
 from models.workspace import Workspace
 from tasks.handover import Desk
+
+log = logging.getLogger(__name__)
+
+
+def warn(workspace: Workspace, count: int) -> None:
+    """Tell the log that so many leads found no rep, and why the last of them did not."""
+    with workspace.database.read() as connection:
+        found = waiting.listed(connection)
+    if found:
+        why = found[-1].why
+        reps = "; ".join(f"{one.rep}: {one.why}" for one in why.passed_over)
+        log.warning("%s for a rep: %s (%s)", counted(count, "lead waits", "leads wait"), why.reason, reps)
 
 
 def tell(workspace: Workspace, now: Micros) -> int:

@@ -125,15 +125,16 @@ def loads(connection: Connection, reps: Iterable[str], now: int, day_start: int)
             f"""{team} SELECT rep,
                 (SELECT count(*) FROM assignments a WHERE a.rep = team.rep AND a.at >= :since),
                 (SELECT count(*) FROM assignments a WHERE a.rep = team.rep AND a.at >= :day_start),
-                (SELECT count(*) FROM assignments a WHERE a.rep = team.rep AND a.state IN ('open', 'accepted'))
+                (SELECT count(*) FROM assignments a WHERE a.rep = team.rep AND a.state IN ('open', 'accepted')),
+                (SELECT count(*) FROM assignments a WHERE a.rep = team.rep AND a.at >= :now)
             FROM team"""
         ),
-        {**given, "since": max(since, now - FAIRNESS_WINDOW), "day_start": day_start},
+        {**given, "since": max(since, now - FAIRNESS_WINDOW), "day_start": day_start, "now": now},
     )
     last_at = {row[0]: row[2] for row in spans}
     return {
-        rep: Load(recent, today, running, None if last_at[rep] is None else Micros(last_at[rep]))
-        for rep, recent, today, running in counted
+        rep: Load(recent, today, running, None if last_at[rep] is None else Micros(last_at[rep]), just_now)
+        for rep, recent, today, running, just_now in counted
     }
 
 
@@ -299,16 +300,16 @@ def of_accounts(connection: Connection, account_ids: Sequence[int], without: Seq
     return {account_id: rep for account_id, rep, lead_id in found if lead_id not in left_out}
 
 
-_UNASSIGNED = text(
-    """
-    SELECT l.id FROM leads l
-    WHERE l.stage = 'sales_qualified'
+_UNASSIGNED = """
+    SELECT l.id FROM leads l LEFT JOIN scores s ON s.subject_id = l.id AND s.model = {mark}
+    WHERE l.stage = 'sales_qualified' AND {among}
       AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.lead_id = l.id AND a.state IN ('open', 'accepted'))
-    ORDER BY l.id
-    """
-)
+    ORDER BY coalesce(s.total, 0) DESC, l.id
+"""
 
 
-def unassigned(connection: Connection) -> list[int]:
-    """Sales-qualified leads that nobody has: those that found no rep with capacity, to be tried again."""
-    return list(connection.execute(_UNASSIGNED).scalars())
+def unassigned(connection: Connection, model: str, lead_ids: Sequence[int] | None = None) -> list[int]:
+    """Sales-qualified leads that nobody has, the best under the model first: all there are, or those of `lead_ids`."""
+    among, ids = ("1 = 1", ()) if lead_ids is None else staging.among(connection, "l.id", lead_ids)
+    statement = _UNASSIGNED.format(mark=staging.mark(connection), among=among)
+    return [row[0] for row in staging.rows(connection, statement, (model, *ids))]

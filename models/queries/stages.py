@@ -59,11 +59,11 @@ _UPDATE = """
 """
 _COLUMNS = ("lead_id", "from_stage", "to_stage", "at", "cause", "actor", "total", "version_id")
 _DUE = "SELECT lead_id FROM stage_due WHERE at <= :now ORDER BY lead_id"
-_RECORDED = "SELECT lead_id, max(id) FROM stage_changes WHERE {among} GROUP BY lead_id"
+_ENTERED = "SELECT lead_id, max(id) FROM stage_changes WHERE to_stage = {mark} AND {among} GROUP BY lead_id"
 
 
-def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[int, int]:
-    """Make the moves of leads that still are where `from_stage` says; lead id → id of the stage change made.
+def move(connection: Connection, moves: Sequence[StageMove], now: int) -> set[int]:
+    """Make the moves of leads that still are where `from_stage` says; the leads that were moved.
 
     Who is missing from the answer was moved by somebody else meanwhile. Raises IllegalMoveError before anything is
     written. `stage_at` of a lead only grows, so that its history keeps its order.
@@ -81,7 +81,7 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
         statement = _UPDATE.format(mark=staging.mark(connection), said=said, now=int(now), among=among)
         moved_at.update(dict(staging.rows(connection, statement, (to_stage, from_stage, *ids))))
     if not moved_at:
-        return {}
+        return set()
     made = [one for one in moves if one.lead_id in moved_at]
     rows = [
         (m.lead_id, m.from_stage, m.to_stage, moved_at[m.lead_id], m.cause, m.actor, m.total, m.version_id)
@@ -89,8 +89,12 @@ def move(connection: Connection, moves: Sequence[StageMove], now: int) -> dict[i
     ]
     staging.insert(connection, StageChange, _COLUMNS, rows)
     queue.enqueue(connection, CROSSED, sorted(one.lead_id for one in made if one.actor != MERGED))
-    among, ids = staging.among(connection, "lead_id", sorted(moved_at))
-    return dict(staging.rows(connection, _RECORDED.format(among=among), ids))
+    return set(moved_at)
+
+
+def entered(connection: Connection, lead_ids: Sequence[int], stage: str) -> dict[int, int]:
+    """Lead → id of the stage change by which it came into this stage the last time; those that never did left out."""
+    return dict(staging.selected(connection, _ENTERED, "lead_id", lead_ids, stage))
 
 
 _LAST = """

@@ -20,16 +20,18 @@ FAIRNESS_WINDOW = 30 * DAY
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a rep has been given. `recent`: within the fairness window, counted as models.queries.assignments says."""
+    """What a rep has been given. `recent`: within the fairness window, counted as models.queries.assignments says;
+    `just_now`: at the very instant as of which leads are given."""
 
     recent: int = 0
     today: int = 0
     open: int = 0
     last_at: Micros | None = None
+    just_now: int = 0
 
     def with_one_more(self, at: Micros) -> Load:
         """The load after one more lead at `at`."""
-        return Load(self.recent + 1, self.today + 1, self.open + 1, at)
+        return Load(self.recent + 1, self.today + 1, self.open + 1, at, self.just_now + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,13 @@ def assign(request: Request, team: Team, loads: Mapping[str, Load], present: Ros
 
 
 def after(loads: Mapping[str, Load], rep: str, at: Micros) -> dict[str, Load]:
-    """The loads after `rep` got a lead. A first lead begins the count anew for all, as counting them later does."""
+    """The loads after `rep` got a lead: exactly those that would be counted then.
+
+    A first lead begins the count anew for all: what counts is what they are given from that instant on.
+    """
     had = loads.get(rep, Load())
     if had.last_at is None:
-        loads = {other: replace(load, recent=0) for other, load in loads.items()}
+        loads = {other: replace(load, recent=load.just_now) for other, load in loads.items()}
     return {**loads, rep: had.with_one_more(at)}
 
 

@@ -17,7 +17,8 @@ from models.rules.instants import DAY, HOUR, Micros
 from models.rules.lifecycle import IllegalMoveError, Stage
 from models.workspace import Workspace
 from tasks.rendering import Rendered, Templates
-from tasks.routing import Router, route
+from tasks.router import Router
+from tasks.routing import route
 from tasks.scoring import score_leads
 from tests.programme_world import NOW, World
 
@@ -300,7 +301,7 @@ def test_a_lead_moved_meanwhile_is_left_alone_and_stays_in_the_queue(world: Worl
     world.lead(ALICE, 70)
     with world.database.write() as connection:
         seen = StageMove(ALICE, Stage.LEAD, Stage.SALES_QUALIFIED, "points", "seen as a lead")
-        assert stages.move(connection, [seen], NOW) == {}
+        assert stages.move(connection, [seen], NOW) == set()
     assert world.rows("SELECT count(*) FROM stage_changes") == [(0,)]
 
 
@@ -377,6 +378,6 @@ def test_a_touch_during_routing_is_not_lost(world: World) -> None:
     world.lead(ALICE, 70)
     router = Router(world.workspace, NOW)
     with world.database.write() as connection:
-        router.batch(connection)
+        router.batch(connection, 10)
         connection.execute(text("INSERT INTO work_queue (queue, subject_id, revision) VALUES ('route', 1, 2)"))
     assert world.rows("SELECT subject_id FROM work_queue WHERE queue = 'route'") == [(ALICE,)]

@@ -27,9 +27,8 @@ REPS = 6
 
 def work(root: str, url: str, now: int, placed: int) -> None:
     """Route and escalate as of `now`, `placed` assignments in a transaction."""
-    routing.PLACED = placed
     mine = Workspace.open(Path(root)).on(Database(url))
-    routing.route(mine, Micros(now))
+    routing.route(mine, Micros(now), routing.Sizes(1_000, placed))
     escalation.escalate(mine, Micros(now))
 
 
