@@ -26,8 +26,11 @@ from models.migrations import HEAD, upgrade
 BUSY_SECONDS = 60
 """How long a SQLite writer waits for another one; no write transaction of ours lasts beyond 0.2 s."""
 
-URGENT_SECONDS = 0.002
-"""How often an urgent writer tries for SQLite's lock. Others ask up to 0.1 s apart, so it is the next one in line."""
+URGENT_SECONDS, PATIENT_SECONDS = 0.001, 0.01
+"""How often a writer tries for SQLite's lock; an urgent one more often, so that it is the next in line.
+
+SQLite's own waiting asks up to 0.1 s apart. Beside a process that gives the lock away for a millisecond between its
+transactions, as routing and escalating do, a writer then got it after 8 s, after 16 s, and not within BUSY_SECONDS."""
 
 RESTED_SECONDS = 1.0
 """A connection to PostgreSQL that nobody used for so long is asked whether it lives, before it is used again."""
@@ -121,7 +124,7 @@ class Database:
         except DBAPIError as error:
             if "warmline_version" in str(error.orig):  # no such table: an empty database
                 return None
-            raise self._as_storage_error(error) from error
+            raise self._as_storage_error(error.orig) from error
 
     def close(self) -> None:
         """Give all connections back."""
@@ -135,14 +138,17 @@ class Database:
             # A broken constraint or a wrong statement is a mistake of ours and keeps its own traceback.
             if isinstance(error, IntegrityError | ProgrammingError) and not error.connection_invalidated:
                 raise
+            raise self._as_storage_error(error.orig) from error
+        except sqlite3.OperationalError as error:  # of BEGIN, which is ours: SQLAlchemy does not wrap it
             raise self._as_storage_error(error) from error
 
-    def _as_storage_error(self, error: DBAPIError) -> StorageError:
-        code = getattr(error.orig, "sqlite_errorcode", None)
+    def _as_storage_error(self, error: BaseException | None) -> StorageError:
+        """`error`: the driver's own."""
+        code = getattr(error, "sqlite_errorcode", None)
         hint = _SQLITE_HINTS.get(code & 0xFF) if code is not None else None
-        words = str(error.orig).strip().splitlines()
+        words = str(error).strip().splitlines()
         return StorageError(
-            f"database {self.shown_url}: {words[0] if words else type(error.orig).__name__}"
+            f"database {self.shown_url}: {words[0] if words else type(error).__name__}"
             + (f" — {hint}" if hint else "")
             + " (set by `database_url` in warmline.yaml or WARMLINE_DATABASE_URL)"
         )
@@ -234,13 +240,12 @@ def _begin_sqlite(connection: Connection) -> None:
         driver.execute("BEGIN")
     else:
         driver.execute(f"PRAGMA synchronous={'FULL' if mode == 'durable' else 'NORMAL'}")
-        if connection.get_execution_options().get("warmline_urgent"):
-            _begin_urgently(driver)
-        else:
-            driver.execute("BEGIN IMMEDIATE")
+        is_urgent = connection.get_execution_options().get("warmline_urgent")
+        _begin_writing(driver, URGENT_SECONDS if is_urgent else PATIENT_SECONDS)
 
 
-def _begin_urgently(driver: Any) -> None:
+def _begin_writing(driver: Any, seconds: float) -> None:
+    """Take the write lock, trying for it so many seconds apart."""
     driver.execute("PRAGMA busy_timeout=0")
     until = time.monotonic() + BUSY_SECONDS
     try:
@@ -250,7 +255,7 @@ def _begin_urgently(driver: Any) -> None:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                     raise
-                time.sleep(URGENT_SECONDS)
+                time.sleep(seconds)
             else:
                 return
     finally:

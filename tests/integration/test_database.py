@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlmodel import SQLModel
 
+import models.database as storage
 from models.database import Database
 from models.errors import StorageError
 from models.migrations import HEAD, config
@@ -60,6 +61,16 @@ def test_what_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "w.db").write_text("this is a letter, not a database" * 100)
     with pytest.raises(StorageError, match="not a SQLite database"):
         Database(f"sqlite:///{tmp_path / 'w.db'}").migrate()
+
+
+def test_a_file_that_somebody_holds_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "BUSY_SECONDS", 0.05)
+    ours, theirs = (Database(f"sqlite:///{tmp_path / 'w.db'}") for _ in range(2))
+    ours.migrate()
+    with theirs.write(), pytest.raises(StorageError, match="another program held the file"), ours.write():
+        pass
+    with ours.write():
+        pass
 
 
 def test_another_scheme_is_refused() -> None:
