@@ -160,6 +160,15 @@ class Bounces(_Part):
         return address
 
 
+class Retention(_Part):
+    """How long what only tells of the past is kept, where it grows with every crossing. `none`: for ever."""
+
+    webhooks: HalfLife = 90 * DAY
+    """Webhooks that were delivered, or settled by a person; what waits or was given up stays."""
+    actions: HalfLife = 730 * DAY
+    """What actions of lifecycle.yaml did."""
+
+
 class Mailbox(_Part):
     """A mailbox that is looked into for returned mail. Off loopback `tls` cannot be `none`."""
 
@@ -248,6 +257,7 @@ class Settings(BaseSettings):
     sending: Sending = Sending()
     express: ExpressRules = ExpressRules()
     feedback: FeedbackRules = FeedbackRules()
+    retention: Retention = Retention()
     webhooks: dict[Annotated[str, Field(pattern=ENDPOINT)], Endpoint] = {}
     hooks: dict[Annotated[str, Field(pattern=HOOK)], HookSetting] = {}
     schedules: dict[str, str] = {}

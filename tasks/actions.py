@@ -33,6 +33,8 @@ BATCH = 100
 """Leads (accounts, deals) whose crossings one transaction answers: some 90 ms on SQLite with five effects for each."""
 DRAINED = 5_000
 """Rows of a queue that one transaction drops where no action asks for them."""
+DROPPED = 1_000
+"""Rows of what was done long ago that one transaction drops."""
 ONCE = ("notify", "webhook")
 """What is done once for an account or a deal, and not for each of its people."""
 QUEUES: tuple[tuple[str, Subject], ...] = ((CROSSED, "lead"), *((name, of) for of, name in crossings.QUEUES.items()))
@@ -61,9 +63,27 @@ def act(workspace: Workspace, now: Micros) -> Counter[str]:
         while actor.is_waiting(name):
             with workspace.database.write(durable=True) as connection:
                 counts.update(actor.batch(connection, name, of))
+    forget(workspace, now)
     if counts["passed_over"]:
         log.warning("%d actions were passed over: `warmline actions` says which and why", counts["passed_over"])
     return counts
+
+
+def forget(workspace: Workspace, now: Micros) -> int:
+    """Drop what was taken longer ago than `retention.actions`, and than any action asks back; how many rows."""
+    kept = workspace.settings.retention.actions
+    if not kept:
+        return 0
+    before = now - max([kept, *(action.memory for action in workspace.lifecycle.actions)])
+    dropped = 0
+    while True:
+        with workspace.database.read() as connection:
+            gone = actions.older(connection, before, DROPPED)
+        if not gone:
+            return dropped
+        with workspace.database.write() as connection:
+            actions.drop(connection, gone, before)
+        dropped += len(gone)
 
 
 @dataclass(frozen=True)

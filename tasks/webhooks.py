@@ -31,6 +31,8 @@ GROUP = 4
 """Webhooks for each connection of an endpoint that are claimed, sent and settled together."""
 MOST = 10_000
 """Webhooks to one endpoint in one run."""
+DROPPED = 1_000
+"""Settled webhooks that one transaction drops."""
 READ_BYTES = 65_536
 """Of an answer's body: enough to keep the connection; what it says is not looked at."""
 TOO_MANY = 429
@@ -197,9 +199,26 @@ async def send_batch(workspace: str, now: int) -> dict[str, int]:
     """Send what is due at `now` (programme time) in the workspace folder; counts of what became of it."""
     opened = Workspace.open(Path(workspace))
     try:
-        return dict(await sender(opened, now).run())
+        sent = await sender(opened, now).run()
+        await asyncio.to_thread(forget, opened, now)
+        return dict(sent)
     finally:
         opened.database.close()
+
+
+def forget(workspace: Workspace, now: int) -> int:
+    """Drop webhooks that were settled longer ago than `retention.webhooks`; how many."""
+    kept = workspace.settings.retention.webhooks
+    dropped = 0
+    while kept:
+        with workspace.database.read() as connection:
+            gone = webhooks.settled(connection, now - kept, DROPPED)
+        if not gone:
+            break
+        with workspace.database.write() as connection:
+            webhooks.drop(connection, gone)
+        dropped += len(gone)
+    return dropped
 
 
 def sender(workspace: Workspace, now: int) -> Sender:

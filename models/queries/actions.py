@@ -15,6 +15,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from models.queries import staging, watermarks
+from models.rules.instants import DAY
 from models.tables import ActionTaken
 
 LAST = "actions"
@@ -86,6 +87,25 @@ def begin(connection: Connection, names: Collection[str], now: int) -> None:
     for name in sorted(set(known) - set(names)):
         connection.execute(_DROP, {"name": f"{_OF}{name}"})
     watermarks.move(connection, LAST, now if last is None else max(last, now))
+
+
+_OLDEST = "SELECT id, at FROM actions_taken ORDER BY id LIMIT {limit}"
+MARGIN = DAY
+"""A stage change may be stamped a little after the instant at which it was answered."""
+
+
+def older(connection: Connection, before: int, limit: int) -> list[int]:
+    """The ids, among the oldest `limit`, of what was taken so long before that instant that `drop` may drop it."""
+    oldest = staging.rows(connection, _OLDEST.format(limit=int(limit)), ())
+    return [key for key, at in oldest if at < before - MARGIN]
+
+
+def drop(connection: Connection, ids: Sequence[int], before: int) -> None:
+    """Drop what was taken, and mind no crossing until `before` any more: its row kept it from being answered again."""
+    for name, at in marks(connection).items():
+        watermarks.move(connection, f"{_OF}{name}", max(at, before))
+    among, given = staging.among(connection, "id", ids)
+    connection.exec_driver_sql(f"DELETE FROM actions_taken WHERE {among}", given)
 
 
 @dataclass(frozen=True, slots=True)

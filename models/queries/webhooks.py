@@ -141,6 +141,24 @@ def owners(connection: Connection) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+_SETTLED = """
+    SELECT id, ended_at FROM webhook_deliveries WHERE state IN ('delivered', 'resolved') ORDER BY id LIMIT {limit}
+"""
+
+
+def settled(connection: Connection, before: int, limit: int) -> list[int]:
+    """The ids, among the oldest `limit` that were delivered or settled by a person, of those that were by `before`."""
+    # The oldest by id, so that an idle look reads a page of the table and needs no index of its own.
+    oldest = staging.rows(connection, _SETTLED.format(limit=int(limit)), ())
+    return [key for key, ended_at in oldest if ended_at < before]
+
+
+def drop(connection: Connection, ids: Sequence[int]) -> None:
+    """Drop webhooks that are settled."""
+    among, given = staging.among(connection, "id", ids)
+    connection.exec_driver_sql(f"DELETE FROM webhook_deliveries WHERE {among}", given)
+
+
 _RELEASE = text("UPDATE webhook_deliveries SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = :owner")
 
 

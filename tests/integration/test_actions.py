@@ -15,8 +15,10 @@ from sqlalchemy import event
 from models.database import Database
 from models.queries import crossings, queue, stages
 from models.queries.stages import StageMove
+from models.rules.durations import parse_half_life
 from models.rules.instants import DAY, MINUTE, Micros
 from models.rules.lifecycle import Stage
+from tasks import express
 from tasks.actions import act
 from tasks.scoring import score_leads
 from tests.programme_world import NOW, World
@@ -199,6 +201,34 @@ def test_actions_that_call_each_other_come_to_an_end(cast: Cast) -> None:
     heated = [row for row in cast.done() if row[0] == "heat"]
     assert [row[3] for row in heated[:3]] == [None] * 3
     assert {row[3] for row in heated[3:]} == {"3 times within a day: it seems to call itself"}
+
+
+def test_what_was_done_long_ago_is_dropped_and_its_crossing_is_not_answered_again(cast: Cast) -> None:
+    bought(cast)
+    cast.follow()
+    cast.move(1, Stage.CUSTOMER, Stage.ADVOCATE, NOW + 700 * DAY)
+    cast.move(1, Stage.ADVOCATE, Stage.CUSTOMER, NOW + 701 * DAY)
+    assert cast.follow(NOW + 729 * DAY)["acted"] == 1
+    assert len(cast.done()) == 2
+    cast.follow(NOW + 732 * DAY)
+    assert len(cast.done()) == 1
+    cast.move(1, Stage.CUSTOMER, Stage.ADVOCATE, NOW + 733 * DAY)  # the lead is looked at again, its history too
+    assert cast.follow(NOW + 733 * DAY) == {}
+    for_ever = cast.workspace.settings.retention.model_copy(update={"actions": parse_half_life("none")})
+    kept = cast.workspace.settings.model_copy(update={"retention": for_ever})
+    cast.workspace.__dict__["settings"] = kept
+    cast.follow(NOW + 9_000 * DAY)
+    assert len(cast.done()) == 1
+
+
+@pytest.mark.feature("L7")
+def test_of_who_is_in_a_hurry_actions_are_taken_at_once(cast: Cast) -> None:
+    cast.lead(1, 40.0, Stage.MARKETING_QUALIFIED)
+    cast.lead(2, 40.0, Stage.MARKETING_QUALIFIED)
+    for lead_id in (1, 2):
+        cast.deal(lead_id, "won", closed_at=NOW)
+    assert express.route(cast.workspace, NOW, [1])["acted"] == 1
+    assert [row[:2] for row in cast.done()] == [("welcome-customer", 1)]
 
 
 def test_a_new_action_does_not_look_back(tmp_path: Path, database: Database) -> None:

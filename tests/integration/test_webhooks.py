@@ -8,6 +8,7 @@ import hmac
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from models.queries import webhooks
 from models.queries.webhooks import NewWebhook, Wanted
 from models.rules.instants import DAY, HOUR, MINUTE, SECOND
 from models.rules.webhooks import Endpoint
-from tasks.webhooks import Sender, wall_clock
+from models.settings import Settings
+from tasks.webhooks import Sender, forget, wall_clock
 from tests.faulty_http import Receiver, receiving
 
 NOW = 20_000 * DAY
@@ -145,6 +147,21 @@ async def test_a_slow_endpoint_delays_no_other_and_nobody_there_none(light: Data
     told = {one.endpoint: one.reason for one in kept(light) if one.status is None and one.reason}
     assert told["slow"] == "no answer within 0.3 s"
     assert "ConnectError" in told["down"]
+
+
+async def test_what_was_settled_long_ago_is_dropped_and_what_nobody_settled_stays(database: Database) -> None:
+    fill(database, 4)
+    async with receiving("200", "410") as receiver:
+        await send(database, crm=receiver.url)
+    with database.write() as connection:
+        (dead, *_) = [one.id for one in kept(database) if one.state == "dead"]
+        webhooks.resolve(connection, Wanted(ids=[dead]), "entered by hand", NOW + 40 * DAY)
+    workspace: Any = SimpleNamespace(database=database, settings=Settings())
+    assert forget(workspace, NOW + 89 * DAY) == 0
+    assert forget(workspace, NOW + 91 * DAY) == 1
+    assert {one.state for one in kept(database)} == {"dead", "resolved"}
+    assert forget(workspace, NOW + 131 * DAY) == 1
+    assert {one.state for one in kept(database)} == {"dead"}
 
 
 async def test_an_answer_counts_even_if_its_body_has_no_end(light: Database) -> None:
