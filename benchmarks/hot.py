@@ -1,8 +1,9 @@
 """The bar of the express way: from the commit of an act that qualifies to the notification accepted by the SMTP server.
 
-The real `warmline serve` with its schedules, and beside it a bulk import by `warmline ingest` that does not end before
-the measuring does. Acts come at random instants, by the function that stores what any reading stores; the sink, a
-process of its own, notes when it accepted what. By the wall: the bar is about seconds that a person waits.
+On SQLite, then on PostgreSQL: the real `warmline serve` with its schedules, and beside it a bulk import by `warmline
+ingest` that does not end before the measuring does. Acts come at random instants, by the function that stores what any
+reading stores; the sink, a process of its own, notes when it accepted what. By the wall: the bar is about seconds that
+a person waits.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from models.workspace import Workspace
 from tasks import routing, scoring, sources
 from tasks.intake import ingest_file
 from tasks.ordinals import Ordinals
+from tests.postgres_server import command, named, running
 
 SIZES = {"xs": (5, 2.0, 20_000), "s": (100, 2.5, 200_000), "m": (400, 2.5, 200_000)}
 """Acts, the mean seconds between them, and records of each file of the import."""
@@ -66,9 +68,16 @@ class Sink:
 
 def run(size: str) -> Iterator[Bar]:
     """The bars at a size."""
+    yield from measured("SQLite", None, size)
+    with running() as url:
+        command(url, "CREATE DATABASE bench")
+        yield from measured("PostgreSQL", named(url, "bench"), size)
+
+
+def measured(kind: str, url: str | None, size: str) -> Iterator[Bar]:
+    """The bars on one database; without a URL on the SQLite file of the workspace."""
     acts, gap, records = SIZES[size]
-    with tempfile.TemporaryDirectory() as name, _sink() as sink:
-        os.environ["WARMLINE_SMTP__PORT"] = str(sink.port)
+    with tempfile.TemporaryDirectory() as name, _sink() as sink, _environment(sink.port, url):
         root = Path(name) / "shop"
         opened = _workspace(root, acts)
         with _serving(opened), _importing(root, records) as imported:
@@ -77,18 +86,35 @@ def run(size: str) -> Iterator[Bar]:
             load = os.getloadavg()[1]
             _wait(sink, acts)
         waits = _waits(opened, sink, committed)
-        yield from _bars(opened, waits, acts, f"load {load:.1f}, {sum(imported):,} records imported meanwhile")
+        yield from _bars(opened, kind, waits, acts, f"load {load:.1f}, {sum(imported):,} records imported meanwhile")
         opened.database.close()
 
 
-def _bars(opened: Workspace, waits: list[float], acts: int, detail: str) -> Iterator[Bar]:
-    yield Bar("notifications that arrived exactly once", len(waits), acts, at_least=True, unit="", detail=detail)
+@contextlib.contextmanager
+def _environment(port: int, url: str | None) -> Iterator[None]:
+    """The settings of the benchmark, for this process and those that it starts."""
+    given = {"WARMLINE_SMTP__PORT": str(port), **({} if url is None else {"WARMLINE_DATABASE_URL": url})}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for variable in given:
+            del os.environ[variable]
+
+
+def _bars(opened: Workspace, kind: str, waits: list[float], acts: int, detail: str) -> Iterator[Bar]:
+    yield Bar(f"{kind}: notifications that arrived once", len(waits), acts, at_least=True, unit="", detail=detail)
     ordered = sorted(waits) or [PATIENCE]
     p95 = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
     told = f"median {statistics.median(ordered):.2f} s, {ordered[-1]:.2f} s at most"
-    yield Bar("act committed → mail accepted, 95 of 100", p95, 5, unit="s", detail=told)
+    yield Bar(f"{kind}: act committed → mail accepted, 95 of 100", p95, 5, unit="s", detail=told)
     runs, size = _prefect(opened.root)
-    yield Bar("runs of express_leads ÷ acts", runs / acts, 1.2, detail=f"{runs} runs; Prefect's database {size:.1f} MB")
+    yield Bar(
+        f"{kind}: runs of express_leads ÷ acts",
+        runs / acts,
+        1.2,
+        detail=f"{runs} runs; Prefect's database {size:.1f} MB",
+    )
 
 
 def _workspace(root: Path, leads: int) -> Workspace:
