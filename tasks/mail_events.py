@@ -63,13 +63,18 @@ def traced(connection: Connection, workspace: Workspace, events: Sequence[MailEv
         for key, names in ours.items()
         if not sent.keys().isdisjoint(names)
     }
-    left = [one for one in events if one.digest not in found and len(one.provider_id) >= SHORTEST_ID]
-    handed = returned_mail.handed_over(connection, {event.recipient for event in left})
-    for event in left:
+    left = [(event, ids) for event in events if event.digest not in found and (ids := _ids(event))]
+    handed = returned_mail.handed_over(connection, {event.recipient for event, _ in left})
+    for event, ids in left:
         for reply, mail in handed.get(event.recipient, ()):
-            if event.provider_id in reply:
+            if any(one in reply for one in ids):
                 found[event.digest] = mail
     return found
+
+
+def _ids(event: MailEvent) -> list[str]:
+    """What the provider calls the mail: some make a Message-ID of it."""
+    return [one for one in (event.provider_id, *(name.strip("<>") for name in event.names)) if len(one) >= SHORTEST_ID]
 
 
 def follow_up(connection: Connection, workspace: Workspace, items: Sequence[understanding.Understood], now: int) -> int:

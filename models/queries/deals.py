@@ -25,8 +25,12 @@ _STORED = ("source", "external_id", *_FIELDS, "attributes")
 class Book:
     """The deals of a batch."""
 
-    def __init__(self, known: dict[str, dict[str, Any]], now: int, recorded_at: int | None) -> None:
+    def __init__(
+        self, known: dict[str, dict[str, Any]], told: dict[str, dict[str, int]], now: int, recorded_at: int | None
+    ) -> None:
         self._deals = known
+        self._told = told
+        """Deal → field → since when what is known of it holds: of deals that somebody tells of with a time."""
         self._new: list[str] = []
         self._moved: dict[str, None] = {}
         self._now, self._recorded_at = now, recorded_at
@@ -38,6 +42,8 @@ class Book:
         """Fold one statement in; True if it says something new."""
         said = {**facts.fields, "lead_id": lead_id, "account_id": account_id}
         deal = self._deals.get(facts.external_id)
+        if facts.at is not None:
+            said = self._newest(facts.external_id, said, facts.at)
         if deal is None:
             self._deals[facts.external_id] = {
                 "external_id": facts.external_id,
@@ -46,6 +52,9 @@ class Book:
                 "recorded_at": self._first_recorded(said),
             }
             self._new.append(facts.external_id)
+            if facts.at is not None:  # what comes later, but holds since earlier, is told by it
+                first = {name: said[name] for name in _FIELDS if said.get(name) is not None}
+                self.changes.append((facts.external_id, min(facts.at, self._now), {**first, **said["attributes"]}))
             return True
         delta: dict[str, Any] = {
             name: said[name] for name in _FIELDS if said.get(name) is not None and not alike(deal[name], said[name])
@@ -58,8 +67,22 @@ class Book:
         self._moved[facts.external_id] = None
         self.changed.update([deal["id"]] if "id" in deal else [])
         at = deal["closed_at"] if "outcome" in delta and deal["closed_at"] is not None else self._now
+        at = at if facts.at is None else facts.at
         self.changes.append((facts.external_id, min(at, self._now), {**delta, **more}))
         return True
+
+    def _newest(self, external_id: str, said: dict[str, Any], at: int) -> dict[str, Any]:
+        """What is said, without what holds since earlier than what is known."""
+        told = self._told.setdefault(external_id, {})
+        fields = {
+            name: value if name not in told or told[name] <= at or value is None else None
+            for name, value in said.items()
+            if name != "attributes"
+        }
+        more = {name: value for name, value in said["attributes"].items() if told.get(name, at) <= at}
+        news = [*more, *(name for name in _FIELDS if fields.get(name) is not None)]
+        told.update(dict.fromkeys(news, at))
+        return {**fields, "attributes": more}
 
     def lead_of(self, external_id: str) -> int | None:
         """The lead of the deal as it stands now; None if it has none, or is not known yet."""
@@ -100,8 +123,9 @@ class Book:
         return (*(deal[name] for name in ("source", "external_id", *_FIELDS)), said)
 
 
-def load(connection: Connection, source: str, keys: Sequence[str], now: int, recorded_at: int | None) -> Book:
-    """The deals of this source that stand already."""
+def load(connection: Connection, source: str, stated: Sequence[DealFacts], now: int, recorded_at: int | None) -> Book:
+    """The deals of this source, among those that are told of, that stand already."""
+    keys = [facts.external_id for facts in stated]
     names = ("id", "external_id", *_FIELDS, "attributes", "recorded_at")
     lock = "" if staging.is_sqlite(connection) else " ORDER BY id FOR UPDATE"
     statement = f"SELECT {', '.join(names)} FROM deals WHERE source = ? AND external_id {{among}}{lock}"
@@ -109,7 +133,21 @@ def load(connection: Connection, source: str, keys: Sequence[str], now: int, rec
     for row in staging.select_among(connection, statement, sorted(set(keys)), "text", source):
         deal = dict(zip(names, row, strict=True))
         known[row[1]] = {**deal, "source": source, "attributes": orjson.loads(deal["attributes"])}
-    return Book(known, now, recorded_at)
+    timed = {known[facts.external_id]["id"] for facts in stated if facts.at is not None and facts.external_id in known}
+    return Book(known, _told(connection, {known[key]["id"]: key for key in known}, timed), now, recorded_at)
+
+
+_SAID = "SELECT subject_id, occurred_at, changes FROM attribute_changes WHERE subject = ? AND subject_id {among}"
+
+
+def _told(connection: Connection, keys: dict[int, str], ids: set[int]) -> dict[str, dict[str, int]]:
+    """Deal → field → since when what is known of it holds."""
+    found: dict[str, dict[str, int]] = {keys[key]: {} for key in ids}
+    for key, at, changes in staging.select_among(connection, _SAID, sorted(ids), "bigint", "deal"):
+        told = found[keys[key]]
+        for name in orjson.loads(changes):
+            told[name] = max(at, told.get(name, at))
+    return found
 
 
 def _ids(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, int]:

@@ -282,20 +282,22 @@ def _store_deals(
     if not stated:
         return set()
     staging.lock_people(connection)
-    book = deals.load(connection, terms.source, [deal.external_id for _, deal in stated], terms.now, terms.recorded_at)
     lead_ids = {lead for n, _ in stated if (lead := resolution.lead_of[n]) is not None}
     employers = leads.accounts_of(connection, lead_ids)
     routed: set[int] = set()
-    for index, deal in stated:
-        lead, company = resolution.lead_of[index], deal.account or chunk.intakes[index].account
-        account = companies.by_key[company.key].id if company else employers.get(lead) if lead is not None else None
-        before = book.lead_of(deal.external_id)
-        if book.fold(deal, lead, account):
-            chunk.news.add(index)
-            # The record may name the deal alone, or hand it over: whose it was and whose it is are both concerned.
-            routed |= {one for one in (before, book.lead_of(deal.external_id)) if one is not None}
-    attributes.append(connection, book.save(connection, terms.source))
-    chunk.deals = book.changed
+    for source in sorted({deal.fields["source"] for _, deal in stated}):  # its own: a hook may be called otherwise
+        told = [(n, deal) for n, deal in stated if deal.fields["source"] == source]
+        book = deals.load(connection, source, [deal for _, deal in told], terms.now, terms.recorded_at)
+        for index, deal in told:
+            lead, company = resolution.lead_of[index], deal.account or chunk.intakes[index].account
+            own = employers.get(lead) if lead is not None else None
+            before = book.lead_of(deal.external_id)
+            if book.fold(deal, lead, companies.by_key[company.key].id if company else own):
+                chunk.news.add(index)
+                # The record may name the deal alone, or hand it over: whose it was and whose it is are both concerned.
+                routed |= {one for one in (before, book.lead_of(deal.external_id)) if one is not None}
+        attributes.append(connection, book.save(connection, source))
+        chunk.deals |= book.changed
     return routed
 
 

@@ -272,7 +272,7 @@ def _deal(section: DealSection, source: str, scope: _Scope) -> Callable[[Row], D
     external_id, condition = getter(section.id, habits), section.when
     texts = {n: _text(getattr(section, n), n, habits) for n in ("name", "stage", "currency", "product", "owner")}
     times = {n: _time(getattr(section, n), n, habits) for n in ("opened_at", "closed_at")}
-    outcome = _text(section.outcome, "outcome", habits)
+    outcome, since = _text(section.outcome, "outcome", habits), _time(section.at, "at", habits)
     amount = getter(section.amount, habits) if section.amount else None
     account = getter(section.account, habits) if section.account else None
     attributes = _attributes(scope, section.attributes, (), section.rest, set())
@@ -289,7 +289,8 @@ def _deal(section: DealSection, source: str, scope: _Scope) -> Callable[[Row], D
         fields["outcome"] = _outcome(outcome(row))
         fields["amount"] = _amount(amount(row), habits) if amount else None
         fields["attributes"] = attributes(row)
-        return DealFacts(named, fields, records.account_named(account(row)) if account else None)
+        company = records.account_named(account(row)) if account else None
+        return DealFacts(named, fields, company, since(row))
 
     return read
 

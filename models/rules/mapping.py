@@ -191,6 +191,8 @@ class DealSection(_Section):
 
     when: Predicate | None = None
     id: Source
+    at: Source | None = None
+    """Since when this holds; without it, since it was read."""
     outcome: Source | None = None
     name: Source | None = None
     stage: Source | None = None

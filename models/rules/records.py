@@ -78,6 +78,8 @@ class DealFacts(NamedTuple):
     external_id: str
     fields: dict[str, Any]
     account: AccountFacts | None = None
+    at: Micros | None = None
+    """Since when it holds; None: since it is read. What holds since earlier than what is known is no news."""
 
 
 class CostFacts(NamedTuple):

@@ -58,7 +58,7 @@ def opened(body: bytes) -> Envelope:
     if not isinstance(found, dict):
         raise RecordError("body: found no object; allowed: a message of SNS")
     kind = found.get("Type")
-    if kind not in _SIGNED:
+    if not isinstance(kind, str) or kind not in _SIGNED:
         raw = "; is raw message delivery on? Then nothing is signed: switch it off" if "mail" in found else ""
         raise RecordError(f"Type: found {shown(kind)}; allowed: {', '.join(_SIGNED)}{raw}")
     for name in (*_SIGNED[kind], "SignatureVersion", "Signature", "SigningCertURL"):
