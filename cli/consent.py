@@ -83,7 +83,7 @@ def _suppressed(workspace: Workspace, digests: dict[str, bytes]) -> dict[str, st
 def _write(workspace: Workspace, addresses: list[str], grant: str | None, withdraw: str | None, because: str) -> None:
     from models.queries import wishes
     from models.queries.wishes import Wish
-    from models.rules.consent import EVERYTHING
+    from models.rules.consent import EVERYTHING, OPENS
     from models.rules.tokens import suppression_digest
 
     if not because.strip():
@@ -92,7 +92,7 @@ def _write(workspace: Workspace, addresses: list[str], grant: str | None, withdr
     if grant is not None and grant == withdraw:
         raise UsageError(f"--grant and --withdraw: found {grant!r} in both; give one of them")
     for topic, state in said:
-        mistake = workspace.settings.consent.mistake(topic)
+        mistake = "" if topic == OPENS else workspace.settings.consent.mistake(topic)
         if mistake and not (state == "withdrawn" and topic == EVERYTHING):
             raise UsageError(f"--{'grant' if state == 'granted' else 'withdraw'}: {mistake}")
     evidence = {"source": "command", "by": getpass.getuser(), "because": because}

@@ -90,7 +90,7 @@ class Composer:
         if message.kind is not MessageKind.ALERT:
             language = facts.get("lead", {}).get("language")
             facts = {"ask": self._asker(message), **facts}
-        name, tracked = self._tracked(message, facts)
+        token, tracked = self._tracked(message, facts)
         rendered = self.templates.render(message.template, facts, language, tracked)
         if isinstance(rendered, Unrenderable):
             return rendered
@@ -110,7 +110,7 @@ class Composer:
             calendar = Calendar(icalendar(invited, host), method_of(invited))
         head, body = written(headers, self.sender.name, rendered, boundary, calendar)
         if tracked is not None and tracked.is_changed:
-            body = body.with_name(name)
+            body = body.with_name(token)
         signed = self.signer.sign(head, body.canonical) + head + body.octets
         links = () if tracked is None or self.tracker is None else self.tracker.unknown(tracked.used.values())
         return Letter(self._envelope_sender(message, sender), recipient, signed, links)

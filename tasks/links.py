@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import unescape
-from itertools import takewhile
-from operator import itemgetter
 from typing import NamedTuple
 
 from markupsafe import escape
@@ -30,6 +28,9 @@ _WORDS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
 _OPEN_WORDS = re.compile(r"https?://[^\s<>\"]*\Z", re.IGNORECASE)
 _ENDING = ".,;:!?'*_"
 """What may follow an address in a sentence and is no part of it."""
+_OPENING = {")": "(", "]": "["}
+_Span = tuple[int, int]
+EVERYTHING: tuple[_Span, ...] = ((0, 1 << 30),)
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 LONGEST_LINK = 60
 """Pieces that one link may be written in."""
@@ -75,11 +76,12 @@ class Tracker:
         self._ends: dict[str, tuple[str, str] | None] = {}
         self._known: set[bytes] = set()
         self._trap = link_of(secret, TRAP)
+        trap, picture = self.address(self._trap.key), f"{self.base}/{OPEN_PATH}/{UNBROKEN}"
         hidden = "display:none;max-height:0;overflow:hidden;mso-hide:all"
-        trap = escape(self.address(self._trap.key))
-        self._unseen = f'<a href="{trap}" style="{hidden}" tabindex="-1" aria-hidden="true" rel="nofollow"></a>\n'
-        picture = escape(f"{self.base}/{OPEN_PATH}/{UNBROKEN}")
-        self._picture = f'<img src="{picture}" width="1" height="1" alt="" style="border:0">\n'
+        unseen = f'<a href="{escape(trap)}" style="{hidden}" tabindex="-1" aria-hidden="true" rel="nofollow"></a>\n'
+        traps = unseen if rules.honeypot and rules.clicks else ""
+        seen = f'<img src="{escape(picture)}" width="1" height="1" alt="" style="border:0">\n'
+        self._ending = {False: traps, True: f"{traps}{seen}"}
 
     def address(self, key: bytes) -> str:
         """The address of a link in a mail, UNBROKEN where the mail's name is to stand."""
@@ -103,15 +105,15 @@ class Tracker:
         key = (piece, grammar.is_html)
         found = self._cuts.get(key)
         if found is None:
-            found = self._cuts[key] = self.cut(piece, len(piece), None, grammar)
+            found = self._cuts[key] = self.cut(piece, (), None, grammar)
         return found
 
-    def cut(self, piece: str, constant: int, lead_id: int | None, grammar: _Grammar) -> _Cut:
-        """A piece, all or nothing (0) of which is the template's, with its links rewritten."""
+    def cut(self, piece: str, foreign: Sequence[_Span], lead_id: int | None, grammar: _Grammar) -> _Cut:
+        """A piece with its links rewritten. `foreign`: nothing of it, or EVERYTHING."""
         links: list[NewLink] = []
         unfinished = grammar.open.search(piece)
         whole = piece if unfinished is None else piece[: unfinished.start()]
-        text = grammar.links.sub(lambda found: self.rewritten(found[0], constant, lead_id, links, grammar), whole)
+        text = grammar.links.sub(lambda found: self.rewritten(found[0], foreign, lead_id, links, grammar), whole)
         return _Cut(text, tuple(links), "" if unfinished is None else unfinished[0])
 
     def parted(self, piece: str, grammar: _Grammar) -> tuple[str, str] | None:
@@ -127,34 +129,38 @@ class Tracker:
             self._parted[key] = piece[:place], piece[place:]
         return self._parted[key]
 
-    def rewritten(self, link: str, constant: int, lead_id: int | None, links: list[NewLink], grammar: _Grammar) -> str:
-        """A whole link, of which the first `constant` characters are the template's: rewritten, or as it is.
+    def rewritten(
+        self, link: str, foreign: Sequence[_Span], lead_id: int | None, links: list[NewLink], grammar: _Grammar
+    ) -> str:
+        """A whole link, of which `foreign` is none of the template's, rewritten; or as it is.
 
         What it leads to is added to `links`.
         """
-        if not grammar.is_html:
-            return self._rewritten_words(link, constant, lead_id, links)
-        found = _ADDRESS.search(link)
-        if found is None or _UNTRACKED.search(link):
+        begin, end = self._place(link, grammar)
+        if begin == end:
             return link
-        group = 1 if found[1] is not None else 2
-        begin, end = found.span(group)
-        new = self._led_over(unescape(found[group]), constant - begin, constant >= end, lead_id, links)
-        return link if new is None else f"{link[:begin]}{escape(new)}{link[end:]}"
+        address = link[begin:end]
+        own = min((max(start, begin) for start, stop in foreign if start < end and stop > begin), default=end) - begin
+        new = self._led_over(unescape(address) if grammar.is_html else address, own, own == end - begin, lead_id, links)
+        if new is None:
+            return link
+        return f"{link[:begin]}{escape(new) if grammar.is_html else new}{link[end:]}"
 
-    def _rewritten_words(self, words: str, constant: int, lead_id: int | None, links: list[NewLink]) -> str:
-        address = words.rstrip(_ENDING)
-        while address.endswith((")", "]")) and address.count(address[-1]) > address.count(
-            {")": "(", "]": "["}[address[-1]]
-        ):
-            address = address[:-1].rstrip(_ENDING)
-        new = self._led_over(address, constant, constant >= len(address), lead_id, links)
-        return words if new is None else f"{new}{words[len(address) :]}"
+    def _place(self, link: str, grammar: _Grammar) -> _Span:
+        """Where the address stands in a link; an empty place where there is none to be rewritten."""
+        if grammar.is_html:
+            found = _ADDRESS.search(link)
+            if found is None or _UNTRACKED.search(link):
+                return 0, 0
+            return found.span(1 if found[1] is not None else 2)
+        words = link.rstrip(_ENDING)
+        while words[-1:] in _OPENING and words.count(words[-1]) > words.count(_OPENING[words[-1]]):
+            words = words[:-1].rstrip(_ENDING)
+        return 0, len(words)
 
-    def _led_over(
-        self, url: str, constant: int, is_whole: bool, lead_id: int | None, links: list[NewLink]
-    ) -> str | None:
-        """The address in place of `url`, of which so many characters are the template's; None if it stays as it is."""
+    def _led_over(self, url: str, own: int, is_whole: bool, lead_id: int | None, links: list[NewLink]) -> str | None:
+        """The address in place of `url`, of which the first `own` characters are the template's (`is_whole`: all); None
+        if it stays as it is."""
         if url.startswith(self.base) or (leads_to := destination(url)) is None:
             return None
         host = host_of(leads_to)
@@ -162,7 +168,7 @@ class Tracker:
         if is_below(host, self.rules.untouched):
             return None
         origin = url.find("/", url.find("//") + 2) + 1
-        if not is_whole and not 0 < origin <= constant and not is_below(host, self._trusted):
+        if not is_whole and not 0 < origin <= own and not is_below(host, self._trusted):
             return None
         link = link_of(self._secret, leads_to, None if is_whole else lead_id)
         links.append(link)
@@ -185,10 +191,7 @@ class Tracker:
 
     def unseen(self, with_picture: bool) -> tuple[str, tuple[NewLink, ...]]:
         """What stands at the end of each mail, invisible, and its links."""
-        picture = self._picture if with_picture else ""
-        if not self.rules.honeypot or not self.rules.clicks:
-            return picture, ()
-        return f"{self._unseen}{picture}", (self._trap,)
+        return self._ending[with_picture], (self._trap,) if self.rules.honeypot and self.rules.clicks else ()
 
 
 @dataclass
@@ -254,12 +257,15 @@ class Tracked:
 
     def _foreign(self, piece: str, grammar: _Grammar) -> _Cut:
         """A piece that is none of the template's: made by a macro, or of a lead's data."""
-        return self.tracker.cut(piece, 0, self.lead_id, grammar)
+        return self.tracker.cut(piece, EVERYTHING, self.lead_id, grammar)
 
     def _finished(self, begun: Sequence[tuple[str, bool]], grammar: _Grammar) -> str:
-        link = "".join([piece for piece, _ in begun])
-        constant = sum(len(piece) for piece, _ in takewhile(itemgetter(1), begun))
+        place, foreign = 0, list[_Span]()
+        for piece, is_constant in begun:
+            if not is_constant:
+                foreign.append((place, place + len(piece)))
+            place += len(piece)
         links: list[NewLink] = []
-        made = self.tracker.rewritten(link, constant, self.lead_id, links, grammar)
+        made = self.tracker.rewritten("".join([piece for piece, _ in begun]), foreign, self.lead_id, links, grammar)
         self._use(links)
         return made

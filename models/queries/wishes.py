@@ -95,10 +95,13 @@ def take_down(connection: Connection, secret: bytes, wish: Wish, address: str, s
         everything = any(topic == EVERYTHING for topic, _ in withdrawn)
         if everything:
             suppressions.suppress(connection, [NewSuppression(wish.digest, f"{OWN_WISH} by word of mouth", wish.at)])
-        _write(connection, wish, addressee, "unsubscribe" if everything else "email_preference_change", withdrawn)
-    if granted:
-        suppressions.lift(connection, wish.digest)
-        _write(connection, wish, addressee, "newsletter_signup", granted)
+        _write(connection, wish, addressee, "unsubscribe" if everything else consent.PREFERENCE, withdrawn)
+    if all(topic == consent.OPENS for topic, _ in granted):  # that allows no mail
+        if granted:
+            _write(connection, wish, addressee, consent.PREFERENCE, granted)
+        return
+    suppressions.lift(connection, wish.digest)
+    _write(connection, wish, addressee, "newsletter_signup", granted)
 
 
 def was_confirmed(connection: Connection, wish: Wish) -> bool:
@@ -142,7 +145,7 @@ def prefer(
     if opens is not None and opens != consent.is_granted(known, consent.OPENS, wish.at):
         changed.append((consent.OPENS, "granted" if opens else "withdrawn"))
     if changed:
-        _write(connection, wish, addressee, "email_preference_change", changed)
+        _write(connection, wish, addressee, consent.PREFERENCE, changed)
     return [*granted, *((topic, state) for topic, state in changed if state == "withdrawn")]
 
 

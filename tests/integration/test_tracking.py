@@ -44,7 +44,7 @@ BODY = """{% extends "layout.html.j2" %}{% block content %}<p>Hi {{ lead.name }}
 <p><a href="https://www.site.example/pricing?plan=a&amp;utm_source=mail">Prices</a>
 <a href="https://www.site.example/for/{{ lead.name }}">For you</a> <a href="{{ lead.website }}">Your own</a></p>
 {% endblock %}"""
-TEXT = """{% extends "layout.txt.j2" %}{% block content %}Hi {{ lead.name }}: https://www.site.example/pricing?plan=a
+TEXT = """{% extends "layout.txt.j2" %}{% block content %}Hi {{ lead.name }}: https://www.site.example/pricing?plan=a&utm_source=mail
 {% endblock %}"""
 
 
@@ -166,7 +166,7 @@ async def test_a_persons_click_raises_the_score_and_a_scanners_does_not(
     assert world.settle() == {ANN: 5.0, SAM: 0.0}
     assert world.marked() == [(SAM, why) for why in ("head-request", "hidden-link", "many-links", "robot", "too-soon")]
     assert len(world.acts()) == 8, "kept, all of them"
-    kind, told = world.acts()[-2]
+    [(kind, told)] = [act for act in world.acts() if act[1].get("user_agent") == FIREFOX and "plan" in act[1]["url"]]
     assert (kind, told["sequence"], told["step"], told["template"]) == ("email_click", "letters", 1, "welcome")
     assert told["url"] == "https://www.site.example/pricing?plan=a&utm_source=mail" and told["user_agent"] == FIREFOX
     assert world.rows("SELECT message_id FROM messages WHERE id = 1") == [(told["message_id"],)]
@@ -230,7 +230,8 @@ async def test_an_opening_is_heard_of_only_while_it_is_granted(world: World, bro
     mails = await world.send((ann, ANN), (sam, SAM))
     assert "/o/" not in mails[SAM][0] and ours(mails[ANN][0]) == [], "no consent, no picture; and clicks are off"
     [picture] = re.findall(r'src="(https://go\.example/o/\w+)"', mails[ANN][0])
-    async with httpx.AsyncClient(transport=transport, base_url="https://go.example") as client:
+    headers = {"user-agent": FIREFOX}
+    async with httpx.AsyncClient(transport=transport, base_url="https://go.example", headers=headers) as client:
         world.clock[0] += HOUR
         shown = await client.get(picture)
         assert (shown.status_code, shown.headers["content-type"]) == (200, "image/gif")
@@ -291,7 +292,6 @@ async def test_a_sequence_and_a_template_may_say_no(world: World) -> None:
     assert world.rows("SELECT count(*) FROM links") == [(0,)]
 
 
-@pytest.mark.feature("O4")
 async def test_what_leads_to_a_person_is_erased_with_them(world: World, browser: httpx.AsyncClient) -> None:
     lead = world.lead(ANN)
     mails = await world.send((lead, ANN))
