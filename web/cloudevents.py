@@ -19,7 +19,7 @@ PATHS = frozenset([PATH, f"{PATH}/"])
 FORM = Form("cloudevents", lambda value: None, lambda value: value)
 ATTRIBUTES = 100
 """`ce-` headers of one request; of all headers uvicorn takes 16 kB."""
-_EVENT = {
+_EVENT: dict[str, Any] = {
     "specversion": "1.0",
     "id": "7",
     "source": "/shop",
@@ -65,7 +65,7 @@ def cloudevents_routes(collector: Collector) -> APIRouter:
 
 
 _BODY = "The event as JSON; a list of them; or in binary mode its data alone, with or without a Content-Type."
-_CONTENTS = {
+_CONTENTS: dict[str, dict[str, Any]] = {
     "application/cloudevents+json": {"structured": _EVENT},
     "application/cloudevents-batch+json": {"batch": [_EVENT]},
     "application/json": {"data": _EVENT["data"]},

@@ -31,10 +31,11 @@ class Holder:
 
 
 class Keyring:
-    """The write keys of one workspace. `clock` gives microseconds. Belongs to one event loop."""
+    """The write keys of one workspace, for one event loop. `clock` gives microseconds; what was read is good for
+    `fresh` seconds."""
 
-    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, database: Database, clock: Callable[[], int], fresh: float = FRESH_SECONDS) -> None:
+        self._database, self._clock, self._fresh = database, clock, fresh
         self._holders: dict[bytes, Holder] = {}
         self._read_at: float | None = None
         self._guesses = Rates(GUESSES_PER_SECOND)
@@ -44,7 +45,7 @@ class Keyring:
     async def holder(self, key: str) -> Holder | None:
         """Whose key it is; None if it lets nobody in. Overloaded where too many unknown ones come."""
         digest = digest_of(key)
-        if self._read_at is None or time.monotonic() - self._read_at > FRESH_SECONDS:
+        if self._read_at is None or time.monotonic() - self._read_at > self._fresh:
             await self._read()
         found = self._holders.get(digest)
         if found is None:

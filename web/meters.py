@@ -25,7 +25,7 @@ class Meters:
     """The metrics of one application, in a registry of its own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second line for each counter, which says when it was made
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second line for each counter, which says when it was made
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "warmline_http_requests",

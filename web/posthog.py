@@ -95,7 +95,7 @@ def posthog_routes(collector: Collector) -> APIRouter:
     async def config(key: Annotated[str, Path(max_length=LONGEST_KEY)]) -> JSONResponse:
         return JSONResponse({"token": key, **_NOTHING})
 
-    contents = dict.fromkeys(("application/json", "text/plain"), _EXAMPLES)
+    contents = {"application/json": _EXAMPLES}
     for path, words in CAPTURES.items():
         for variant in (path, path.rstrip("/")):
             router.add_api_route(

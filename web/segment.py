@@ -87,7 +87,7 @@ def _described(name: str, words: str, call: str) -> dict[str, Any]:
         example = {
             "batch": [{"type": kind, "messageId": kind, "userId": "u-7", **_MESSAGES[kind]} for kind in _MESSAGES]
         }
-    contents = {kind: {call: example} for kind in ("application/json", "text/plain")}
+    contents = {"application/json": {call: example}}
     return {
         "operation_id": name.replace("/", "_"),
         "summary": words,

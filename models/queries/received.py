@@ -44,7 +44,8 @@ def waiting(
     """
     lock = _SKIPPING if is_claim and not staging.is_sqlite(connection) else ""
     sized = driver.fetched(connection, _SIZES.format(mark=staging.mark(connection)) + lock, (after, limit))
-    ids, size = [], 0
+    ids: list[int] = []
+    size = 0
     for key, length in sized:
         size += length
         if ids and size > most_bytes:
