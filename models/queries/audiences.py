@@ -71,15 +71,12 @@ _TELL = {
 
 def tell(connection: Connection, audience: str, destination: str, what: Change, digests: Sequence[bytes]) -> None:
     """The receiver knows of these."""
-    mark = staging.mark(connection)
-    statement = _TELL[what].replace("?", mark)
     if not digests:
         return
-    if staging.is_sqlite(connection):
-        among, values = f"IN ({', '.join('?' * len(digests))})", tuple(digests)
-    else:
-        among, values = "= ANY(%s::bytea[])", (list(digests),)
-    connection.exec_driver_sql(statement.format(among=among), (audience, destination, *values))
+    among = f"IN ({', '.join('?' * len(digests))})" if staging.is_sqlite(connection) else "= ANY(%s::bytea[])"
+    values = tuple(digests) if staging.is_sqlite(connection) else (list(digests),)
+    statement = _TELL[what].replace("?", staging.mark(connection)).format(among=among)
+    connection.exec_driver_sql(statement, (audience, destination, *values))
 
 
 _FORGET = text(
