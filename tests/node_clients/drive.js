@@ -28,10 +28,8 @@ async function rudder([url, key]) {
   const client = new RudderAnalytics(key, {
     dataPlaneUrl: url,
     flushInterval: 50,
-    retryCount: 10,
-    timeout: 1000,
+    retryCount: 10, // without a `timeout`: it repeats whatever fails but that
     logLevel: "error",
-    axiosRetryConfig: { shouldResetTimeout: true },
     errorHandler: (error) => failed.push(String(error.message)),
   });
   client.logger.error = () => {}; // it tells each retry
@@ -48,7 +46,7 @@ async function rudder([url, key]) {
 
 async function posthog([url, key]) {
   const failed = [];
-  const client = new PostHog(key, { host: url, flushAt: 20, flushInterval: 50, fetchRetryCount: 10, fetchRetryDelay: 100, requestTimeout: 1000 });
+  const client = new PostHog(key, { host: url, flushAt: 10, maxBatchSize: 10, flushInterval: 50, fetchRetryCount: 10, fetchRetryDelay: 100, requestTimeout: 1000 });
   client.on("error", (error) => failed.push(String(error)));
   const ids = [];
   const note = () => ids[ids.push(randomUUID()) - 1];
