@@ -6,19 +6,22 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from models.documents import Document
 from models.rules import webhooks
 from models.rules.hooks import sns
-from models.rules.hooks.settings import Hook
+from models.rules.hooks.settings import Hook, HookSetting
 from models.rules.hooks.signatures import Call, amiss, once, refusal
 from models.rules.records import RecordError
+from tests.conftest import ROOT
 from tests.webhook_world import FORM, NOW, TOPIC, Amazon, basic, mailgun_signature, public_key, sendgrid_headers
 
 SECRET, OTHER = "a-secret-of-the-tests", "another-secret-of-the-tests"
@@ -355,3 +358,11 @@ def test_what_a_hook_does_not_listen_to_is_refused_before_anything_is_fetched(am
 def test_a_subscription_is_confirmed_at_amazon_for_its_topic_alone(amazon: Amazon, url: str, confirmed: bool) -> None:
     envelope = sns.opened(amazon.subscription(SubscribeURL=url))
     assert (sns.unconfirmable(envelope) is None) is confirmed
+
+
+def test_the_examples_of_the_documentation_are_hooks() -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "hooks.md").read_text(), re.MULTILINE | re.DOTALL)
+    hooks = [hook for block in blocks for hook in Document.parse(block, "hooks.md").data["hooks"].items()]
+    assert len(hooks) == 6
+    for name, said in hooks:
+        assert TypeAdapter(HookSetting).validate_python(said), name
