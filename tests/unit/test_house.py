@@ -54,6 +54,17 @@ def test_features_table_names_the_tests_that_prove_them() -> None:
     assert set(proved) == set(listed), "docs/features.md and the marks of the tests name different features"
 
 
+def test_each_threat_names_tests_that_exist() -> None:
+    document = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [line for line in document.splitlines() if line.startswith("| ") and not line.startswith("| threat |")]
+    assert rows
+    for row in rows:
+        named = re.findall(r"`(tests/[^`:]+)(?:::(\w+))?`", row.rpartition(" | ")[2])
+        assert named, f"no test is named: {row}"
+        for file, test in named:
+            assert f"def {test}" in (ROOT / file).read_text(encoding="utf-8"), f"{file} has no {test}"
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "playbooks").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
