@@ -151,7 +151,7 @@ def touchpoint(r: Random) -> dict[str, Any]:
     """What an activity was about."""
     made: dict[str, Any] = {"type": r.choice(DONE)}
     made |= {"path": r.choice(PATHS)} if sometimes(r, 0.7) else {}
-    made |= {"host": r.choice(("www.x.example", "shop.x.example"))} if sometimes(r) else {}
+    made |= {"host": r.choice(("www.x.example", "shop.x.example"))} if made.get("path") and sometimes(r) else {}
     made |= {"campaign": r.choice(("spring", "Autumn", None))} if sometimes(r) else {}
     return made | ({"plan": r.choice(("5", "gold"))} if sometimes(r) else {})
 

@@ -35,7 +35,7 @@ def activity(r: Random, at: int, point: dict[str, Any]) -> dict[str, Any]:
     path, campaign = point.get("path"), point.get("campaign")
     if path is not None:
         query = f"?x=1&utm_campaign={campaign}#top" if campaign and r.random() < 0.5 else "?y=2"
-        said["url"] = ("https://X.example" if r.random() < 0.5 else "") + path + query
+        said["url"] = (f"https://{point['host'].upper()}" if "host" in point else "") + path + query
         campaign = None if "utm" in query else campaign
     if campaign is not None:
         said["campaign"] = campaign
