@@ -83,6 +83,7 @@ class _Replay:
 
     def __init__(self, workspace: Workspace, now: int, source: str | None, reason: str | None) -> None:
         self.after = 0
+        self._last: int | None = None
         self.settling = Settling(workspace)
         self._readers = Readers(workspace)
         self._now, self._source, self._reason = now, source, reason
@@ -90,8 +91,10 @@ class _Replay:
 
     def step(self, connection: Connection) -> tuple[Replayed, int | None]:
         """Some more of them; what became of them, and the id of the last one, None if there was none left."""
+        if self._last is None:  # what is rejected meanwhile is not tried again at once
+            self._last = rejections.newest(connection)
         kept = rejections.kept(
-            connection, self.after, STEP, kinds=sorted(FORMS), source=self._source, reason=self._reason
+            connection, self.after, self._last, STEP, kinds=sorted(FORMS), source=self._source, reason=self._reason
         )
         if not kept:
             return Replayed(), None

@@ -32,6 +32,8 @@ class Company:
     created_at: int = 0
     recorded_at: int = 0
     is_new: bool = False
+    is_told: bool = False
+    """A statement of this batch was folded in."""
 
 
 @dataclass
@@ -80,16 +82,20 @@ def _subject(row: staging.Row) -> Subject:
 def fold(companies: Companies, facts: AccountFacts, source: str, now: int, recorded_at: int | None) -> bool:
     """Fold one statement in; True if it says something new. `recorded_at` None: recorded as it occurred."""
     company = companies.by_key[facts.key]
-    is_news = company.is_new and not company.subject.is_changed
+    is_news = company.is_new and not company.is_told
+    company.is_told = True
     at = min(facts.at, now) if facts.at is not None else now
     fold_in = company.subject.holds_from_now if facts.at is None else company.subject.held_at
     apart = {name: value for name, value in ((DOMAIN, facts.domain), (OWNER, facts.owner)) if value is not None}
+    was_changed, company.subject.is_changed = company.subject.is_changed, False
     delta = fold_in({**facts.attributes, **apart}, at)
+    is_moved = company.subject.is_changed
+    company.subject.is_changed = was_changed or is_moved
     company.domain, company.owner = company.subject.current.get(DOMAIN), company.subject.current.get(OWNER)
     is_older = _came_to_be(company, facts, now, recorded_at)
     if delta:
         companies.changes.append(attributes.change("account", company.id, at, recorded_at or at, source, delta))
-    if (delta or is_older) and not company.is_new:
+    if (is_moved or is_older) and not company.is_new:
         companies.changed.add(company.id)
     company.subject.is_changed = company.subject.is_changed or is_older
     return bool(delta) or is_older or is_news
@@ -108,6 +114,7 @@ def _came_to_be(company: Company, facts: AccountFacts, now: int, recorded_at: in
 def save(connection: Connection, companies: Companies) -> None:
     """Write the new accounts and the changed ones."""
     everyone = companies.by_key.values()
+    attributes.forget(connection, {row for company in everyone for row in company.subject.obsolete})
     staging.insert(
         connection,
         Account,

@@ -71,15 +71,17 @@ def known_among(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
 
 
 def insert(
-    connection: Connection, activities: Sequence[tuple[ActivityFacts, int, int]], ids: Mapping[Touchpoint, int]
+    connection: Connection,
+    activities: Sequence[tuple[ActivityFacts, int, int, int | None]],
+    ids: Mapping[Touchpoint, int],
 ) -> set[bytes]:
-    """Insert (facts, lead, recorded_at), none of them known. The keys that another process inserted in the meantime."""
+    """Insert (facts, lead, recorded_at, device), none of them known. The keys that another process was quicker with."""
     rows = [
-        (facts.dedupe, lead, ids[facts.touchpoint], facts.occurred_at, recorded_at, 0, facts.properties)
-        for facts, lead, recorded_at in activities
+        (facts.dedupe, lead, ids[facts.touchpoint], facts.occurred_at, recorded_at, 0, facts.properties, device)
+        for facts, lead, recorded_at, device in activities
     ]
     rows.sort()  # the unique index is filled in order: fewer pages touched, and no circles of waiting processes
-    columns = ("dedupe", "lead_id", "touchpoint_id", "occurred_at", "recorded_at", "machine", "properties")
+    columns = ("dedupe", "lead_id", "touchpoint_id", "occurred_at", "recorded_at", "machine", "properties", "device")
     inserted = staging.copy_insert(connection, Activity, columns, rows, "dedupe")
     if staging.is_sqlite(connection) or len(inserted) == len(rows):
         return set()

@@ -1,50 +1,94 @@
-"""Attributes of leads and accounts: the current object on the row, and the append-only history behind it.
+"""Attributes of leads and accounts: the current object on the row, and the history behind it.
 
-Decides what a record changes. A statement with a time of its own (`at`) enters the history there, whatever was
-read before or after it, so that the order of files does not matter; one without holds from now on.
-Only differences are kept. OWNER, ACCOUNT and DOMAIN go through the same history, but live in columns of their own.
+Decides what a record changes. A statement with a time of its own (`at`) enters the history there, whatever was read
+before or after it, so that the order of files does not matter; of two about one instant the one that sorts last holds.
+One without a time holds from now on. What only repeats what was said before and is said after is not kept. OWNER,
+ACCOUNT, DOMAIN and ADDRESS go through the same history, but live in columns of their own.
 """
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection
 
 from models.queries import staging
+from models.rules.past import CREATED, EMAIL, rank
 from models.tables import AttributeChange
 
-Change = tuple[str, int, int, int, str, str]
-"""A row of attribute_changes: subject, subject_id, occurred_at, recorded_at, source, changes."""
-OWNER, ACCOUNT, DOMAIN = "$owner", "$account", "$domain"
-"""What the history keeps besides attributes, so that an older record does not overrule a newer one there either."""
-_APART = (OWNER, ACCOUNT, DOMAIN)
-_HISTORY = "SELECT subject_id, occurred_at, changes FROM attribute_changes WHERE subject = ? AND subject_id {among}"
-_COLUMNS = ("subject", "subject_id", "occurred_at", "recorded_at", "source", "changes")
+Change = tuple[str, int, int, int, str, str, int | None]
+"""A row of attribute_changes: subject, subject_id, occurred_at, recorded_at, source, changes, device."""
+OWNER, ACCOUNT, DOMAIN, ADDRESS = "$owner", "$account", "$domain", "$address"
+"""What the history keeps besides attributes, so that an older record does not overrule a newer one there either.
+ADDRESS is what a statement with a time of its own says of where to write to."""
+_APART = (OWNER, ACCOUNT, DOMAIN, ADDRESS)
+_NOTED = (EMAIL, CREATED)
+_HISTORY = (
+    "SELECT subject_id, occurred_at, changes, id, device FROM attribute_changes"
+    " WHERE subject = ? AND subject_id {among} ORDER BY subject_id, id"
+)
+_COLUMNS = ("subject", "subject_id", "occurred_at", "recorded_at", "source", "changes", "device")
+NEW = 0
+"""The row of what was said in this batch: it has no id yet."""
+
+
+class _Said(NamedTuple):
+    """One attribute, as one record has it. Statements sort by their instant, then by their value."""
+
+    at: int
+    rank: tuple[str, str, int]
+    """Of the value, and of the device on which it was said without a name: that may turn out to be another's."""
+    row: int
+    """Id in attribute_changes, or NEW."""
+    value: Any
+
+
+def _said(at: int, value: Any, device: int | None = None, row: int = NEW) -> _Said:
+    return _Said(at, (*rank(value), device or 0), row, value)
+
+
+def _place_of(said: _Said) -> tuple[int, tuple[str, str, int]]:
+    return said.at, said.rank
 
 
 class Subject:
     """The attributes of one lead or account while a batch of records is folded into them."""
 
-    __slots__ = ("_said", "current", "is_changed", "timeline")
+    __slots__ = ("_first", "_needed", "current", "is_changed", "obsolete", "timeline")
 
     def __init__(self, current: dict[str, Any]) -> None:
         self.current = current
-        self.timeline: dict[str, list[tuple[int, int, Any]]] | None = None
-        """Attribute → (at, order of arrival, value); None until a record with a time of its own asks for it."""
+        self.timeline: dict[str, list[_Said]] | None = None
+        """Attribute → what was said of it, in order; None until a record with a time of its own asks for it."""
         self.is_changed = False
-        self._said: list[tuple[int, dict[str, Any]]] = []
+        """What holds now is another than before."""
+        self.obsolete: set[int] = set()
+        """Rows of the history that say nothing any more which others do not."""
+        self._first: list[tuple[int, dict[str, Any], int | None]] = []
         """What a new lead was said to be in this batch, until a history is needed."""
+        self._needed: dict[int, int] = {}
+        """Row → how many of its statements are needed."""
 
-    def remember(self, changes: Collection[tuple[int, dict[str, Any]]]) -> None:
-        """Take the history (occurred_at, changes), in the order of arrival."""
+    def remember(self, changes: Collection[tuple[int, dict[str, Any], int, int | None]]) -> None:
+        """Take the history: (occurred_at, changes, id of the row, device)."""
         self.timeline = {}
-        for at, said in changes:
+        for at, said, row, device in changes:
+            if row != NEW:
+                self._needed[row] = len(said)
             for name, value in said.items():
-                self._place(name, at, value)
+                self._place(name, _said(at, value, device, row))
+
+    def refold(self) -> None:
+        """Let hold what the history says last, whatever held before."""
+        assert self.timeline is not None
+        for name, entries in self.timeline.items():
+            if name not in _NOTED:
+                self._set(name, entries[-1].value if entries else None)
+        for name in [name for name in self.current if name not in self.timeline]:
+            self._set(name, None)
 
     def holds_from_now(self, said: Mapping[str, Any], now: int) -> dict[str, Any]:
         """Fold in what holds from now on; the difference."""
@@ -52,32 +96,53 @@ class Subject:
         for name, value in delta.items():
             self._set(name, value)
             if self.timeline is not None:
-                self._place(name, now, value)
+                self._place(name, _said(now, value))
         if self.timeline is None and delta:
-            self._said.append((now, delta))
-        self.is_changed = self.is_changed or bool(delta)
+            self._first.append((now, delta, None))
         return delta
 
-    def held_at(self, said: Mapping[str, Any], at: int) -> dict[str, Any]:
-        """Fold in what held at `at`; the difference from what was known of that instant."""
+    def held_at(self, said: Mapping[str, Any], at: int, device: int | None = None) -> dict[str, Any]:
+        """Fold in what held at `at`; as much of it as the history has to keep. `device`: where nobody was named."""
         if self.timeline is None:
-            if not self._said:
-                return self._hold_first(said, at)
-            self.remember(self._said)
+            if not self._first:
+                return self._hold_first(said, at, device)
+            self.remember([(when, told, NEW, where) for when, told, where in self._first])
         assert self.timeline is not None
-        delta = {name: value for name, value in said.items() if not self._is_known(name, value, at)}
-        for name, value in delta.items():
-            self._place(name, at, value)
-            self._set(name, self.timeline[name][-1][2])
-        self.is_changed = self.is_changed or bool(delta)
+        delta = {}
+        for name, value in said.items():
+            entries = self.timeline.setdefault(name, [])
+            one = _said(at, value, device)
+            place = bisect_left(entries, (at, one.rank), key=_place_of)
+            after = entries[place] if place < len(entries) else None
+            if after is not None and (after.at, after.rank) == (at, one.rank):
+                continue
+            before = entries[place - 1] if place else None
+            if before and after and before.rank == one.rank == after.rank:
+                continue  # it was so before and after: nothing that comes later can ask for it
+            entries.insert(place, one)
+            self._spare(entries, place)
+            delta[name] = value
+            self._set(name, entries[-1].value)
         return delta
 
-    def _hold_first(self, said: Mapping[str, Any], at: int) -> dict[str, Any]:
+    def _spare(self, entries: list[_Said], place: int) -> None:
+        """Drop the statement that stands in the midst of others that say the same, now that `place` does."""
+        for middle in (place - 1, place + 1):
+            if 0 < middle < len(entries) - 1:
+                about = entries[middle]
+                if entries[middle - 1].rank == about.rank == entries[middle + 1].rank and about.row != NEW:
+                    del entries[middle]
+                    self._needed[about.row] -= 1
+                    if not self._needed[about.row]:
+                        self.obsolete.add(about.row)
+                    return
+
+    def _hold_first(self, said: Mapping[str, Any], at: int, device: int | None) -> dict[str, Any]:
         # Most records speak of a new lead, once: its history is made only when a second record asks for it.
         self.current = {name: value for name, value in said.items() if value is not None}
-        delta = dict(self.current)
-        self._said.append((at, delta))
-        self.is_changed = self.is_changed or bool(delta)
+        delta = dict(said)
+        self._first.append((at, delta, device))
+        self.is_changed = self.is_changed or bool(self.current)
         return delta
 
     def json(self) -> str:
@@ -86,23 +151,21 @@ class Subject:
             said = {name: value for name, value in said.items() if name not in _APART}
         return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
 
-    def _is_known(self, name: str, value: Any, at: int) -> bool:
-        assert self.timeline is not None
-        before = None
-        for when, _, stated in self.timeline.get(name, ()):
-            if when > at:
-                break
-            if when == at and alike(stated, value):
-                return True  # said before, and overruled by another record of the same instant
-            before = stated
-        return alike(before, value)
+    def stated(self, name: str) -> Any:
+        """What statements say of it last, whatever the row has; None if none does."""
+        if self.timeline is None:
+            return next((told[name] for _, told, _ in reversed(self._first) if name in told), None)
+        entries = self.timeline.get(name)
+        return entries[-1].value if entries else None
 
-    def _place(self, name: str, at: int, value: Any) -> None:
+    def _place(self, name: str, one: _Said) -> None:
         assert self.timeline is not None
-        entries = self.timeline.setdefault(name, [])
-        insort(entries, (at, len(entries), value), key=lambda entry: entry[:2])
+        insort(self.timeline.setdefault(name, []), one, key=_place_of)
 
     def _set(self, name: str, value: Any) -> None:
+        if alike(self.current.get(name), value):
+            return
+        self.is_changed = True
         if value is None:
             self.current.pop(name, None)
         else:
@@ -121,19 +184,35 @@ def alike(one: Any, other: Any) -> bool:
 
 def load_histories(connection: Connection, kind: str, subjects: Mapping[int, Subject]) -> None:
     """Give each of these subjects its history."""
-    found: dict[int, list[tuple[int, dict[str, Any]]]] = {key: [] for key in subjects}
-    ordered = f"{_HISTORY} ORDER BY subject_id, id"
-    for key, at, said in staging.select_among(connection, ordered, sorted(subjects), "bigint", kind):
-        found[key].append((at, orjson.loads(said)))
+    if not subjects:
+        return
+    found: dict[int, list[tuple[int, dict[str, Any], int, int | None]]] = {key: [] for key in subjects}
+    for key, at, said, *row in staging.select_among(connection, _HISTORY, sorted(subjects), "bigint", kind):
+        found[key].append((at, orjson.loads(said), row[0], row[1]))
     for key, changes in found.items():
         subjects[key].remember(changes)
 
 
-def change(kind: str, key: int, at: int, recorded_at: int, source: str, delta: Mapping[str, Any]) -> Change:
-    """The row that keeps a difference."""
-    return (kind, key, at, recorded_at, source, orjson.dumps(delta, option=orjson.OPT_SORT_KEYS).decode())
+def change(
+    kind: str,
+    key: int,
+    at: int,
+    recorded_at: int,
+    source: str,
+    delta: Mapping[str, Any],
+    device: int | None = None,
+) -> Change:
+    """The row that keeps a difference. `device`: where nobody was named."""
+    return (kind, key, at, recorded_at, source, orjson.dumps(delta, option=orjson.OPT_SORT_KEYS).decode(), device)
 
 
 def append(connection: Connection, changes: list[Change]) -> None:
     """Write the differences, in order."""
     staging.insert(connection, AttributeChange, _COLUMNS, changes)
+
+
+def forget(connection: Connection, rows: Collection[int]) -> None:
+    """Take rows away that say nothing any more which others do not (Subject.obsolete)."""
+    if rows:
+        condition, given = staging.among(connection, "id", sorted(rows))
+        connection.exec_driver_sql(f"DELETE FROM attribute_changes WHERE {condition}", given)

@@ -17,6 +17,7 @@ from models.queries import (
     attributes,
     costs,
     deals,
+    devices,
     identities,
     leads,
     merges,
@@ -26,11 +27,14 @@ from models.queries import (
     subjects,
 )
 from models.queries.activities import Touchpoints
-from models.queries.attributes import Change
+from models.queries.attributes import ADDRESS, Change
+from models.queries.identities import DEVICE, Naming
+from models.queries.leads import People
 from models.queries.merges import Noted
 from models.rules import consent
+from models.rules.merging import EMAIL as EMAIL_KIND
 from models.rules.past import CREATED, EMAIL
-from models.rules.records import AccountFacts, ActivityFacts, Identity, Intake
+from models.rules.records import AccountFacts, ActivityFacts, Identity, Intake, device_number
 from models.rules.referrals import REFERRAL, friends
 
 
@@ -88,13 +92,14 @@ def store(connection: Connection, intakes: Sequence[Intake], terms: Terms, touch
     if not chunk.intakes:
         return 0
     merges.lock_intake(connection)
-    resolution = identities.resolve(connection, [intake.identities for intake in chunk.intakes])
+    resolution = identities.resolve(connection, [_naming(intake, terms.now) for intake in chunk.intakes])
     companies = _store_accounts(connection, chunk, terms)
     _store_leads(connection, chunk, resolution, companies, terms)
     _store_activities(connection, chunk, resolution, terms, touchpoints)
     routed = _store_deals(connection, chunk, resolution, companies, terms)
     _store_costs(connection, chunk, terms)
     _note_merges(connection, chunk, resolution, terms)
+    chunk.touched.update(devices.hand_over(connection, resolution.switches))
     chunk.touched.update(accounts.leads_of(connection, companies.changed))
     queue.enqueue(connection, "score", sorted(chunk.touched | routed))
     queue.enqueue(connection, "route", sorted(routed))
@@ -117,6 +122,16 @@ def _in_a_hurry(chunk: Chunk, resolution: identities.Resolution, terms: Terms) -
         if not intake.activities and (at is None or at >= since):
             indices.add(index)
     return {lead for index in indices if (lead := resolution.lead_of[index]) is not None}
+
+
+def _naming(intake: Intake, now: int) -> Naming:
+    """Whom the record names, and since when that is known of."""
+    if intake.activities:
+        at = min(facts.occurred_at for facts in intake.activities)
+    else:
+        told = intake.lead.at if intake.lead else intake.account.at if intake.account else None
+        at = now if told is None else told
+    return Naming(intake.identities, at, intake.is_alias)
 
 
 def _note_merges(connection: Connection, chunk: Chunk, resolution: identities.Resolution, terms: Terms) -> None:
@@ -177,19 +192,17 @@ def _store_leads(
     spoken_of = {lead_of[n] for n, intake in enumerate(chunk.intakes) if intake.lead} - {None}
     linked = set(resolution.links.values())
     timed = {lead_of[n] for n, intake in enumerate(chunk.intakes) if intake.lead and intake.lead.at is not None}
-    wanted = {lead for lead in spoken_of | linked if lead is not None} - resolution.created.keys()
+    addressed = {lead for identity, lead in resolution.links.items() if identity[0] == EMAIL_KIND}
+    addressed |= set(resolution.owners.values())
+    timed |= addressed
+    wanted = {lead for lead in spoken_of | linked | addressed if lead is not None} - resolution.created.keys()
     if not wanted and not resolution.created:
+        identities.name(connection, resolution)
         return
     people = leads.load(connection, wanted, {lead for lead in timed if lead is not None})
     for made, index in resolution.created.items():
         created_at = _created_at(chunk.intakes[index], terms.now)
         leads.make(people, made, created_at, terms.recorded(created_at))
-    for identity, owner in resolution.links.items():
-        if identity[0] == "email":
-            before = people.by_id[owner].email
-            is_stated = chunk.intakes[resolution.linked_by[identity]].lead is not None
-            if leads.address(people, owner, identity[1], is_stated=is_stated) and owner not in resolution.created:
-                people.changes += terms.noted(owner, EMAIL, before, identity[1])
     for index, intake in enumerate(chunk.intakes):
         if (lead := lead_of[index]) is None or lead not in people.by_id:
             continue
@@ -201,16 +214,52 @@ def _store_leads(
             chunk.touched.add(lead)
         if intake.lead:
             company = companies.by_key[intake.account.key] if intake.account else None
-            if leads.fold(people, lead, intake.lead, company, terms.source, terms.now, terms.recorded_at):
+            stated = _stated_address(intake, index, resolution)
+            came = leads.fold(
+                people, lead, intake.lead, company, terms.source, terms.now, terms.recorded_at, stated, _device(intake)
+            )
+            if stated is not None:
+                addressed.add(lead)
+            if came.is_news:
                 chunk.news.add(index)
+            if came.is_moved:
                 chunk.touched.add(lead)
+    _choose_addresses(connection, people, addressed, resolution, terms)
     chunk.news.update(resolution.linked_by.values())
     chunk.touched.update(linked)
     leads.save(connection, people)
     chunk.left = people.left
-    identities.link(connection, resolution.links, _recorded(resolution, chunk, terms))
+    identities.link(connection, resolution, _recorded(resolution, chunk, terms))
+    identities.name(connection, resolution)
     attributes.append(connection, people.changes)
     stated_stages.make(connection, people.asked, terms.source, terms.now)
+
+
+def _stated_address(intake: Intake, index: int, resolution: identities.Resolution) -> str | None:
+    """The address that the record states for its lead: with a time of its own, or because it brings it."""
+    for identity in intake.identities:
+        if identity[0] == EMAIL_KIND:
+            is_timed = intake.lead is not None and intake.lead.at is not None
+            return identity[1] if is_timed or resolution.linked_by.get(identity) == index else None
+    return None
+
+
+def _choose_addresses(
+    connection: Connection, people: People, addressed: set[int], resolution: identities.Resolution, terms: Terms
+) -> None:
+    """Where to write to: the address that was stated last; where none was, the one that was named first."""
+    unstated = {lead for lead in addressed if people.by_id[lead].subject.stated(ADDRESS) is None}
+    first = leads.first_addresses(connection, unstated - resolution.created.keys())
+    for (kind, value), (at, _) in resolution.named.items():
+        lead = resolution.links.get((kind, value), resolution.owners.get((kind, value)))
+        if kind == EMAIL_KIND and lead in unstated and at is not None:
+            first[lead] = min(first.get(lead, (at, value)), (at, value))
+    for lead in sorted(addressed):
+        person = people.by_id[lead]
+        before, stated = person.email, person.subject.stated(ADDRESS)
+        named = first.get(lead)
+        if leads.address(people, lead, stated or (named and named[1])) and lead not in resolution.created:
+            people.changes += terms.noted(lead, EMAIL, before, person.email)
 
 
 def _recorded(resolution: identities.Resolution, chunk: Chunk, terms: Terms) -> dict[Identity, int]:
@@ -252,7 +301,7 @@ def _store_activities(
     for index, facts in chunk.fresh.values():
         lead = resolution.lead_of[index]
         assert lead is not None  # an activity without an identity was refused
-        rows.append((facts, lead, terms.recorded(facts.occurred_at)))
+        rows.append((facts, lead, terms.recorded(facts.occurred_at), _device(chunk.intakes[index])))
         # A new lead was made with the earliest time of its records; few of the others are told anything earlier.
         if facts.occurred_at < earliest.get(lead, resolution.since.get(lead, 0)):
             earliest[lead] = facts.occurred_at
@@ -268,6 +317,12 @@ def _store_activities(
     if not chunk.kinds.isdisjoint(consent.ACTS):
         spoke = {resolution.lead_of[n] for n, facts in chunk.fresh.values() if facts.touchpoint.type in consent.ACTS}
         queue.enqueue(connection, "consent", sorted(lead for lead in spoke if lead is not None))
+
+
+def _device(intake: Intake) -> int | None:
+    """The device of a record that names nobody."""
+    kind, value = intake.identities[0]
+    return device_number(value) if kind == DEVICE and all(who == DEVICE for who, _ in intake.identities) else None
 
 
 def _store_deals(

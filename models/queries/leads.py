@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from models.queries import attributes, enrolments, staging
 from models.queries.accounts import Company
-from models.queries.attributes import ACCOUNT, OWNER, Change, Subject
+from models.queries.attributes import ACCOUNT, ADDRESS, OWNER, Change, Subject
 from models.rules.records import LeadFacts
 from models.rules.stated_stages import STATED
 from models.tables import Lead
@@ -40,6 +41,15 @@ class Person:
     """It had no address before."""
 
 
+class Folded(NamedTuple):
+    """What came of a statement."""
+
+    is_news: bool
+    """It was not known that it was so at that instant."""
+    is_moved: bool
+    """Something else holds now than before."""
+
+
 @dataclass
 class People:
     """The leads of a batch that a record makes or says something about."""
@@ -64,6 +74,9 @@ def load(connection: Connection, wanted: Iterable[int], timed: set[int]) -> Peop
         for row in staging.select_among(connection, statement + lock, sorted(wanted), "bigint")
     }
     attributes.load_histories(connection, "lead", {key: people[key].subject for key in timed & people.keys()})
+    for key in timed & people.keys():
+        if (stated := people[key].subject.stated(ADDRESS)) is not None:
+            people[key].subject.current[ADDRESS] = stated
     return People(people)
 
 
@@ -75,12 +88,23 @@ def make(people: People, key: int, created_at: int, recorded_at: int) -> None:
 
 
 def fold(
-    people: People, key: int, facts: LeadFacts, company: Company | None, source: str, now: int, recorded_at: int | None
-) -> bool:
-    """Fold one statement in; True if it says something new. `recorded_at` None: recorded as it occurred."""
+    people: People,
+    key: int,
+    facts: LeadFacts,
+    company: Company | None,
+    source: str,
+    now: int,
+    recorded_at: int | None,
+    address: str | None = None,
+    device: int | None = None,
+) -> Folded:
+    """Fold one statement in, which names this address, or nobody but a device; what came of it.
+
+    `recorded_at` None: recorded as it occurred.
+    """
     person = people.by_id[key]
+    person.subject.is_changed = False
     at = min(facts.at, now) if facts.at is not None else now
-    fold_in = person.subject.holds_from_now if facts.at is None else person.subject.held_at
     # By the account's own spelling: files write one company in many ways.
     said = {"company": company.name, **facts.attributes} if company else dict(facts.attributes)
     if company is not None:
@@ -89,9 +113,12 @@ def fold(
         said[OWNER] = facts.owner
     if facts.stage is not None:
         said[STATED] = facts.stage
-    delta = fold_in(said, at)
+    if address is not None and facts.at is not None:
+        said[ADDRESS] = address
+    subject = person.subject
+    delta = subject.holds_from_now(said, at) if facts.at is None else subject.held_at(said, at, device)
     if delta:
-        people.changes.append(attributes.change("lead", key, at, recorded_at or at, source, delta))
+        people.changes.append(attributes.change("lead", key, at, recorded_at or at, source, delta, device))
     if STATED in delta and person.subject.current.get(STATED) == facts.stage:
         people.asked.append((key, delta[STATED]))
     person.owner = person.subject.current.get(OWNER)
@@ -99,8 +126,8 @@ def fold(
         if person.account_id not in (None, company.id):
             people.left.add(person.account_id)
         person.account_id = company.id
-    person.is_changed = person.is_changed or bool(delta)
-    return bool(delta)
+    person.is_changed = person.is_changed or person.subject.is_changed
+    return Folded(bool(delta), person.subject.is_changed)
 
 
 def came_to_be(people: People, key: int, at: int, recorded_at: int) -> bool:
@@ -113,22 +140,33 @@ def came_to_be(people: People, key: int, at: int, recorded_at: int) -> bool:
     return True
 
 
-def address(people: People, key: int, email: str, *, is_stated: bool) -> bool:
-    """A new address leads to this lead: it becomes the one to write to, if it has none or a lead record states it.
-
-    True if it does.
-    """
+def address(people: People, key: int, email: str | None) -> bool:
+    """This is the address to write to from now on; True if it was another one, or none."""
     person = people.by_id[key]
-    if person.email is not None and not is_stated:
+    if email is None or person.email == email:
         return False
-    person.is_addressed = person.email is None
+    person.is_addressed = person.is_addressed or person.email is None
     person.email, person.is_changed = email, True
     return True
+
+
+_ADDRESSES = (
+    "SELECT lead_id, coalesce(named_at, recorded_at), value FROM identities WHERE kind = 'email' AND lead_id {among}"
+)
+
+
+def first_addresses(connection: Connection, wanted: Iterable[int]) -> dict[int, tuple[int, str]]:
+    """Lead → (when, address) that it was named by first."""
+    found: dict[int, tuple[int, str]] = {}
+    for lead, named_at, value in staging.select_among(connection, _ADDRESSES, sorted(wanted), "bigint"):
+        found[lead] = min(found.get(lead, (named_at, value)), (named_at, value))
+    return found
 
 
 def save(connection: Connection, people: People) -> None:
     """Write the new leads and the changed ones."""
     everyone: Sequence[Person] = sorted(people.by_id.values(), key=lambda person: person.id)
+    attributes.forget(connection, {row for person in everyone for row in person.subject.obsolete})
     rows = [
         (
             p.id,

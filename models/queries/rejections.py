@@ -79,13 +79,26 @@ class Kept:
 _KEPT = "SELECT id, kind, source, line, reason, record, batch_id, details FROM rejected_records"
 
 
+def newest(connection: Connection) -> int:
+    """The id of the newest rejected record; 0 without any."""
+    return int(connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM rejected_records").scalar_one())
+
+
 def kept(
-    connection: Connection, after: int, limit: int, *, kinds: Sequence[str], source: str | None, reason: str | None
+    connection: Connection,
+    after: int,
+    last: int,
+    limit: int,
+    *,
+    kinds: Sequence[str],
+    source: str | None,
+    reason: str | None,
 ) -> list[Kept]:
-    """Rejected records with an id above `after`, in their order: of these kinds, of the source, with these words among
-    their reason. They are locked; those that somebody else has in hand are left out."""
+    """Rejected records with an id above `after` up to `last`, in their order: of these kinds, of the source, with these
+    words among their reason. They are locked; those that somebody else has in hand are left out."""
     mark = staging.mark(connection)
-    conditions, given = [f"id > {mark}"], [after]
+    conditions: list[str] = [f"id > {mark}", f"id <= {mark}"]
+    given: list[object] = [after, last]
     conditions.append(f"kind IN ({', '.join([mark] * len(kinds))})")
     given += kinds
     if source is not None:

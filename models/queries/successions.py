@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from models.queries import attributes, enrolments, leads, stages, staging, suppressions, versions
-from models.queries.attributes import ACCOUNT, OWNER
+from models.queries.attributes import ACCOUNT, ADDRESS, OWNER
 from models.queries.leads import People
 from models.queries.stages import StageMove
 from models.queries.suppressions import NewSuppression
@@ -89,7 +89,7 @@ def _rows(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any
 
 
 _SAID = """
-    SELECT subject_id, occurred_at, recorded_at, source, changes FROM attribute_changes
+    SELECT subject_id, occurred_at, recorded_at, source, changes, device FROM attribute_changes
     WHERE subject = 'lead' AND subject_id {among} ORDER BY id
 """
 
@@ -98,6 +98,7 @@ def _tell(connection: Connection, going: Sequence[Succession]) -> None:
     """What was said of the losers is said of the survivors, at the same instants; the newest statement holds."""
     wanted = {lead for one in going for lead in (one.loser, one.survivor)}
     people = leads.load(connection, wanted, wanted)
+    named = leads.first_addresses(connection, wanted)
     said: dict[int, list[staging.Row]] = defaultdict(list)
     for lead, *row in staging.select_among(connection, _SAID, sorted(one.loser for one in going), "bigint"):
         said[lead].append(tuple(row))
@@ -107,28 +108,33 @@ def _tell(connection: Connection, going: Sequence[Succession]) -> None:
             for person in (people.by_id[one.loser], people.by_id[one.survivor])
             if (key := person.subject.current.get(ACCOUNT)) is not None
         }
-        for at, recorded_at, source, changes in said[one.loser]:
+        for at, recorded_at, source, changes, device in said[one.loser]:
             told = {name: value for name, value in orjson.loads(changes).items() if name not in (EMAIL, CREATED)}
             person = people.by_id[one.survivor]
-            if delta := person.subject.held_at(told, at):
+            if delta := person.subject.held_at(told, at, device):
                 known_since = one.recorded(recorded_at)
-                people.changes.append(attributes.change("lead", one.survivor, at, known_since, source, delta))
+                people.changes.append(attributes.change("lead", one.survivor, at, known_since, source, delta, device))
                 person.is_changed = True
-        _tell_columns(people, one, accounts)
+        if one.loser in named:
+            named[one.survivor] = min(named[one.loser], named.get(one.survivor, named[one.loser]))
+        _tell_columns(people, one, accounts, named.get(one.survivor))
     leads.save(connection, people)
     attributes.append(connection, people.changes)
 
 
-def _tell_columns(people: People, one: Succession, accounts: Mapping[str, int | None]) -> None:
+def _tell_columns(
+    people: People, one: Succession, accounts: Mapping[str, int | None], named: tuple[int, str] | None
+) -> None:
     person, gone = people.by_id[one.survivor], people.by_id[one.loser]
     person.owner = person.subject.current.get(OWNER, person.owner or gone.owner)
     person.account_id = accounts.get(person.subject.current.get(ACCOUNT, ""), person.account_id or gone.account_id)
     created_at, email = person.created_at, person.email
     if leads.came_to_be(people, one.survivor, gone.created_at, gone.recorded_at):
         _note(people, one, CREATED, created_at, person.created_at)
-    if email is None and gone.email is not None:
-        leads.address(people, one.survivor, gone.email, is_stated=False)
-        _note(people, one, EMAIL, None, gone.email)
+    # As models.queries.intakes chooses it: what was stated last, else what was named first.
+    stated = person.subject.stated(ADDRESS) or (named[1] if named else None)
+    if leads.address(people, one.survivor, stated):
+        _note(people, one, EMAIL, email, person.email)
 
 
 def _note(people: People, one: Succession, name: str, before: object, after: object) -> None:

@@ -26,8 +26,12 @@ def system_of(identity: Identity) -> str | None:
 
 
 def are_two(one: Set[str], other: Set[str]) -> bool:
-    """True if leads known by these systems are surely not one: both have an address and an id of the same system."""
-    return EMAIL in one and EMAIL in other and bool((one & other) - {EMAIL})
+    """True if leads known by these systems are surely not one: both have an address and an id of the same CRM.
+
+    A CRM has a record for each person. An account of a product (`user_id`) is none: who opens two under one address is
+    one person, in whatever order the two come to be known.
+    """
+    return EMAIL in one and EMAIL in other and any(system.startswith("external:") for system in one & other)
 
 
 def precedence(systems: Set[str], age: int) -> tuple[bool, bool, int]:

@@ -49,6 +49,8 @@ class Identity(SQLModel, table=True):
     value: str = columns.text_part()
     lead_id: int = columns.reference("leads.id", index=True)
     recorded_at: int = columns.at()
+    named_at: int | None = columns.optional_at()  # of the earliest record with it; a device: with a person, too
+    named_as: str | None = columns.optional_text()  # of a device: by what that record calls the person
 
 
 class Merge(SQLModel, table=True):
@@ -105,3 +107,4 @@ class AttributeChange(SQLModel, table=True):
     recorded_at: int = columns.at()
     source: str = columns.text()
     changes: str = columns.text()  # JSON object
+    device: int | None = columns.optional_number()  # models.rules.records.device_number, where nobody was named

@@ -111,12 +111,27 @@ def test_visitor_address_and_crm_id_become_one_lead_with_all_points_once(workspa
 def test_a_shared_device_and_two_established_people_stay_apart(workspace: Workspace, say: Say) -> None:
     say(act(1, anonymous_id="pc", email="ana@x.example"), act(2, anonymous_id="pc", email="bob@x.example"))
     assert len(people(workspace)) == 2
-    say(act(3, user_id="u1", email="ana@x.example"), act(4, user_id="u2", email="bob@x.example"))
-    warnings = say(act(5, user_id="u1", email="bob@x.example"))
-    assert people(workspace) == [["ana@x.example", "pc", "u1"], ["bob@x.example", "u2"]]
+    say(act(3, id="c1", email="ana@x.example"), act(4, id="c2", email="bob@x.example"))
+    warnings = say(act(5, id="c1", email="bob@x.example"))
+    assert people(workspace) == [["ana@x.example", "generic:c1", "pc"], ["bob@x.example", "generic:c2"]]
     assert len(warnings) == 1 and warnings[0].startswith("1 time a record named two leads")
     assert rows(workspace, "SELECT count(*) FROM merge_conflicts") == [(1,)]
     assert rows(workspace, "SELECT count(*) FROM activities") == [(5,)]
+
+
+@pytest.mark.feature("I5")
+def test_a_device_goes_over_to_whom_it_turns_out_to_have_been_first_with_all_that_was_done_on_it(
+    workspace: Workspace, say: Say
+) -> None:
+    say(act(1, 9, anonymous_id="pc"), act(2, 5, anonymous_id="pc", email="ana@x.example"), act(3, 3, anonymous_id="pc"))
+    score_leads(workspace, NOW)
+    assert people(workspace) == [["ana@x.example", "pc"]]
+    say(act(4, 7, anonymous_id="pc", email="bob@x.example"), now=NOW + 1)
+    score_leads(workspace, NOW + 1)
+    assert people(workspace) == [["ana@x.example"], ["bob@x.example", "pc"]]
+    whose = "SELECT i.value, count(*) FROM activities a JOIN identities i ON i.lead_id = a.lead_id AND i.kind = 'email'"
+    assert rows(workspace, f"{whose} GROUP BY i.value ORDER BY 1") == [("ana@x.example", 1), ("bob@x.example", 3)]
+    assert totals(workspace)["bob@x.example"] > totals(workspace)["ana@x.example"]
 
 
 def test_a_new_address_of_a_known_customer_brings_what_was_done_under_it(workspace: Workspace, say: Say) -> None:

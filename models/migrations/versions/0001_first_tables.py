@@ -48,6 +48,7 @@ def upgrade() -> None:
     sa.Column('recorded_at', sa.BigInteger(), nullable=False),
     sa.Column('machine', sa.SmallInteger(), nullable=False),
     sa.Column('properties', sa.Text(), nullable=True),
+    sa.Column('device', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('dedupe')
     )
@@ -63,6 +64,7 @@ def upgrade() -> None:
     sa.Column('recorded_at', sa.BigInteger(), nullable=False),
     sa.Column('source', sa.Text(), nullable=False),
     sa.Column('changes', sa.Text(), nullable=False),
+    sa.Column('device', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id')
     )
     with op.batch_alter_table('attribute_changes', schema=None) as batch_op:
@@ -578,6 +580,8 @@ def upgrade() -> None:
     sa.Column('value', sa.Text(), nullable=False),
     sa.Column('lead_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('recorded_at', sa.BigInteger(), nullable=False),
+    sa.Column('named_at', sa.BigInteger(), nullable=True),
+    sa.Column('named_as', sa.Text(), nullable=True),
     sa.ForeignKeyConstraint(['lead_id'], ['leads.id'], ),
     sa.PrimaryKeyConstraint('kind', 'value'),
     sqlite_with_rowid=False
