@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from models.documents import shown
 from models.rules import records
+from models.rules.activity_types import canonical
 from models.rules.instants import instant
 from models.rules.mapping import LINE, PLACEHOLDER, Value
 from models.rules.quantities import PLAIN, Marks, number_of
@@ -73,7 +74,7 @@ class Row(Facts[str, Any]):
 
 def getter(value: Value, habits: Habits) -> Getter:
     """The value's function: where it comes from, then `after`, `until`, `map`, `default`, `number`, `format`,
-    `minus_days`, `snake_case`, `split`; all of it only if `when` holds."""
+    `minus_days`, `snake_case`, `canonical`, `split`; all of it only if `when` holds."""
     steps: list[Callable[[Any, Row], Any]] = []
     if value.after is not None or value.until is not None:
         steps.append(_part(value.after, value.until))
@@ -90,6 +91,8 @@ def getter(value: Value, habits: Habits) -> Getter:
         steps.append(_dated(value, habits.zone))
     if value.snake_case:
         steps.append(lambda found, row: records.snake_case(found) if isinstance(found, str) else found)
+    if value.canonical:
+        steps.append(lambda found, row: canonical(records.snake_case(found)) if isinstance(found, str) else found)
     if (separator := value.split) is not None:
         steps.append(lambda found, row: _parts(found, separator))
     origin, condition = _origin(value, habits), value.when

@@ -71,6 +71,7 @@ class Value(_Part):
     minus_days: str | None = Field(None, description="column with a number of days that the date lies later")
     number: bool = Field(False, description="a number, written with the mapping's `decimal` and `thousands`")
     snake_case: bool = False
+    canonical: bool = Field(False, description="the name of an event, as our canonical activity type if it has one")
     split: str | None = Field(None, description="separator of a text that is a list")
     when: Predicate | None = Field(None, description="predicate on the record; the value is missing where it fails")
 
