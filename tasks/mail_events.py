@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.queries import identities, returned_mail
 from models.queries.returned_mail import Arrived, Waiting
-from models.rules.hooks.mail_events import ACTIVITIES, Act, MailEvent
+from models.rules.hooks.mail_events import Act, MailEvent
 from models.rules.hooks.reading import KNOWN, TRACED, Witnessed, mail_event
 from models.rules.instants import Micros
 from models.rules.mail import names_by_domain
@@ -82,11 +82,11 @@ def follow_up(connection: Connection, workspace: Workspace, items: Sequence[unde
     told = [one.beyond for one in items if isinstance(one.beyond, Witnessed)]
     doubts = [
         (about.id, event.at, f"taken by the server: told by {event.provider}")
-        for event, about in told
+        for event, about, _ in told
         if event.act is not Act.SENT and about is not None and about.state == "unknown"
     ]
     returned_mail.resolve(connection, doubts)
-    grave = {event.digest: one for one in told if (event := one.event).act not in ACTIVITIES}
+    grave = {one.event.digest: one for one in told if one.mail is not None}
     if not grave:
         return 0
     arrived = [Arrived(digest, one.event.content()) for digest, one in grave.items()]
@@ -118,4 +118,5 @@ def _understood(key: int, one: Witnessed, is_lead: bool, now: int) -> Understood
         event.recipient if is_lead else None,
     )
     witness = Witness(event.provider, min(event.at, now), about)
-    return Understood(Waiting(key, b"", (), now), event.returned(), Attribution(None), None, (), witness)
+    mail = one.mail or event.returned()
+    return Understood(Waiting(key, b"", (), now), mail, Attribution(None), None, (), witness)

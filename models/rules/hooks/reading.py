@@ -21,6 +21,7 @@ from models.rules.instants import Micros
 from models.rules.received import Envelope, Form, Parts, Programme, Read, Told, json_body
 from models.rules.records import Extract, Intake, RecordError
 from models.rules.returned_mail.consequences import SentMail
+from models.rules.returned_mail.reading import ReturnedMail
 
 _READERS: dict[Provider, Callable[[Any, Micros], MailEvent]] = {
     Provider.SES: ses.read,
@@ -116,6 +117,8 @@ class Witnessed(NamedTuple):
 
     event: MailEvent
     about: SentMail | None
+    mail: ReturnedMail | None = None
+    """The same as a mail that came back would tell it, if one would."""
 
 
 def reader(programme: Programme) -> Read:
@@ -128,9 +131,9 @@ def reader(programme: Programme) -> Read:
             return mapped.read(provider, item, place, envelope)
         event = mail_event(item, envelope.received_at)
         about = envelope.details.get(TRACED, {}).get(event.digest)
-        beyond = Witnessed(event, about)
         if event.act not in ACTIVITIES:
-            return Told(Intake(place), beyond)
+            return Told(Intake(place), Witnessed(event, about, event.returned()))
+        beyond = Witnessed(event, about)
         if about is not None and not about.is_to_lead:  # what our own people do with mails to them is no act of a lead
             return Told(Intake(place), beyond)
         if event.recipient not in envelope.details.get(KNOWN, (event.recipient,)):
