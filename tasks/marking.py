@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from prefect import task
 from sqlalchemy import Connection
 
 from models.queries import marks, versions, watermarks
 from models.queries.marks import Points, Row
-from models.rules.suspicion import Marks, suspected
+from models.rules.scoring.columns import Ints
+from models.rules.suspicion import Marks, Spans, reach, spans, suspected
 from models.workspace import Workspace
 
 SEEN = "machine_marks"
@@ -108,24 +110,36 @@ class _Marker:
     def some(self, leads: Sequence[int]) -> None:
         """These leads, in one page."""
         with self._database.read() as connection:
-            change = self._change(connection, marks.of_leads(connection, self._points, leads))
+            rows = marks.of_leads(connection, self._points, leads)
+            change = self._change(connection, rows, rows)
         self._write(*change)
 
     def new(self, first: int, last: int) -> None:
-        """The activities with first ≤ id ≤ last, and all mails of their leads: late news may speak of earlier ones."""
+        """The activities with first ≤ id ≤ last, and what is near enough to a mail among them: late news speak of both.
+
+        Of leads that others became everything: what is near to what is known since the merge only.
+        """
         with self._database.read() as connection:
-            leads, rows = marks.leads_of_new(connection, self._points, first, last)
-            rows = [*rows, *marks.of_leads(connection, self._points, leads)]
-            change = self._change(connection, rows)
+            news = marks.news(connection, self._points, first, last)
+            mails = marks.mails_among(connection, self._points, news)
+            whole = marks.merged(connection, {row[1] for row in mails})
+            lead, at = _places(mails)
+            near, beyond = (spans(lead, at, margin * reach(self._rules)) for margin in (1, 2))
+            rows = [*marks.of_leads(connection, self._points, whole), *marks.mails_in(connection, self._points, beyond)]
+            rows = list({row[0]: row for row in (*news, *rows)}.values())
+            change = self._change(connection, rows, _decided(rows, news, whole, near))
         self._write(*change)
 
-    def _change(self, connection: Connection, rows: Sequence[Row]) -> tuple[Marks, list[tuple[int, str]]]:
-        """Marks to add and to lift among these rows, in the order of activities."""
-        if not rows:
+    def _change(
+        self, connection: Connection, rows: Sequence[Row], decided: Sequence[Row]
+    ) -> tuple[Marks, list[tuple[int, str]]]:
+        """Marks to add and to lift among the decided ones of these rows, in the order of activities."""
+        if not decided:
             return {}, []
-        standing = marks.standing(connection, rows)
-        demanded = suspected(marks.candidates(connection, self._points, rows), self._rules)
-        self.counts["examined"] += len(rows)
+        standing, keys = marks.standing(connection, decided), {row[0] for row in decided}
+        suspicions = suspected(marks.candidates(connection, self._points, rows), self._rules)
+        demanded = {key: at for key, at in suspicions.items() if key[0] in keys}
+        self.counts["examined"] += len(decided)
         fresh = {key: self._now if self._restated else at for key, at in demanded.items() if key not in standing}
         return fresh, sorted(standing.difference(demanded))
 
@@ -138,3 +152,15 @@ class _Marker:
             with self._database.write() as connection:
                 leads = marks.write(connection, some, others, self._now)
             self.counts.update(marked=len(some), lifted=len(others), remarked=leads)
+
+
+def _decided(rows: Sequence[Row], news: Sequence[Row], whole: Sequence[int], near: Spans) -> list[Row]:
+    """The rows beside which everything was read that can speak for or against a mark of theirs."""
+    new = {row[0] for row in news}
+    sure = near.cover(*_places(rows)) | np.isin(_places(rows)[0], whole)
+    return [row for row, is_sure in zip(rows, sure.tolist(), strict=True) if is_sure or row[0] in new]
+
+
+def _places(rows: Sequence[Row]) -> tuple[Ints, Ints]:
+    """Of each its lead and when it occurred."""
+    return np.array([row[1] for row in rows], np.int64), np.array([row[3] for row in rows], np.int64)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 from sqlalchemy import Connection
 
 from models.queries import queue, staging
 from models.rules.machine import MAIL_TYPES, WITHDRAWN
-from models.rules.suspicion import NO_SIGNS, Candidates, Marks, signs_of
+from models.rules.suspicion import NO_SIGNS, Candidates, Marks, Spans, signs_of
 from models.tables import MachineMark
 
 Row = tuple[int, int, int, int, int, int, str | None]
@@ -79,15 +80,47 @@ def settled(connection: Connection) -> int:
     return last_activity(connection)
 
 
-def leads_of_new(connection: Connection, points: Points, first: int, last: int) -> tuple[list[int], list[Row]]:
-    """What came with first ≤ id ≤ last: the leads that mails were sent to or touched by, and rows that stand alone."""
+def news(connection: Connection, points: Points, first: int, last: int) -> list[Row]:
+    """All candidates with first ≤ id ≤ last."""
     mark = staging.mark(connection)
     worth, hidden = _worth(connection, points)
     statement = f"SELECT {_COLUMNS} FROM activities a WHERE a.id BETWEEN {mark} AND {mark} AND {worth}"
-    rows = staging.rows(connection, statement, (first, last, *hidden))
+    return staging.rows(connection, statement, (first, last, *hidden))
+
+
+def mails_among(connection: Connection, points: Points, rows: Sequence[Row]) -> list[Row]:
+    """Those of which another activity may say that they were a machine's: mails, and links that no person sees."""
     known = points.of(connection, {row[2] for row in rows})
-    leads = {row[1] for row in rows if _is_mail(known[row[2]])}
-    return sorted(leads), [row for row in rows if row[1] not in leads]
+    return [row for row in rows if known[row[2]].is_hidden or known[row[2]].type in MAIL_TYPES]
+
+
+def mails_in(connection: Connection, points: Points, spans: Spans) -> list[Row]:
+    """The same of all that leads did in these stretches of time."""
+    if not len(spans.lead):
+        return []
+    given = [part.tolist() for part in spans]
+    condition, hidden = _mails(connection, points)
+    if staging.is_sqlite(connection):
+        join = """json_each(?) s CROSS JOIN activities a
+            WHERE a.lead_id = s.value ->> 0 AND a.occurred_at BETWEEN s.value ->> 1 AND s.value ->> 2"""
+        parameters: tuple[Any, ...] = (orjson.dumps(list(zip(*given, strict=True))).decode(), *hidden)
+    else:  # OFFSET 0: a look into the index for each, however many the planner takes them for
+        join = """unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS s (lead_id, since, until) CROSS JOIN LATERAL (
+            SELECT * FROM activities a WHERE a.machine = {machine} AND a.lead_id = s.lead_id
+            AND a.occurred_at BETWEEN s.since AND s.until OFFSET 0) a WHERE true"""
+        parameters = (*(staging.array(part, "bigint[]") for part in given), *hidden)
+    found: list[Row] = []
+    for machine in (0, 1):  # each by the index of its own
+        source = join.format(machine=machine)
+        statement = f"SELECT {_COLUMNS} FROM {source} AND a.machine = {machine} AND {condition}"
+        found += staging.rows(connection, statement, parameters)
+    return found
+
+
+def merged(connection: Connection, leads: Collection[int]) -> list[int]:
+    """Those of the leads, ascending, that others became: what two leads did stands side by side since then."""
+    statement = "SELECT DISTINCT survivor_id FROM merges WHERE survivor_id {among}"
+    return sorted(row[0] for row in staging.select_among(connection, statement, sorted(leads), "bigint"))
 
 
 def of_leads(connection: Connection, points: Points, leads: Sequence[int]) -> list[Row]:
@@ -111,15 +144,16 @@ def leads_after(connection: Connection, last: int, limit: int) -> list[int]:
 
 
 def _worth(connection: Connection, points: Points) -> tuple[str, tuple[Any, ...]]:
-    condition = f"a.properties IS NOT NULL OR a.touchpoint_id IN ({_MAIL})"
+    mails, hidden = _mails(connection, points)
+    return f"({mails} OR a.properties IS NOT NULL)", hidden
+
+
+def _mails(connection: Connection, points: Points) -> tuple[str, tuple[Any, ...]]:
+    condition = f"a.touchpoint_id IN ({_MAIL})"
     if not points.hidden:
-        return f"({condition})", ()
+        return condition, ()
     among, parameters = staging.among(connection, "a.touchpoint_id", points.hidden)
     return f"({condition} OR {among})", parameters
-
-
-def _is_mail(point: Point) -> bool:
-    return point.is_hidden or point.type in MAIL_TYPES
 
 
 def candidates(connection: Connection, points: Points, rows: Sequence[Row]) -> Candidates:

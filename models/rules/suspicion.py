@@ -132,6 +132,41 @@ Marks = dict[tuple[int, str], int]
 """(activity, reason) → when the last of what speaks for it was recorded."""
 
 
+class Spans(NamedTuple):
+    """Stretches of time of leads, both ends included, ascending by lead and time; those of one lead do not touch."""
+
+    lead: Ints
+    since: Ints
+    until: Ints
+
+    def cover(self, lead: Ints, at: Ints) -> Truths:
+        """For each of these instants of leads whether it is in one."""
+        ends = len(self.lead)
+        leads, times = np.concatenate((self.lead, lead, self.lead)), np.concatenate((self.since, at, self.until))
+        kind = np.repeat((0, 1, 2), (ends, len(lead), ends))  # at one instant: it begins, is asked for, ends
+        order = np.lexsort((kind, times, leads))
+        inside = np.zeros(len(order), np.bool_)
+        inside[order] = np.cumsum(1 - kind[order]) > 0
+        return inside[ends : ends + len(lead)]
+
+
+def spans(lead: Ints, at: Ints, margin: int) -> Spans:
+    """What is at most `margin` away from these instants of leads (in any order)."""
+    order = np.lexsort((at, lead))
+    lead, at = lead[order], at[order]
+    apart = (np.diff(lead) != 0) | (np.diff(at) > 2 * margin)
+    first, last = np.flatnonzero(np.r_[True, apart][: len(at)]), np.flatnonzero(np.r_[apart, True][: len(at)])
+    return Spans(lead[first], at[first] - margin, at[last] + margin)
+
+
+def reach(rules: MachineRules) -> int:
+    """How far apart two activities of a lead can be of which one speaks for a mark of the other.
+
+    What an activity demands or supports is within this of it, and all that decides about that within twice as much.
+    """
+    return max(rules.too_soon, rules.many_links_within)
+
+
 def suspected(acts: Candidates, rules: MachineRules) -> Marks:
     """Every mark that the rules demand of these activities."""
     found: Marks = {}

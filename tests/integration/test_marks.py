@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -193,6 +194,40 @@ def test_killed_anywhere_and_run_again_the_marks_are_the_same(
     assert allowed > 3
     assert world.marked() == expected
     assert set(world.totals().values()) == {0.0}
+
+
+def test_marked_as_it_comes_in_it_is_marked_as_if_all_were_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marking, "NEW", 3)
+    world.with_rules(hidden_links=["/trap"])
+    world.store(person(), person())
+    r, kinds = Random(5), ("email_click", "email_click", "email_open", "email_delivered", "page_view")
+    for _ in range(10):
+        for lead in (1, 2):
+            some = [(r.choice(kinds), r.randint(0, 240) / 4, r.choice(("/a", "/b", "/c", "/trap"))) for _ in range(4)]
+            world.act(lead, *[act(*one, r.choice(("news", None))) for one in some])
+        mark(world.workspace, NOW)
+    assert {reason for _, reason in world.marked()} == {"too-soon", "many-links", "hidden-link"}
+    again = mark(world.workspace, NOW, again=True)
+    assert (again["marked"], again["lifted"]) == (0, 0)
+
+
+def test_of_one_who_was_two_leads_everything_is_looked_at_again(world: World) -> None:
+    world.store(person(act("email_delivered", 0)), person(act("email_click", 5)))
+    mark(world.workspace, NOW)
+    assert world.marked() == []
+    with world.database.write() as connection:
+        connection.execute(text("UPDATE activities SET lead_id = 1"))
+        connection.execute(
+            text(
+                "INSERT INTO merges (loser_id, survivor_id, source, cause, occurred_at, recorded_at)"
+                " VALUES (2, 1, 'crm', 'person', 0, 0)"
+            )
+        )
+    world.act(1, act("email_open", 9_000))
+    mark(world.workspace, NOW)
+    assert world.marked() == [(1, "too-soon")]
 
 
 def test_a_page_of_many_leads_reads_what_one_lead_reads(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from models.rules.instants import SECOND
 from models.rules.machine import MachineRules
-from models.rules.suspicion import Candidates, Marks, signs_of, suspected
+from models.rules.suspicion import Candidates, Marks, reach, signs_of, spans, suspected
 
 CHROME = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 Chrome/126.0 Safari/537.36"
 GMAIL = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
@@ -148,3 +149,39 @@ def test_a_mark_is_known_since_the_last_of_its_evidence_is() -> None:
         **{(n, "too-soon"): 5000.0 for n in (2, 3, 4)},
         **{(n, "many-links"): 300.0 for n in (2, 3, 4)},
     }
+
+
+def test_spans_are_what_is_near_to_an_instant_of_the_same_lead() -> None:
+    r = Random(1)
+    for count in (0, 1, 5, 40):
+        known = [(r.randint(1, 3), r.randint(0, 200)) for _ in range(count)]
+        found = spans(*columns(known), 7)
+        asked = [(lead, at) for lead in range(5) for at in range(-20, 230)]
+        near = [any(lead == own and abs(at - then) <= 7 for own, then in known) for lead, at in asked]
+        assert found.cover(*columns(asked)).tolist() == near
+
+
+def columns(places: list[tuple[int, int]]) -> tuple[Any, Any]:
+    lead, at = np.array(places, np.int64).reshape(-1, 2).T
+    return lead, at
+
+
+def test_what_is_further_away_than_the_reach_says_nothing_about_an_activity() -> None:
+    rules, r = MachineRules(), Random(2)
+    for _ in range(200):
+        rows = [
+            {"type": r.choice(("email_click", "email_open", "email_delivered")), "at": r.randint(0, 80),
+             "link": r.randint(1, 4), "message": r.randint(0, 2), "hidden": r.random() < 0.1} for _ in range(14)
+        ]  # fmt: skip
+        every, middle = suspected(acts(*rows), rules), 40
+        near = [row for row in rows if abs(row["at"] - middle) * SECOND <= 2 * reach(rules)]
+        some = suspected(acts(*near), rules)
+        decided = [row for row in rows if abs(row["at"] - middle) * SECOND <= reach(rules)]
+        for row in decided:
+            alike = [{reason for key, reason in found if key == place + 1} for found, place in
+                     ((every, index_of(row, rows)), (some, index_of(row, near)))]  # fmt: skip
+            assert alike[0] == alike[1]
+
+
+def index_of(row: Any, rows: list[Any]) -> int:
+    return next(place for place, other in enumerate(rows) if other is row)
