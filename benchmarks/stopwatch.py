@@ -15,7 +15,7 @@ from typing import Any
 import tasks.scoring
 from benchmarks.cpu import Clock
 from models.database import Database
-from models.queries import columns, scores
+from models.queries import columns, needs, scores
 from models.rules.scoring.attributes import Facts
 
 LEARNING = "learning"
@@ -25,7 +25,7 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("fit", Facts, "holds"),
     ("kernel", tasks.scoring, "score"),
     ("next change", tasks.scoring, "next_changes"),
-    ("looking up", scores, "needed"),
+    ("looking up", needs, "needed"),
     ("looking up", scores, "queued"),
     ("looking up", scores, "known"),
     ("history", scores, "_remember"),

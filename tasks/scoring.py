@@ -22,8 +22,9 @@ import orjson
 from prefect import task
 from sqlalchemy import Connection
 
-from models.queries import columns, leases, queue, scores, subjects, versions
-from models.queries.scores import Batch, Known, Need, NewScores, Page, Queued, Work
+from models.queries import columns, leases, needs, queue, scores, subjects, versions
+from models.queries.needs import Need, Page
+from models.queries.scores import Batch, Known, NewScores, Queued, Work
 from models.rules.conditions import Condition, edges
 from models.rules.predicates import Predicate
 from models.rules.scoring import ScoringModel
@@ -119,7 +120,7 @@ def plan(workspace: Workspace, now: int, reason: Reason, of: Subject = "lead") -
         _follow_models(workspace, now)
         _follow_routing(workspace, now)
     with workspace.database.read() as connection:
-        found = scores.extent(connection, need)
+        found = needs.extent(connection, need)
     if found is None:
         return Plan([], 0)
     first, last, leads = found
@@ -252,7 +253,7 @@ class Scorer:
     def page(self, first: int, last: int, counts: Counter[str]) -> Sequence[int]:
         """Score the next ones of the range, at most a chunk; the ids that were looked at."""
         with self._workspace.database.read() as connection:
-            page = scores.needed(connection, self._need, first, last, self._size)
+            page = needs.needed(connection, self._need, first, last, self._size)
             facts = self._facts(connection, page)
         self._score(page, facts, counts)
         return page.ids

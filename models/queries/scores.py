@@ -1,4 +1,4 @@
-"""Scores: which leads, accounts or deals need a new one, what they had, and the writing of what the kernel computed.
+"""Scores: what leads, accounts or deals had, and the writing of what the kernel computed.
 
 Decides how a score is never lost and never overwritten by one that was computed from older facts: every row carries a
 revision that its writer must have read. Decides nothing about points.
@@ -7,9 +7,10 @@ revision that its writer must have read. Decides nothing about points.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import compress, repeat
+from functools import lru_cache
+from itertools import chain, compress
 from operator import ne
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 from sqlalchemy import Connection
 
 from models.queries import crossings, queue, staging, subjects
-from models.queries.subjects import QUEUES, TABLES
+from models.queries.needs import united
+from models.queries.subjects import QUEUES
 from models.rules.scoring.columns import NEVER, Ints, Truths
 from models.rules.scoring.compilation import UNIT
 from models.rules.scoring.model import Subject
@@ -68,21 +70,6 @@ class NewScores:
         return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
-@dataclass(frozen=True)
-class Need:
-    """What is to be scored: what is queued; what is due by `due_at`, or without a score of its version, by model."""
-
-    versions: Mapping[str, int]
-    """The models of one kind → the version in force; at least one."""
-    of: Subject = "lead"
-    queued: bool = False
-    due_at: int | None = None
-    stale: bool = False
-
-
-BLOCK = 16_384
-"""Ids that are held against each other at once."""
-LAST_ID = 2**62
 LARGE = 9 * 10**18
 """Ten-thousandths of a point from which on a total is not compared but taken for another one."""
 _TOTAL = f"CAST(CASE WHEN abs(total) < {LARGE // UNIT} THEN round(total * {UNIT}) ELSE {LARGE} END AS BIGINT)"
@@ -99,103 +86,6 @@ _KNOWN: dict[str, staging.Kind] = {
     "surge": "integer",
 }
 _REVISIONS: dict[str, staging.Kind] = {"subject_id": "integer", "revision": "integer"}
-
-
-@dataclass(frozen=True)
-class Page:
-    """Ids that need a score, ascending, and for each model those of them that need one of it."""
-
-    ids: list[int]
-    of_model: Mapping[str, list[int]]
-
-
-_QUEUED = "SELECT subject_id FROM work_queue WHERE queue = {mark}"
-_DUE = "SELECT subject_id FROM scores WHERE model = {mark} AND next_change_at <= {mark}"
-_Asked = tuple[str, tuple[Any, ...]]
-"""A statement and its parameters."""
-
-
-def _queue_of(connection: Connection, need: Need) -> list[_Asked]:
-    return [(_QUEUED.format(mark=staging.mark(connection)), (QUEUES[need.of],))] if need.queued else []
-
-
-def _due_of(connection: Connection, need: Need, model: str) -> list[_Asked]:
-    due = _DUE.format(mark=staging.mark(connection))
-    return [] if need.due_at is None else [(due, (model, need.due_at))]
-
-
-def _stale(connection: Connection, need: Need, model: str, first: int, last: int, limit: int) -> Ints:
-    """Those with first ≤ id ≤ last that have no score of the model's version in force, ascending, at most `limit`.
-
-    Two ranges and their difference: a planner that believes `scores` to be empty, as it was when it last looked, would
-    hold every lead against every score (100 s for the first score of 100,000 leads on PostgreSQL).
-    """
-    mark, block = staging.mark(connection), max(limit, BLOCK)
-    everybody = f"(SELECT id FROM {TABLES[need.of]} WHERE id BETWEEN {mark} AND {mark} ORDER BY id LIMIT {block}) l"
-    done = f"scores WHERE model = {mark} AND version_id = {mark} AND subject_id BETWEEN {mark} AND {mark}"
-    found, number = [np.zeros(0, np.int64)], 0
-    while number < limit:
-        (ids,) = staging.gathered(connection, {"id": "integer"}, everybody, (first, last))
-        if not len(ids):
-            break
-        asked = (model, need.versions[model], int(ids[0]), int(ids[-1]))
-        (scored,) = staging.gathered(connection, {"subject_id": "integer"}, done, asked)
-        found.append(np.setdiff1d(ids, scored, assume_unique=True))
-        number += len(found[-1])
-        first = int(ids[-1]) + 1
-    return np.concatenate(found)[:limit]
-
-
-def needed(connection: Connection, need: Need, first: int, last: int, limit: int) -> Page:
-    """What needs a score among first ≤ id ≤ last, at most `limit`."""
-    mark = staging.mark(connection)
-
-    def ids(asked: list[_Asked]) -> list[Ints]:
-        found: list[Ints] = []
-        for statement, parameters in asked:
-            # Each part is cut off on its own, so that none sorts more than is asked for.
-            bounded = f"({statement} AND subject_id BETWEEN {mark} AND {mark} ORDER BY subject_id LIMIT {int(limit)}) n"
-            found += staging.gathered(connection, {"subject_id": "integer"}, bounded, (*parameters, first, last))
-        return found
-
-    touched = [np.zeros(0, np.int64), *ids(_queue_of(connection, need))]
-    own = {model: _united([*touched, *ids(_due_of(connection, need, model))]) for model in need.versions}
-    if need.stale:
-        sure = _united(list(own.values()))[:limit]
-        end = int(sure[-1]) if len(sure) == limit else last  # the page will not go beyond
-        for model, wanting in own.items():
-            own[model] = _united((wanting, _stale(connection, need, model, first, end, limit)))
-    page = _united(list(own.values()))[:limit]
-    if len(own) == 1:
-        return Page(page.tolist(), dict.fromkeys(own, page.tolist()))
-    return Page(page.tolist(), {model: np.intersect1d(page, wanting).tolist() for model, wanting in own.items()})
-
-
-def _united(parts: Sequence[Ints]) -> Ints:
-    """All of these ids, ascending, each once. (`np.unique` hashes: ten times as long for what ascends already.)"""
-    every = np.sort(np.concatenate(parts), kind="stable")
-    first = np.ones(len(every), np.bool_)
-    first[1:] = every[1:] != every[:-1]
-    united: Ints = every[first]
-    return united
-
-
-def extent(connection: Connection, need: Need) -> tuple[int, int, int] | None:
-    """(first, last, number) of the ids that need a score, None without any. The number is an estimate."""
-    found: list[tuple[int, int, int]] = []
-    asked = [
-        *_queue_of(connection, need),
-        *(one for model in need.versions for one in _due_of(connection, need, model)),
-    ]
-    if need.stale and any(len(_stale(connection, need, model, 0, LAST_ID, 1)) for model in need.versions):
-        asked.append((f"SELECT id AS subject_id FROM {TABLES[need.of]}", ()))  # one is enough: all are looked at
-    for statement, parameters in asked:
-        counted = f"SELECT min(subject_id), max(subject_id), count(*) FROM ({statement}) n"
-        first, last, number = staging.rows(connection, counted, parameters)[0]
-        found += [(first, last, number)] if number else []
-    if not found:
-        return None
-    return min(f[0] for f in found), max(f[1] for f in found), max(f[2] for f in found)
 
 
 def known(connection: Connection, model: str, ids: Sequence[int]) -> Known:
@@ -378,10 +268,10 @@ def write(connection: Connection, work: Work) -> dict[str, tuple[int, int]]:
     # Whoever locks rows of several queues does it in this order: score, route, score_account, score_deal, act….
     if work.of == "lead":
         queue.take_out(connection, QUEUES["lead"], done.ids, done.revisions)
-        queue.enqueue(connection, "route", _united((*news, finished)).tolist())
+        queue.enqueue(connection, "route", united((*news, finished)).tolist())
         subjects.touch_behind(connection, finished.tolist(), work.behind)
     else:
-        routed = _united(news).tolist()
+        routed = united(news).tolist()
         queue.enqueue(connection, "route", subjects.leads_of(connection, work.of, routed))
         queue.take_out(connection, QUEUES[work.of], done.ids, done.revisions)
     queue.enqueue(connection, crossings.QUEUES[work.of], sorted(crossed))
@@ -416,36 +306,31 @@ def _remember(connection: Connection, model: str, changed: Sequence[int]) -> Non
 def _upsert(connection: Connection, batch: Batch) -> Truths:
     """Write the scores; for each whether it was written: its row's revision is still the one that was read."""
     every = np.ones(len(batch.scores), np.bool_)
-    if not len(batch.scores):
+    if not len(every):
         return every
     if not staging.is_sqlite(connection):
         values = _values(batch, every)
         returned = staging.insert_columns(connection, Score, values, conflict=_conflict(values), returning="subject_id")
         return np.isin(batch.scores.subject_id, [row[0] for row in returned], assume_unique=True)
-    driver: Any = connection.connection.driver_connection
-    driver.execute("SAVEPOINT scores")
-    if _put(connection, batch, every) < len(every):
-        driver.execute("ROLLBACK TO scores")  # rare: somebody else was here. From now on nobody else is
-        every = _revisions(connection, batch) == batch.before.revision
-        _put(connection, batch, every)
-    driver.execute("RELEASE scores")
-    return every
+    as_read: Truths = np.equal(_revisions(connection, batch), batch.before.revision)  # from now on nobody else writes
+    _put(connection, batch, as_read)
+    return as_read
 
 
 POINTS = ("total", "dimensions")
 OTHERS = (*POINTS, "cell", "band", "must", "excluded", "surge", "next_change_at")
+TOGETHER = 64
+"""Scores in one statement on SQLite: half the time of a statement for each."""
 
 
-def _put(connection: Connection, batch: Batch, chosen: Truths) -> int:
-    """Write the chosen scores on SQLite, and of each no more than what is new; how many found their row as it was."""
-    driver: Any = connection.connection.driver_connection
-    before, began = batch.before, driver.total_changes
+def _put(connection: Connection, batch: Batch, chosen: Truths) -> None:
+    """Write the chosen scores on SQLite, and of each no more than what is new. Their rows stand as they were read."""
+    before = batch.before
     if (fresh := before.revision == 0).any():
-        staging.insert_columns(connection, Score, _values(batch, chosen & fresh), conflict="ON CONFLICT DO NOTHING")
-    for kind, names in ((before.same, ()), (before.points, POINTS), (~(before.same | before.points | fresh), OTHERS)):
+        staging.insert_columns(connection, Score, _values(batch, chosen & fresh))
+    _date(connection, batch, chosen & before.same)
+    for kind, names in ((before.points, POINTS), (~(before.same | before.points | fresh), OTHERS)):
         _update(connection, batch, chosen & kind, names)
-    changed: int = driver.total_changes - began
-    return changed
 
 
 def _values(batch: Batch, chosen: Truths) -> dict[str, Sequence[Any]]:
@@ -463,16 +348,47 @@ def _values(batch: Batch, chosen: Truths) -> dict[str, Sequence[Any]]:
     }
 
 
-def _update(connection: Connection, batch: Batch, chosen: Truths, names: Sequence[str]) -> None:
-    """Write these columns of the chosen scores on SQLite, where the revision is the one that was read."""
-    kept = chosen.tolist()
-    given = [*(getattr(batch.scores, name) for name in names), batch.scores.subject_id, batch.before.revision.tolist()]
-    constants = f"version_id = {int(batch.version_id)}, as_of = {int(batch.as_of)}, revision = revision + 1"
-    settings = ", ".join([*(f"{name} = ?" for name in names), constants])
+def _date(connection: Connection, batch: Batch, chosen: Truths) -> None:
+    """Write on SQLite as of when, and by which version, the chosen scores are what they were."""
+    among, parameters = staging.among(
+        connection, "subject_id", list(compress(batch.scores.subject_id, chosen.tolist()))
+    )
+    settings = "version_id = ?, as_of = ?, revision = revision + 1"
+    statement = f"UPDATE scores SET {settings} WHERE model = ? AND {among}"
     driver: Any = connection.connection.driver_connection
-    statement = f"UPDATE scores SET {settings} WHERE subject_id = ? AND revision = ? AND model = ?"
-    rows = zip(*(compress(column, kept) for column in given), repeat(batch.model))
-    driver.executemany(statement, rows)
+    driver.execute(statement, (batch.version_id, batch.as_of, batch.model, *parameters))
+
+
+def _update(connection: Connection, batch: Batch, chosen: Truths, names: Sequence[str]) -> None:
+    """Write these columns of the chosen scores, which all stand there, on SQLite."""
+    kept = chosen.tolist()
+    given = (batch.scores.subject_id, *(getattr(batch.scores, name) for name in names))
+    rows = list(zip(*(compress(column, kept) for column in given), strict=True))
+    driver: Any = connection.connection.driver_connection
+    constants, last = (batch.model, batch.version_id, batch.as_of), len(rows) - len(rows) % TOGETHER
+    for number, start, end in ((TOGETHER, 0, last), (1, last, len(rows))):
+        statement = _updating(number, names)
+        some = (chain.from_iterable(rows[place : place + number]) for place in range(start, end, number))
+        driver.executemany(statement, ((*constants, *values) for values in some))
+
+
+@lru_cache(maxsize=8)
+def _updating(number: int, names: Sequence[str]) -> str:
+    """The statement that sets these columns of so many rows that stand there: model, version, instant, then the rows.
+
+    Never inserts, whatever it is called: SQLite takes an UPDATE of several rows by another way, in twice the time.
+    """
+    needed = [name for name in ("must", "surge") if name not in names]  # may not be NULL
+    columns = ("model", "version_id", "as_of", "revision", *needed, "subject_id", *names)
+    width = len(names) + 1
+    places = (range(4 + row * width, 4 + (row + 1) * width) for row in range(number))
+    start = "(?1, ?2, ?3, 0" + ", 0" * len(needed)
+    values = ", ".join(f"{start}, {', '.join(f'?{place}' for place in row)})" for row in places)
+    settings = ", ".join(f"{name} = excluded.{name}" for name in ("version_id", "as_of", *names))
+    return (
+        f"INSERT INTO scores ({', '.join(columns)}) VALUES {values}"
+        f" ON CONFLICT (subject_id, model) DO UPDATE SET {settings}, revision = scores.revision + 1"
+    )
 
 
 def _conflict(names: Iterable[str]) -> str:

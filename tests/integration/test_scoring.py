@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 import tasks.scoring
 from models.database import Database
-from models.queries import columns, queue, scores
+from models.queries import columns, needs, queue, scores
 from models.rules.scoring.compilation import CompiledModel
 from models.rules.scoring.kernel import score
 from models.workspace import Workspace
@@ -128,7 +128,10 @@ def test_both_databases_store_the_same_rows(tmp_path: Path, postgres_url: str) -
     assert rows[0] == rows[1]
 
 
-def test_incremental_scores_are_those_of_a_full_rescore(house: Workspace, tmp_path: Path) -> None:
+def test_incremental_scores_are_those_of_a_full_rescore(
+    house: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, "TOGETHER", 3)
     people, r = cast(3, 60), Random(3)
     with house.database.write() as connection:
         storage.store(connection, people)
@@ -237,6 +240,22 @@ def test_a_crash_between_two_transactions_loses_nothing(house: Workspace, monkey
     assert score_leads(house, NOW)["scored"] == 30
     assert queued(house, "score") == []
     assert queued(house, "route") == list(range(1, 51))
+
+
+def test_who_lacks_a_score_is_found_among_those_who_have_one(house: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "BLOCK", 4)
+    with house.database.write() as connection:
+        storage.store(connection, cast(10, 30))
+    score_leads(house, NOW)
+    with house.database.write() as connection:
+        connection.execute(text("DELETE FROM scores WHERE subject_id IN (5, 9, 10, 30)"))
+        connection.execute(text("DELETE FROM leads WHERE id = 5"))
+    need = needs.Need({"m": stored(house, "version_id")[0][0]}, stale=True)
+    with house.database.read() as connection:
+        assert needs.needed(connection, need, 1, 30, 2).ids == [9, 10]
+        assert needs.needed(connection, need, 11, 30, 2).ids == [30]
+        assert needs.needed(connection, need, 11, 29, 2).ids == []
+        assert needs.extent(connection, need) == (1, 30, 29)
 
 
 def test_a_queued_lead_that_is_gone_leaves_the_queue(house: Workspace) -> None:
