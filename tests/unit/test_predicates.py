@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from models.documents import ConfigurationError, Document
 from models.rules.predicates import Predicate
+from models.rules.scoring.attributes import Facts, Vocabulary
 from models.rules.values import as_instant, as_number
 
 
@@ -53,6 +54,19 @@ def holds(predicate: dict[str, Any], facts: dict[str, Any], lines: str = "") -> 
 )
 def test_one_attribute(asked: Any, value: Any, expected: bool) -> None:
     assert holds({"x": asked}, {"x": value}) is expected
+
+
+@pytest.mark.parametrize("asked", [{"contains": ["market", "ss"]}, {"starts": ["MARK", "str"]}, {"ends": "ing"}])
+def test_a_column_of_texts_is_asked_as_each_of_them_would_be(asked: Any) -> None:
+    predicate, known = Predicate.parse({"x": asked}, str), dict[str, Vocabulary]()
+    for values in (
+        ["", " ", None, "Marketing", "head of MARKETING ", "Straße", "thing"],
+        ["STRASSE", " marking", None],
+        ["mart", 5, True, ["x", "Marketing"], "markets"],
+        ["Marketing 2", 7],
+    ):
+        answers = Facts(known, lambda name, values=values: values).holds(predicate.root)  # type: ignore[misc]
+        assert answers.tolist() == [predicate.holds({"x": value}) for value in values]
 
 
 def test_lists_are_read_a_value_per_line() -> None:

@@ -7,7 +7,8 @@ owner). What depends on time is computed at the instant asked for and never kept
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ _TRUE, _FALSE = np.ones(1, np.bool_), np.zeros(1, np.bool_)
 """What a leaf says of one lead: asked outright, columns would take ten times as long."""
 for _answer in (_TRUE, _FALSE):
     _answer.flags.writeable = False  # they are shared
-_NUMERIC = {int, float, type(None)}
+_NUMERIC, _TEXTUAL = {int, float, type(None)}, {str, type(None)}
 _COMPARE: dict[str, Callable[[Any, Any], NDArray[np.bool_]]] = {
     "from": np.greater_equal,
     "to": np.less_equal,
@@ -80,6 +81,8 @@ class Vocabulary:
     def __init__(self) -> None:
         self._codes = _Codes()
         self._truths: dict[Leaf, NDArray[np.bool_]] = {}
+        self._folded: list[str] = []
+        """The values up to the first that is neither a text nor missing, trimmed and case-folded once for all."""
 
     def encode(self, values: Sequence[Any]) -> Ints:
         """The code of each value."""
@@ -98,9 +101,20 @@ class Vocabulary:
         start = 0 if known is None else len(known)
         values = self._codes.values_seen
         if known is None or start < len(values):
-            new = np.fromiter(map(leaf.condition.matches, values[start:]), np.bool_, len(values) - start)
+            new = np.fromiter(self._asked(leaf, start), np.bool_, len(values) - start)
             known = self._truths[leaf] = new if known is None else np.concatenate((known, new))
         return known
+
+    def _asked(self, leaf: Leaf, start: int) -> Iterable[bool]:
+        """Whether the leaf holds for each value from `start` on."""
+        values, part = self._codes.values_seen, leaf.condition.part
+        if part is None:
+            return map(leaf.condition.matches, values[start:])
+        fresh = values[len(self._folded) :]
+        if not set(map(type, fresh)) <= _TEXTUAL:
+            return map(leaf.condition.matches, values[start:])
+        self._folded += ["" if value is None else value.strip().casefold() for value in fresh]
+        return part.holds_in(self._folded[start:])
 
 
 class Attributes:
@@ -185,11 +199,11 @@ class Facts:
     def holds(self, node: Node) -> Truths:
         """For each of them whether the predicate holds."""
         if isinstance(node, Leaf):
-            is_timed = node.attribute in TIMED or node.attribute.startswith("first.")
-            known = self._known if is_timed else self._lasting
+            known = self._known if _is_timed(node.attribute) else self._lasting
             if (answers := known.get(node)) is None:
-                own = not is_timed and not node.attribute.startswith("account.")  # the account may change, too
-                recall = self._recall if own else None
+                recall = self._recall
+                if recall is not None and (known is self._known or node.attribute.startswith("account.")):
+                    recall = None  # the account may change, too
                 answers = known[node] = self._leaf(node) if recall is None else recall.answers(node, self._leaf)
             return answers
         if isinstance(node, Not):
@@ -219,6 +233,11 @@ class Facts:
             if set(map(type, values)) <= _NUMERIC and not any(abs(value) > EXACT for value in values if value):
                 self._numbers[name] = np.array(values, np.float64)
         return self._numbers[name]
+
+
+@lru_cache(maxsize=1_000)
+def _is_timed(name: str) -> bool:
+    return name in TIMED or name.startswith("first.")
 
 
 def values_of(name: str, chunk: Chunk, instant: int, first: First) -> Sequence[Any]:

@@ -28,6 +28,8 @@ from models.rules.touchpoints import Touchpoint
 
 UNIT = 10_000
 """The kernel counts in ten-thousandths of a point: sums of whole numbers are exact, in whatever order."""
+Bounds = tuple[Floats, Floats]
+"""Floors and limits in ten-thousandths, a row for each; infinite where there is none."""
 
 
 def units(points: float) -> float:
@@ -96,6 +98,8 @@ class CompiledModel:
         self._scored: NDArray[np.bool_] | None = None
         self._words: NDArray[np.uint64] | None = None
         self._asked: dict[tuple[str, ...], NDArray[np.bool_]] = {}
+        self.unmet: dict[int, Any] = {}
+        """Rule index → what explaining says of a rule that no activity meets: of most leads it is most rules."""
 
     @property
     def known_touchpoints(self) -> int:
@@ -203,6 +207,23 @@ class CompiledModel:
         return Labels(self.model)
 
     @cached_property
+    def group_bounds(self) -> Bounds:
+        """Of each group."""
+        return _bounds([group for _, _, group in self.groups])
+
+    @cached_property
+    def dimension_bounds(self) -> Bounds:
+        """Of each dimension."""
+        return _bounds([part for _, part in self.dimensions])
+
+    @cached_property
+    def axes(self) -> tuple[tuple[int, Floats], ...]:
+        """Of the grid's rows and columns: the index of the dimension, and its thresholds, ascending; () without one."""
+        grid, names = self.model.grid, [name for name, _ in self.dimensions]
+        axes = () if grid is None else (grid.rows, grid.columns)
+        return tuple((names.index(axis.of), np.array(sorted(edge for _, edge in axis.edges))) for axis in axes)
+
+    @cached_property
     def group_members(self) -> Floats:
         """Groups × rules: 1 where the rule belongs to the group."""
         members = np.zeros((len(self.groups), len(self.rules)))
@@ -301,6 +322,12 @@ def _compiled(model: ScoringModel) -> Iterable[CompiledRule]:
             steps=np.array(list(steps), np.int64),
             values=np.array([units(_limited(value, rule.limit)) for value in values]),
         )
+
+
+def _bounds(parts: Sequence[Group | Dimension]) -> Bounds:
+    floors = [-np.inf if part.floor is None else units(part.floor) for part in parts]
+    limits = [np.inf if part.limit is None else units(part.limit) for part in parts]
+    return np.array(floors).reshape(-1, 1), np.array(limits).reshape(-1, 1)
 
 
 def _limited(points: float, limit: float | None) -> float:

@@ -72,10 +72,7 @@ class Course:
             least, most = reach(until)
             low[group] += least
             high[group] += most
-        for index, (_, _, part) in enumerate(self._compiled.groups):
-            clamp(low[index], part)
-            clamp(high[index], part)
-        low, high = dimension_units(self._compiled, low), dimension_units(self._compiled, high)
+        low, high = (dimension_units(self._compiled, clamp(part, self._compiled.group_bounds)) for part in (low, high))
         return Bounds(low, high, total_units(self._compiled, low), total_units(self._compiled, high))
 
     def _reach(self, rule: CompiledRule, now: Floats, kept: Kept | None, place: Ints | None) -> Reach | None:

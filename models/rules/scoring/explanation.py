@@ -16,7 +16,7 @@ import numpy as np
 
 from models.documents import shown
 from models.rules.counts import counted
-from models.rules.scoring.columns import Floats, Ints
+from models.rules.scoring.columns import NO_ACTIVITIES, Activities, Floats, Ints
 from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule
 from models.rules.scoring.kernel import NOTHING, Kept, Scores
 from models.rules.touchpoints import Touchpoint
@@ -38,17 +38,29 @@ class Acts(Sequence[Act]):
     """
 
     def __init__(
-        self, at: Ints, ids: Ints, points: Callable[[Ints], Floats] | None, look_up: Callable[[int], Touchpoint]
+        self,
+        positions: Ints,
+        activities: Activities,
+        points: Callable[[Ints], Floats] | None,
+        look_up: Callable[[int], Touchpoint],
     ) -> None:
-        """`points`: of activities by their instants; None where they are not the activities' own."""
-        self._at, self._ids, self._given, self._look_up = at, ids, points, look_up
+        """`positions`: in the activities; `points`: of some by their instants, None where they are not their own."""
+        self._positions, self._activities, self._given, self._look_up = positions, activities, points, look_up
+
+    @cached_property
+    def _at(self) -> Ints:
+        return self._activities.occurred_at[self._positions]
+
+    @cached_property
+    def _ids(self) -> Ints:
+        return self._activities.touchpoint[self._positions]
 
     @cached_property
     def _points(self) -> Floats | None:
         return None if self._given is None else self._given(self._at)
 
     def __len__(self) -> int:
-        return len(self._at)
+        return len(self._positions)
 
     @overload
     def __getitem__(self, index: int) -> Act: ...
@@ -68,7 +80,7 @@ class Acts(Sequence[Act]):
         return self  # nothing in it changes
 
 
-NO_ACTS = Acts(np.zeros(0, np.int64), np.zeros(0, np.int64), None, lambda touchpoint: Touchpoint(""))
+NO_ACTS = Acts(np.zeros(0, np.int64), NO_ACTIVITIES, None, lambda touchpoint: Touchpoint(""))
 
 
 class RulePart(NamedTuple):
@@ -173,12 +185,21 @@ def _rule_parts(compiled: CompiledModel, scores: Scores, position: int) -> Itera
     said = _Said(scores, position)
     for rule, units, kept in zip(compiled.rules, scores.rules[:, position].tolist(), scores.kept, strict=True):
         asked = rule.rule
+        if kept is NOTHING and asked.condition is None:
+            if (unmet := compiled.unmet.get(rule.index)) is None:
+                unmet = compiled.unmet[rule.index] = _part(rule, 0.0, _note(rule, NO_ACTS, None, 0), NO_ACTS)
+            yield unmet
+            continue
         points = units / UNIT + 0.0
         acts = NO_ACTS if kept is None or kept is NOTHING else _acts(compiled, scores, rule, kept, position)
         note = None if points or asked.condition is None else said.missed(rule)  # points tell that its `if` holds
         if note is None:
             note = "" if asked.on is None else _note(rule, acts, kept, position)
-        yield RulePart(asked.name, rule.dimension, rule.group_name, points, rule.in_words, note, acts)
+        yield _part(rule, points, note, acts)
+
+
+def _part(rule: CompiledRule, points: float, note: str, acts: Acts) -> RulePart:
+    return RulePart(rule.rule.name, rule.dimension, rule.group_name, points, rule.in_words, note, acts)
 
 
 class _Said(dict[str, str]):
@@ -210,15 +231,13 @@ def _acts(compiled: CompiledModel, scores: Scores, rule: CompiledRule, kept: Kep
     own = kept.position if len(scores.chunk) == 1 else kept.position[kept.lead == position]
     if not len(own):
         return NO_ACTS
-    own = own[::-1]
-    activities = scores.chunk.activities
 
     def points(at: Ints) -> Floats:
         weights = np.exp2((at - scores.as_of) / rule.half_life) if rule.half_life else np.ones(len(at))
         return np.round((rule.rule.points or 0.0) * weights, 4)
 
     given = points if rule.rule.kind == "points" else None
-    return Acts(activities.occurred_at[own], activities.touchpoint[own], given, compiled.touchpoint)
+    return Acts(own[::-1], scores.chunk.activities, given, compiled.touchpoint)
 
 
 def _note(rule: CompiledRule, acts: Acts, kept: Kept | None, position: int) -> str:

@@ -15,8 +15,7 @@ import numpy as np
 
 from models.rules.scoring.attributes import Facts
 from models.rules.scoring.columns import NEVER, Activities, Chunk, Floats, Ints, Truths
-from models.rules.scoring.compilation import UNIT, CompiledModel, CompiledRule, units
-from models.rules.scoring.model import Dimension, Group
+from models.rules.scoring.compilation import UNIT, Bounds, CompiledModel, CompiledRule
 from models.rules.scoring.visits import SITE_VISIT
 
 
@@ -122,7 +121,7 @@ def score(compiled: CompiledModel, chunk: Chunk, as_of: int) -> Scores:
 
 def reached(edges: Iterable[float], values: Floats) -> Ints:
     """For each value how many thresholds it has reached (value ≥ edge)."""
-    return np.searchsorted(_ascending(tuple(edges)), values, side="right").astype(np.int64)
+    return _ascending(tuple(edges)).searchsorted(values, side="right")
 
 
 @lru_cache(maxsize=256)
@@ -134,18 +133,12 @@ def _ascending(edges: tuple[float, ...]) -> Floats:
 
 def group_units(compiled: CompiledModel, rules: Floats) -> Floats:
     """Rules (rows, ten-thousandths) summed into their groups and clamped."""
-    groups = _summed(compiled.group_members, rules)
-    for index, (_, _, group) in enumerate(compiled.groups):
-        clamp(groups[index], group)
-    return groups
+    return clamp(_summed(compiled.group_members, rules), compiled.group_bounds)
 
 
 def dimension_units(compiled: CompiledModel, groups: Floats) -> Floats:
     """Groups (rows, ten-thousandths) summed into their dimensions and clamped."""
-    dimensions = _summed(compiled.dimension_members, groups)
-    for index, (_, part) in enumerate(compiled.dimensions):
-        clamp(dimensions[index], part)
-    return dimensions
+    return clamp(_summed(compiled.dimension_members, groups), compiled.dimension_bounds)
 
 
 def _summed(members: Floats, parts: Floats) -> Floats:
@@ -168,12 +161,11 @@ def total_units(compiled: CompiledModel, dimensions: Floats) -> Floats:
     return total
 
 
-def clamp(row: Floats, part: Group | Dimension) -> None:
-    """Clamp ten-thousandths in place to the part's floor and limit."""
-    if part.limit is not None:
-        np.minimum(row, units(part.limit), out=row)
-    if part.floor is not None:
-        np.maximum(row, units(part.floor), out=row)
+def clamp(table: Floats, bounds: Bounds) -> Floats:
+    """Clamp ten-thousandths in place, each row to its own floor and limit; a floor above the limit wins."""
+    floors, limits = bounds
+    np.minimum(table, limits, out=table)
+    return np.maximum(table, floors, out=table)
 
 
 def _until(compiled: CompiledModel, chunk: Chunk, as_of: int) -> tuple[Chunk, Ints]:
@@ -235,7 +227,7 @@ class _Sight:
         """The positions of the activities that the rule counts, ascending."""
         matches = self._compiled.matches(rule.index)
         if len(self._touchpoints) <= FEW:
-            return np.flatnonzero(matches[self._touchpoints])
+            return matches.take(self._touchpoints).nonzero()[0]  # not flatnonzero: of few it takes thrice as long
         on = tuple(rule.rule.on or ())
         if not self._compiled.shares(on):
             return np.flatnonzero(matches[self._touchpoints])
@@ -271,7 +263,7 @@ def _newest(compiled: CompiledModel, rule: CompiledRule, position: Ints, activit
     """What the rule counts of one lead: its activities ascend in time, so that windows and the newest n are slices."""
     asked, occurred_at = rule.rule, activities.occurred_at[position]
     if asked.within is not None:
-        first = int(np.searchsorted(occurred_at, at - asked.within, side="right"))
+        first = int(occurred_at.searchsorted(at - asked.within, side="right"))
         position, occurred_at = position[first:], occurred_at[first:]
     if asked.per_day is not None:
         few = _newer(compiled.calendar.days(occurred_at)) < asked.per_day
@@ -302,6 +294,8 @@ def _newer(*keys: Ints) -> Ints:
 
 def _earned(rule: CompiledRule, kept: Kept, count: int, at: int) -> Floats:
     """Ten-thousandths that tiers or recency give each of `count` leads, before the rule's `if`."""
+    if count == 1:
+        return _earned_alone(rule, kept, at)
     if rule.rule.kind == "recency":
         earned = np.zeros(count)
         newest = np.zeros(count, np.int64)
@@ -314,8 +308,21 @@ def _earned(rule: CompiledRule, kept: Kept, count: int, at: int) -> Floats:
     return rule.values[np.searchsorted(rule.steps, counted, side="right")]
 
 
+def _earned_alone(rule: CompiledRule, kept: Kept, at: int) -> Floats:
+    number = len(kept.position)
+    if rule.rule.kind != "recency":
+        step = rule.steps.searchsorted(number, side="right")
+    elif number:
+        step = rule.steps.searchsorted(at - kept.occurred_at[-1], side="left")
+    else:
+        return np.zeros(1)
+    return rule.values[step : step + 1]
+
+
 def _raw(rule: CompiledRule, kept: Kept, count: int, at: int) -> Floats:
     """Points that a points rule gives each of `count` leads, before its limit and its `if`."""
+    if count == 1 and not rule.half_life:
+        return np.full(1, len(kept.position) * (rule.rule.points or 0.0))
     weights = np.exp2((kept.occurred_at - at) / rule.half_life) if rule.half_life else None
     points: Floats = np.multiply(np.bincount(kept.lead, weights, count), rule.rule.points or 0.0)
     return points
@@ -328,8 +335,11 @@ def point_units(rule: CompiledRule, sums: Floats | Ints) -> Floats:
 
 
 def _limited(rule: CompiledRule, points: Floats) -> Floats:
-    if rule.rule.limit is not None:
-        points = np.minimum(np.maximum(points, -rule.rule.limit), rule.rule.limit)
+    limit = rule.rule.limit
+    if limit is not None and len(points) != 1:
+        points = np.minimum(np.maximum(points, -limit), limit)
+    elif limit is not None and abs(points[0]) > limit:
+        points = np.copysign(limit, points)
     earned: Floats = np.rint(points * UNIT)
     return earned
 
@@ -342,15 +352,10 @@ def _excluded(compiled: CompiledModel, facts: Facts, count: int) -> Ints:
 
 
 def _cell(compiled: CompiledModel, dimensions: Floats) -> tuple[Ints, Ints]:
-    grid = compiled.model.grid
-    if grid is None:
+    if not compiled.axes:
         none = np.zeros(dimensions.shape[1], np.int64)
         return none, none
-    names = [name for name, _ in compiled.dimensions]
-    row, column = (
-        reached((edge for _, edge in axis.edges), dimensions[names.index(axis.of)])
-        for axis in (grid.rows, grid.columns)
-    )
+    row, column = (edges.searchsorted(dimensions[index], side="right") for index, edges in compiled.axes)
     return row, column
 
 

@@ -28,17 +28,16 @@ class Labels:
     """The labels of one model."""
 
     def __init__(self, model: ScoringModel) -> None:
-        self._rows = _upwards(model.grid.rows) if model.grid else None
-        self._columns = _upwards(model.grid.columns) if model.grid else None
+        rows, columns = ([], []) if model.grid is None else map(_upwards, (model.grid.rows, model.grid.columns))
+        self._width, self._cells = len(columns), [row + column for row in rows for column in columns]
         self._bands = _upwards(model.bands) if model.bands else None
         self._exclusions: list[str | None] = [*(part.name for part in model.exclude), None]
 
     def cells(self, scores: Scores) -> list[str | None]:
         """Of each lead, such as A2; None without a grid."""
-        if self._rows is None or self._columns is None:
+        if not self._cells:
             return [None] * len(scores.total)
-        names = [row + column for row in self._rows for column in self._columns]
-        return _named(names, scores.row * len(self._columns) + scores.column)
+        return _named(self._cells, scores.row * self._width + scores.column)
 
     def bands(self, scores: Scores) -> list[str | None]:
         """Of each lead; None without bands."""
@@ -53,6 +52,8 @@ class Labels:
 
 def _named(names: Sequence[str | None], codes: Ints) -> list[str | None]:
     """The name of each code, −1 for the last one."""
+    if len(codes) == 1:
+        return [names[codes[0]]]
     found: list[str | None] = np.array(names, object)[codes].tolist()
     return found
 
