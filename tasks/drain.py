@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from models.tables import ReceivedBatch
     from models.workspace import Workspace
 
-LARGEST_STEP, SMALLEST_STEP, FIRST_STEP = 5_000, 100, 500
-"""Items of one transaction."""
+LARGEST_STEP, SMALLEST_STEP, FIRST_STEP = 5_000, 500, 1_000
+"""Items of one transaction. On a machine that is overrun, fewer would only write the same pages more often."""
 WRITE_SECONDS = 0.08
 """CPU of a SQLite write before its commit, as in tasks.intake: the one writer is never held for 0.2 s."""
-STALL_SECONDS = 0.15
+STALL_SECONDS = 0.2
 """Wall time of one from which the next is halved: senders wait for that writer."""
 MOST_BYTES = 4_000_000
 """Of batches that one transaction looks at, or one batch: memory stays flat."""

@@ -158,7 +158,12 @@ def _form(name: str) -> Form:
 def _has_nul(intake: Intake) -> bool:
     """Whether a text that is stored as it is holds what PostgreSQL's cannot; in attributes and properties, which are
     JSON, it is written in other words."""
-    plain = [*intake.identities, intake.account and intake.account._replace(attributes={}), intake.deal, intake.cost]
+    plain: list[object] = [
+        *intake.identities,
+        intake.account and intake.account._replace(attributes={}),
+        intake.deal,
+        intake.cost,
+    ]
     plain += [act.touchpoint for act in intake.activities]
     plain += [intake.lead and intake.lead._replace(attributes={})]
     return "\\x00" in repr(plain)

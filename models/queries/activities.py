@@ -72,14 +72,20 @@ def known_among(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
 
 def insert(
     connection: Connection,
-    activities: Sequence[tuple[ActivityFacts, int, int, int | None]],
+    activities: Sequence[tuple[ActivityFacts, int, int]],
     ids: Mapping[Touchpoint, int],
+    devices: Mapping[bytes, int] | None = None,
 ) -> set[bytes]:
-    """Insert (facts, lead, recorded_at, device), none of them known. The keys that another process was quicker with."""
+    """Insert (facts, lead, recorded_at), none of them known. The keys that another process inserted in the meantime.
+
+    `devices`: idempotency key → device, of those that nobody is named with.
+    """
+    device = (devices or {}).get
     rows = [
-        (facts.dedupe, lead, ids[facts.touchpoint], facts.occurred_at, recorded_at, 0, facts.properties, device)
-        for facts, lead, recorded_at, device in activities
-    ]
+        (facts.dedupe, lead, ids[facts.touchpoint], facts.occurred_at, recorded_at, 0, facts.properties,
+         device(facts.dedupe))
+        for facts, lead, recorded_at in activities
+    ]  # fmt: skip
     rows.sort()  # the unique index is filled in order: fewer pages touched, and no circles of waiting processes
     columns = ("dedupe", "lead_id", "touchpoint_id", "occurred_at", "recorded_at", "machine", "properties", "device")
     inserted = staging.copy_insert(connection, Activity, columns, rows, "dedupe")

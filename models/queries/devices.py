@@ -29,7 +29,7 @@ def hand_over(connection: Connection, switches: Mapping[Identity, tuple[int, int
     if not switches:
         return touched
     losers: defaultdict[int, list[int]] = defaultdict(list)
-    into = dict(staging.rows(connection, _PENDING, ()))
+    into: dict[int, int] = dict(staging.rows(connection, _PENDING, ()))
     for loser, survivor in into.items():
         while survivor in into:
             survivor = into[survivor]
@@ -62,8 +62,9 @@ def _retell(connection: Connection, ids: Sequence[int]) -> None:
         person.subject.refold()
     told = {person.id: person.subject.current for person in people.by_id.values()}
     keys = sorted({known[ACCOUNT] for known in told.values() if ACCOUNT in known})
-    accounts = dict(staging.select_among(connection, "SELECT key, id FROM accounts WHERE key {among}", keys, "text"))
+    statement = "SELECT key, id FROM accounts WHERE key {among}"
+    accounts: dict[str, int] = dict(staging.select_among(connection, statement, keys, "text"))
     for person in people.by_id.values():
-        person.owner, person.account_id = told[person.id].get(OWNER), accounts.get(told[person.id].get(ACCOUNT))
+        person.owner, person.account_id = told[person.id].get(OWNER), accounts.get(told[person.id].get(ACCOUNT, ""))
         person.is_changed = True
     leads.save(connection, people)

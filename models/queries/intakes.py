@@ -126,12 +126,12 @@ def _in_a_hurry(chunk: Chunk, resolution: identities.Resolution, terms: Terms) -
 
 def _naming(intake: Intake, now: int) -> Naming:
     """Whom the record names, and since when that is known of."""
+    at: int | None
     if intake.activities:
         at = min(facts.occurred_at for facts in intake.activities)
     else:
-        told = intake.lead.at if intake.lead else intake.account.at if intake.account else None
-        at = now if told is None else told
-    return Naming(intake.identities, at, intake.is_alias)
+        at = intake.lead.at if intake.lead else intake.account.at if intake.account else None
+    return Naming(intake.identities, now if at is None else at, intake.is_alias)
 
 
 def _note_merges(connection: Connection, chunk: Chunk, resolution: identities.Resolution, terms: Terms) -> None:
@@ -298,16 +298,19 @@ def _store_activities(
     ids = touchpoints.ids(connection, met, terms.now)
     rows = []
     earliest: dict[int, int] = {}
+    devices_of: dict[bytes, int] = {}
     for index, facts in chunk.fresh.values():
         lead = resolution.lead_of[index]
         assert lead is not None  # an activity without an identity was refused
-        rows.append((facts, lead, terms.recorded(facts.occurred_at), _device(chunk.intakes[index])))
+        rows.append((facts, lead, terms.recorded(facts.occurred_at)))
+        if (device := _device(chunk.intakes[index])) is not None:
+            devices_of[facts.dedupe] = device
         # A new lead was made with the earliest time of its records; few of the others are told anything earlier.
         if facts.occurred_at < earliest.get(lead, resolution.since.get(lead, 0)):
             earliest[lead] = facts.occurred_at
     lowered = leads.knew_since(connection, {lead: (at, terms.recorded(at)) for lead, at in earliest.items()})
     attributes.append(connection, [change for one in lowered for change in terms.noted(one[0], CREATED, *one[1:])])
-    lost = activities.insert(connection, rows, ids)
+    lost = activities.insert(connection, rows, ids, devices_of)
     for key, (index, _) in chunk.fresh.items():
         if key not in lost:
             chunk.news.add(index)

@@ -36,8 +36,13 @@ RENAMED = {
 
 def person(value: Any, field: str) -> str | None:
     """The id of somebody, None if it is missing or names nobody; RecordError if it is no id."""
-    found = records.identifier(value, field)
-    return None if found is None or found.lower() in NOBODY else found
+    if value is None:
+        return None
+    if type(value) is str and len(value) * 4 <= records.MAX_KEY:  # nearly always
+        found: str | None = value.strip()
+    else:
+        found = records.identifier(value, field)
+    return None if not found or found.lower() in NOBODY else found
 
 
 def named(user: str | None, anonymous: str | None, email: str | None) -> tuple[Identity, ...]:
