@@ -103,9 +103,10 @@ class Workspace:
 
     @property
     def takes_mail_back(self) -> bool:
-        """Whether the settings name a way by which mail comes back."""
+        """Whether the settings name a way by which mail comes back, or somebody who tells of it."""
         bounces, mailbox = self.settings.bounces, self.settings.mailbox
-        return any((bounces.address, bounces.lmtp_port is not None, mailbox.host))
+        is_told = any(hook.is_about_mail for hook in self.settings.hooks.values())
+        return any((bounces.address, bounces.lmtp_port is not None, mailbox.host, is_told))
 
     def document(self, relative: str) -> Document:
         """A YAML file of the workspace by its relative path; ConfigurationError if it cannot be read."""

@@ -223,6 +223,7 @@ def test_typeform_calendly_and_hubspot_sign_each_in_its_way() -> None:
     assert refusal(hubspot, [SECRET], call(signed(URL, "PUT"))) is not None
     assert "sent 360 s ago" in str(refusal(hubspot, [SECRET], call(signed(URL), at=NOW + 6 * MINUTE)))
     assert hubspot.needs_url and not calendly.needs_url
+    assert Hook.model_validate({"provider": "sendgrid"}).is_about_mail and not hubspot.is_about_mail
 
 
 @pytest.mark.feature("I2")

@@ -187,6 +187,11 @@ class Hook(BaseModel):
         return self.window if self.window is not None else WINDOWS.get(self.provider, WINDOW)
 
     @property
+    def is_about_mail(self) -> bool:
+        """Whether its events are about mails that we sent."""
+        return self.provider in MAIL
+
+    @property
     def needs_secret(self) -> bool:
         return self.provider is not Provider.SES
 

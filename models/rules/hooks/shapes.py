@@ -27,7 +27,7 @@ def typeform(item: Any) -> dict[str, Any]:
     if not response:
         raise RecordError(f"form_response is missing; found the event {shown(record.get('event_type'))}")
     definition = an_object(response.get("definition"), "definition")
-    titles = {field.get("id"): field.get("title") for field in _objects(definition.get("fields"))}
+    titles = {str(field.get("id")): field.get("title") for field in _objects(definition.get("fields"))}
     answers: dict[str, Any] = {}
     email = None
     for answer in _objects(response.get("answers"))[:MOST_ANSWERS]:
@@ -57,11 +57,11 @@ def _objects(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _name(field: Any, titles: dict[Any, Any]) -> str:
+def _name(field: Any, titles: dict[str, Any]) -> str:
     reference = str(field.get("ref") or "")
     if reference and not _MADE_UP.fullmatch(reference):
         return reference
-    title = titles.get(field.get("id"))
+    title = titles.get(str(field.get("id")))
     return (snake_case(title) if isinstance(title, str) else "") or reference or str(field.get("id") or "answer")
 
 
