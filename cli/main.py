@@ -40,6 +40,7 @@ from cli import (
     marks,
     messages,
     preview,
+    recalibrate,
     rejected,
     replay,
     review,
@@ -120,6 +121,7 @@ app.command()(erase.erase)
 app.command("dkim-record")(dkim_record.dkim_record)
 app.add_typer(bounces.bounces, name="bounces")
 app.add_typer(keys.keys, name="keys")
+app.add_typer(recalibrate.recalibrate, name="recalibrate")
 app.add_typer(webhooks.webhooks, name="webhooks")
 app.command()(watch.watch)
 app.command("what-if")(what_if.what_if)
