@@ -26,29 +26,29 @@ def serve(
     """Take events in, answer people, run the flows on their schedules and show them in Prefect's UI."""
     from flows.schedules import schedules
     from flows.server import server_to_stay
-    from models.rules.instants import Micros
-    from web.app import application
     from web.lmtp import listening
-    from web.service import serving
+    from web.service import serving_apart
 
     workspace = session.programme()
     table = schedules(workspace)
-    settings, web = workspace.settings.prefect, workspace.settings.web
+    settings, said = workspace.settings.prefect, workspace.settings.web
     session.err.print("starting Prefect …", style="dim")
-    app = application(workspace, clock=lambda: Micros(time.time_ns() // 1000))
+    workspace.database.migrate()  # once, before several processes want to
     with (
         listening(workspace, clock=lambda: time.time_ns() // 1000) as returned,
-        serving(app, web.host, web.port if port is None else port, web.trusted_proxies) as address,
+        serving_apart(workspace.root, said.host, said.port if port is None else port) as web,
         server_to_stay(workspace.root, settings.host, ui_port or settings.port) as server,
     ):
         from flows.service import serve_schedules
+
+        web.ready()
 
         def started(crashed: int, late: int) -> None:
             if crashed or late:
                 left = f"{counted(crashed, 'run')} marked Crashed, {counted(late, 'late run')} dropped"
                 session.err.print(f"left by an earlier service: {left}")
             _print_table(table)
-            session.out.print(f"collector and web pages: {address}", soft_wrap=True)
+            session.out.print(f"collector and web pages: {web.address}", soft_wrap=True)
             if not _has_keys(workspace):
                 session.out.print("no write key yet, so no events come in: `warmline keys add SOURCE` makes one")
             if returned is not None:

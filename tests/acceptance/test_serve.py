@@ -6,6 +6,7 @@ Who asks for a call meanwhile is with a salesperson at once: nothing but scoring
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -140,6 +141,8 @@ def test_a_scheduled_run_starts_and_a_killed_service_comes_back(shop: Path) -> N
             until(lambda: states(shop).get("Completed", 0) >= 1)
             page = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
             assert page.headers["content-type"].startswith("text/html")
+            (address,) = re.findall(r"collector and web pages: (\S+)", (shop / "serve.log").read_text())
+            assert httpx.get(f"{address}/readyz", trust_env=False).json() == {"status": "ready"}
             asks_for_a_call(shop, "ada")
             until(lambda: len(sink.received) == 1)
             left = children(service.pid)
@@ -175,8 +178,10 @@ def _stops_cleanly(shop: Path, service: subprocess.Popen[bytes]) -> None:
 def test_a_taken_port_is_told(shop: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        told = warmline("--set", "web.port=0", "serve", "--port", port, folder=shop, code=7).stderr
-    assert "Address already in use" in told
+        ui = warmline("--set", "web.port=0", "serve", "--ui-port", port, folder=shop, code=7).stderr
+        web = warmline("serve", "--port", port, folder=shop, code=2).stderr
+    assert "Address already in use" in ui
+    assert "web.port: cannot listen on" in web
 
 
 def test_a_wrong_schedule_is_told_before_anything_starts(shop: Path) -> None:
