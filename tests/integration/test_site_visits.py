@@ -8,12 +8,14 @@ from random import Random
 import pytest
 
 from models.database import Database
-from models.queries import acts
+from models.queries import acts, columns
 from models.queries.activities import Touchpoints
 from models.queries.intakes import Terms, store
 from models.rules.acts import Question
 from models.rules.instants import MINUTE
 from models.rules.records import ActivityFacts, Intake, message_key
+from models.rules.scoring.compilation import CompiledModel
+from models.rules.simulation import acts_of
 from models.rules.touchpoints import Touchpoint
 from tests.programme_world import NOW, World
 from tests.reference.scoring import Person, visits
@@ -42,10 +44,8 @@ def found(world: World, question: Question) -> dict[str, list[int]]:
     leads = dict(world.rows("SELECT id, email FROM leads"))
     with world.database.read() as connection:
         answered = acts.asked(connection, sorted(leads), [question], NOW)
-    return {
-        leads[lead]: sorted(one.at for one in listed if question.found([one], 0, NOW))
-        for lead, listed in answered.items()
-    }
+    told = {lead: [one.at for one in listed if question.found([one], 0, NOW)] for lead, listed in answered.items()}
+    return {leads[lead]: sorted(times) for lead, times in told.items() if times}
 
 
 def page(minute: int, path: str = "/", host: str | None = HOSTS[0]) -> tuple[int, Touchpoint]:
@@ -98,9 +98,17 @@ def test_conditions_see_the_visits_that_scores_count(world: World) -> None:
     r.shuffle(intakes)
     with world.database.write() as connection:
         store(connection, intakes, Terms("test", NOW), Touchpoints())
+    ids = [row[0] for row in world.rows("SELECT id FROM leads ORDER BY id")]
+    compiled = CompiledModel(world.workspace.scoring, world.workspace.zone)
+    with world.database.read() as connection:
+        rehearsed = acts_of(compiled, columns.read_chunk(connection, compiled, ids, ()))
+    emails = [row[0] for row in world.rows("SELECT email FROM leads ORDER BY id")]
     for path in ("/a", "/b"):
         question = Question.model_validate({"on": "site_visit", "where": {"path": path}})
         answered = found(world, question)
+        assert dict(zip(emails, rehearsed(question, NOW).tolist(), strict=True)) == {
+            who: who in answered for who in emails
+        }
         for who, seen in people.items():
             told = [(at, {"type": p.type, "host": p.host, "path": p.path}) for at, p in seen]
             own = [(at, point) for at, point in told if point["type"] == "site_visit"]

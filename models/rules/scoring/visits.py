@@ -8,6 +8,7 @@ several people's activities are pooled, each has visits of their own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,20 +50,31 @@ def visit_starts(
     begins[1:] = (one[1:] != one[:-1]) | (at[1:] - at[:-1] >= GAP)
     position = position[begins]
     sent = np.flatnonzero(visits[activities.touchpoint])
-    if len(sent):
-        host = hosts()[activities.touchpoint]
-        position = position[~_spoken_for(visitor, host, position, sent, leads)]
+    if len(sent) and len(position):
+        touched = activities.touchpoint
+        said = _Places(visitor[sent], hosts()[touched[sent]])
+        position = position[~_spoken_for(_Places(visitor[position], hosts()[touched[position]]), said, leads)]
     starts = np.zeros(len(activities), np.bool_)
     starts[position] = True
     return starts
 
 
-def _spoken_for(visitor: Ints, host: Ints, views: Ints, sent: Ints, leads: int) -> Truths:
-    """For each of these page views (positions) whether one of the visits that were `sent` speaks for its host."""
+class _Places(NamedTuple):
+    """Who was where."""
+
+    visitor: Ints
+    host: Ints
+
+
+def _spoken_for(views: _Places, sent: _Places, leads: int) -> Truths:
+    """For each of these page views whether one of the visits that were sent speaks for its host."""
     anywhere, everywhere = np.zeros(leads, np.bool_), np.zeros(leads, np.bool_)
-    anywhere[visitor[sent]] = True
-    everywhere[visitor[sent[host[sent] == 0]]] = True
-    width = int(host.max()) + 1
-    here = np.isin(visitor[views] * width + host[views], visitor[sent] * width + host[sent])
-    told: Truths = everywhere[visitor[views]] | (anywhere[visitor[views]] & ((host[views] == 0) | here))
+    anywhere[sent.visitor] = True
+    told: Truths = anywhere[views.visitor]
+    if not told.any():
+        return told
+    everywhere[sent.visitor[sent.host == 0]] = True
+    width = int(max(views.host.max(), sent.host.max())) + 1
+    here = np.isin(views.visitor * width + views.host, sent.visitor * width + sent.host)
+    told &= everywhere[views.visitor] | (views.host == 0) | here
     return told
