@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -73,7 +73,7 @@ class Composer:
     tracker: Tracker | None = None
     """Rewrites the links of nurture mail; None: they stay as they are."""
 
-    @property
+    @cached_property
     def tokens(self) -> Tokens:
         return Tokens(self.secret) if self.signing is None else self.signing
 
@@ -112,7 +112,7 @@ class Composer:
         if tracked is not None and tracked.is_changed:
             body = body.with_name(token)
         signed = self.signer.sign(head, body.canonical) + head + body.octets
-        links = () if tracked is None or self.tracker is None else self.tracker.unknown(tracked.used.values())
+        links = () if tracked is None else tuple(tracked.new.values())
         return Letter(self._envelope_sender(message, sender), recipient, signed, links)
 
     def _tracked(self, message: Leased, facts: Mapping[str, Any]) -> tuple[bytes, Tracked | None]:

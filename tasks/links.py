@@ -32,16 +32,20 @@ _OPENING = {")": "(", "]": "["}
 _Span = tuple[int, int]
 EVERYTHING: tuple[_Span, ...] = ((0, 1 << 30),)
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
+MOST_PARTED = 1_000
+"""Pieces whose parts are remembered."""
 LONGEST_LINK = 60
 """Pieces that one link may be written in."""
 
 
 class _Cut(NamedTuple):
-    """A piece of a template with its links rewritten. `open`: its end, where a link begins that other pieces finish."""
+    """A piece with its links rewritten. `open`: its end, where a link begins that other pieces finish."""
 
     text: str
     links: tuple[NewLink, ...]
+    """Those of them that are not surely written down."""
     open: str
+    is_changed: bool
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ class Tracker:
         self.base = base_url.rstrip("/")
         self._secret = secret
         self._trusted = (sender_domain, *rules.domains)
-        self._cuts: dict[tuple[str, bool], _Cut] = {}
-        self._parted: dict[tuple[str, bool], tuple[str, str]] = {}
+        self._cuts: dict[bool, dict[str, _Cut]] = {True: {}, False: {}}
+        self._parted: dict[bool, dict[str, tuple[str, str]]] = {True: {}, False: {}}
         self._ends: dict[str, tuple[str, str] | None] = {}
         self._known: set[bytes] = set()
         self._trap = link_of(secret, TRAP)
@@ -98,14 +102,20 @@ class Tracker:
 
     def written(self, links: Iterable[NewLink]) -> None:
         """These are committed. Those of one lead are forgotten: nobody asks for them again."""
+        before = len(self._known)
         self._known.update(one.key for one in links if one.lead_id is None)
+        if len(self._known) > before:
+            for cuts in self._cuts.values():
+                for piece, cut in cuts.items():
+                    cuts[piece] = cut._replace(links=self.unknown(cut.links))
+
+    def known(self, grammar: _Grammar) -> dict[str, _Cut]:
+        """The pieces of templates that were met."""
+        return self._cuts[grammar.is_html]
 
     def constant(self, piece: str, grammar: _Grammar) -> _Cut:
         """A piece of a template, whose links are its author's."""
-        key = (piece, grammar.is_html)
-        found = self._cuts.get(key)
-        if found is None:
-            found = self._cuts[key] = self.cut(piece, (), None, grammar)
+        found = self._cuts[grammar.is_html][piece] = self.cut(piece, (), None, grammar)
         return found
 
     def cut(self, piece: str, foreign: Sequence[_Span], lead_id: int | None, grammar: _Grammar) -> _Cut:
@@ -114,20 +124,21 @@ class Tracker:
         unfinished = grammar.open.search(piece)
         whole = piece if unfinished is None else piece[: unfinished.start()]
         text = grammar.links.sub(lambda found: self.rewritten(found[0], foreign, lead_id, links, grammar), whole)
-        return _Cut(text, tuple(links), "" if unfinished is None else unfinished[0])
+        return _Cut(text, self.unknown(links), "" if unfinished is None else unfinished[0], bool(links))
 
     def parted(self, piece: str, grammar: _Grammar) -> tuple[str, str] | None:
         """A piece in two, where a link ends that another piece began; None if it does not end there."""
+        known = self._parted[grammar.is_html]
+        if (parts := known.get(piece)) is not None:  # the same objects each time: models.rules.encodings knows them
+            return parts
         found = grammar.end.search(piece)
         if found is None:
             return None
-        key = (piece, grammar.is_html)
-        if key not in self._parted:  # the same objects each time: models.rules.encodings remembers them
-            place = found.end() if grammar.is_html else found.start()
-            if len(self._parted) > 1_000:
-                self._parted.clear()
-            self._parted[key] = piece[:place], piece[place:]
-        return self._parted[key]
+        if len(known) > MOST_PARTED:
+            known.clear()
+        place = found.end() if grammar.is_html else found.start()
+        parts = known[piece] = piece[:place], piece[place:]
+        return parts
 
     def rewritten(
         self, link: str, foreign: Sequence[_Span], lead_id: int | None, links: list[NewLink], grammar: _Grammar
@@ -161,14 +172,13 @@ class Tracker:
     def _led_over(self, url: str, own: int, is_whole: bool, lead_id: int | None, links: list[NewLink]) -> str | None:
         """The address in place of `url`, of which the first `own` characters are the template's (`is_whole`: all); None
         if it stays as it is."""
-        if url.startswith(self.base) or (leads_to := destination(url)) is None:
-            return None
-        host = host_of(leads_to)
-        assert host is not None
-        if is_below(host, self.rules.untouched):
+        url = url.strip()
+        if url.startswith(self.base) or (host := host_of(url)) is None or is_below(host, self.rules.untouched):
             return None
         origin = url.find("/", url.find("//") + 2) + 1
         if not is_whole and not 0 < origin <= own and not is_below(host, self._trusted):
+            return None
+        if (leads_to := destination(url)) is None:
             return None
         link = link_of(self._secret, leads_to, None if is_whole else lead_id)
         links.append(link)
@@ -181,7 +191,7 @@ class Tracker:
             if "</" not in piece:
                 continue
             if piece not in self._ends:
-                if len(self._ends) > 1_000:
+                if len(self._ends) > MOST_PARTED:
                     self._ends.clear()
                 begins = [found.start() for found in _BODY_END.finditer(piece)]
                 self._ends[piece] = (piece[: begins[-1]], piece[begins[-1] :]) if begins else None
@@ -201,21 +211,18 @@ class Tracked:
     tracker: Tracker
     lead_id: int | None
     with_picture: bool
-    used: dict[bytes, NewLink] = field(default_factory=dict)
-    """Every link that leads over our address now."""
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether anything of ours is in the mail."""
-        return bool(self.used) or self.with_picture
+    new: dict[bytes, NewLink] = field(default_factory=dict)
+    """What has to be written down before the mail leaves."""
+    is_changed: bool = False
+    """Whether anything of ours is in the mail."""
 
     def html(self, pieces: list[str], constants: frozenset[str]) -> list[str]:
         """The HTML, of whose pieces `constants` are the template's own."""
         made = self._rewritten(pieces, constants, _HTML) if self.tracker.rules.clicks else pieces
         words, links = self.tracker.unseen(self.with_picture)
-        self._use(links)
         if not words:
             return made
+        self._use(links)
         found = self.tracker.ending(made)
         if found is None:
             return [*made, words]
@@ -227,45 +234,58 @@ class Tracked:
         return self._rewritten(pieces, constants, _TEXT) if self.tracker.rules.clicks else pieces
 
     def _use(self, links: Iterable[NewLink]) -> None:
-        self.used.update((one.key, one) for one in links)
+        self.is_changed = True
+        self.new.update((one.key, one) for one in self.tracker.unknown(links))
 
     def _rewritten(self, pieces: list[str], constants: frozenset[str], grammar: _Grammar) -> list[str]:
         out: list[str] = []
         begun: list[tuple[str, bool]] = []
         """Of a link that is not finished: its pieces, and whether each is the template's."""
+        known = self.tracker.known(grammar)
         for piece in pieces:
-            is_constant = piece in constants
+            cut = known.get(piece)
             if begun:
                 parts = self.tracker.parted(piece, grammar)
+                is_constant = cut is not None or piece in constants
                 if parts is None and len(begun) < LONGEST_LINK:
                     begun.append((piece, is_constant))
                     continue
                 if parts is not None:
                     begun.append((parts[0], is_constant))
                     piece = parts[1]
+                    cut = known.get(piece)
                 out.append(self._finished(begun, grammar))
                 begun = []
-            if not is_constant and grammar.sign not in piece:
-                out.append(piece)
-                continue
-            cut = self.tracker.constant(piece, grammar) if is_constant else self._foreign(piece, grammar)
+                if cut is None and is_constant:
+                    cut = self.tracker.constant(piece, grammar)
+            if cut is None:
+                if piece in constants:
+                    cut = self.tracker.constant(piece, grammar)
+                elif grammar.sign not in piece or piece.startswith(self.tracker.base):
+                    out.append(piece)
+                    continue
+                else:
+                    cut = self.tracker.cut(piece, EVERYTHING, self.lead_id, grammar)
             out.append(cut.text)
-            self._use(cut.links)
+            if cut.is_changed:
+                self.is_changed = True
+                if cut.links:
+                    self._use(cut.links)
             if cut.open:
-                begun = [(cut.open, is_constant)]
+                begun = [(cut.open, piece in known)]
         return [*out, self._finished(begun, grammar)] if begun else out
 
-    def _foreign(self, piece: str, grammar: _Grammar) -> _Cut:
-        """A piece that is none of the template's: made by a macro, or of a lead's data."""
-        return self.tracker.cut(piece, EVERYTHING, self.lead_id, grammar)
-
     def _finished(self, begun: Sequence[tuple[str, bool]], grammar: _Grammar) -> str:
+        link = "".join([piece for piece, _ in begun])
+        if len(begun) > 1 and begun[1][0].startswith(self.tracker.base):  # to unsubscribe, to the preferences
+            return link
         place, foreign = 0, list[_Span]()
         for piece, is_constant in begun:
             if not is_constant:
                 foreign.append((place, place + len(piece)))
             place += len(piece)
         links: list[NewLink] = []
-        made = self.tracker.rewritten("".join([piece for piece, _ in begun]), foreign, self.lead_id, links, grammar)
-        self._use(links)
+        made = self.tracker.rewritten(link, foreign, self.lead_id, links, grammar)
+        if links:
+            self._use(links)
         return made

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -18,20 +19,21 @@ from pydantic import BaseModel, ConfigDict
 
 from models.rules.limits import Domain
 from models.rules.mail import idna_domain
-from models.rules.tokens import Tokens
+from models.rules.tokens import SIGNATURE_LETTERS, Tokens
 
 MAIL = "mail"
 """The purpose of the tokens that name a mail."""
-NAME_BYTES = 20
-"""Of what stands before the `@` of our Message-IDs (models.rules.mail)."""
-MAIL_LETTERS = 48
-"""Of such a token: NAME_BYTES and the signature in base32."""
+_NAME = re.compile(r"[a-z2-7]{32}")
+"""What stands before the `@` of our Message-IDs (models.rules.mail)."""
+MAIL_LETTERS = 32 + SIGNATURE_LETTERS
+"""Of such a token: the name and its signature."""
 LINK_BYTES = 10
 """80 bits, as a signature has: nobody guesses where another link leads to."""
 LINK_LETTERS = 16
 TRAP = "warmline:trap"
 """In place of an address: the link that no person sees. Whoever follows it is a machine."""
 LONGEST_URL = 8_000
+_CONTROL = re.compile("[\x00-\x1f\x7f-\xa0]")
 _LEFT = "!#$%&'()*+,/:;=?@[]~"
 """What an address keeps on its way into a header: the delimiters of RFC 3986, and what is encoded already."""
 
@@ -76,26 +78,24 @@ def link_letters(key: bytes) -> str:
 
 def link_key(letters: str) -> bytes | None:
     """What `link_letters` was given; None for anything else. Case does not matter."""
-    return _decoded(letters) if len(letters) == LINK_LETTERS else None
+    try:
+        return base64.b32decode(letters.upper()) if len(letters) == LINK_LETTERS else None
+    except (binascii.Error, ValueError):
+        return None
 
 
 def mail_token(tokens: Tokens, message_id: str) -> str | None:
     """A mail's name as it stands in addresses, always MAIL_LETTERS long; None for a Message-ID that is none of ours."""
-    name = _decoded(message_id.strip("<>").partition("@")[0])
-    return tokens.sign(MAIL, name) if name is not None and len(name) == NAME_BYTES else None
+    name = message_id.strip("<>").partition("@")[0]
+    return None if _NAME.fullmatch(name) is None else name + tokens.signature(MAIL, name.encode())
 
 
 def read_mail_token(tokens: Tokens, token: str) -> str | None:
     """What stands before the `@` of the mail's Message-ID; None if the token is none of ours."""
-    name = tokens.read(MAIL, token) if len(token) == MAIL_LETTERS else None
-    return link_letters(name) if name is not None and len(name) == NAME_BYTES else None
-
-
-def _decoded(letters: str) -> bytes | None:
-    try:
-        return base64.b32decode(letters.upper())
-    except (binascii.Error, ValueError):
+    name, signature = token[:-SIGNATURE_LETTERS].lower(), token[-SIGNATURE_LETTERS:]
+    if _NAME.fullmatch(name) is None or len(token) != MAIL_LETTERS:
         return None
+    return name if tokens.is_signed(MAIL, name.encode(), signature) else None
 
 
 def is_below(host: str, domains: Sequence[str]) -> bool:
@@ -106,7 +106,7 @@ def is_below(host: str, domains: Sequence[str]) -> bool:
 
 def host_of(url: str) -> str | None:
     """The host that an address leads to; None for what no redirect may lead to (see `destination`)."""
-    if len(url) > LONGEST_URL or any(letter < "!" or "\x7f" <= letter <= "\xa0" for letter in url.replace(" ", "")):
+    if len(url) > LONGEST_URL or _CONTROL.search(url):
         return None
     try:
         parts = urlsplit(url)

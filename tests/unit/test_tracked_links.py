@@ -41,14 +41,14 @@ def html(*pieces: str | None, facts: tuple[str, ...] = (), **rules: object) -> t
     mail, left = tracker(**rules).mail(LEAD), iter(facts)
     given = [next(left) if piece is None else piece for piece in pieces]
     made = "".join(mail.html(given, frozenset(piece for piece in pieces if piece is not None)))
-    return named(made, mail.used)
+    return named(made, mail.new)
 
 
 def text(*pieces: str | None, facts: tuple[str, ...] = (), **rules: object) -> tuple[str, list[tuple[str, int | None]]]:
     mail, left = tracker(**rules).mail(LEAD), iter(facts)
     given = [next(left) if piece is None else piece for piece in pieces]
     made = "".join(mail.text(given, frozenset(piece for piece in pieces if piece is not None)))
-    return named(made, mail.used)
+    return named(made, mail.new)
 
 
 def named(made: str, used: dict[bytes, tuple[bytes, str, int | None]]) -> tuple[str, list[tuple[str, int | None]]]:
@@ -158,7 +158,7 @@ def test_an_invisible_link_and_a_picture_stand_before_the_end_of_the_body() -> N
     before, after = made.split("</body>")
     assert before.startswith("<html><body><p>Hello Ann</p>") and after == "</html>\n"
     assert 'aria-hidden="true"' in before and "display:none" in before and f"/o/{UNBROKEN}" in before
-    assert [link.url for link in mail.used.values()] == [TRAP]
+    assert [link.url for link in mail.new.values()] == [TRAP]
     without = "".join(tracker(honeypot=True).mail(LEAD, with_picture=True).html(list(pieces), constants))
     assert "<img" not in without, "the settings must ask for the picture"
     assert "".join(tracker(clicks=False).mail(LEAD).html(list(pieces), constants)) == "".join(pieces)
@@ -189,7 +189,13 @@ def test_a_mails_name_opens_what_was_signed_and_a_links_name_tells_nothing() -> 
     assert token is not None
     local = MESSAGE.strip("<>").partition("@")[0]
     assert read_mail_token(TOKENS, token) == read_mail_token(TOKENS, token.upper()) == local
-    for wrong in (token[:-1] + ("a" if token[-1] != "a" else "b"), token[:-1], "", TOKENS.sign("other", b"x" * 20)):
+    for wrong in (
+        token[:-1] + ("a" if token[-1] != "a" else "b"),
+        token[:-1],
+        "",
+        TOKENS.sign("other", b"x" * 20),
+        local + "a" * 16,
+    ):
         assert read_mail_token(TOKENS, wrong) is None
     assert mail_token(TOKENS, "<abc@foreign.example>") is None
     link = link_of(SECRET, "https://a.example/")
