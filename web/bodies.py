@@ -48,7 +48,9 @@ class Bodies:
                     self._hold(len(part))
                     size += len(part)
                     parts.append(part)
-            yield unpacked(b"".join(parts), request.headers.get("content-encoding", ""), self.rules.largest_body)
+            body = unpacked(b"".join(parts), request.headers.get("content-encoding", ""), self.rules.largest_body)
+            parts.clear()  # or each body that waits for its commit would be held twice
+            yield body
         except TimeoutError as error:
             raise HTTPException(408, f"the body took longer than {self.rules.body_seconds:g} s") from error
         except ClientDisconnect as error:

@@ -79,15 +79,8 @@ class Collector:
         holder = await self._holder(sent) if sent else None
         async with self._bodies.read(request) as body:
             content = form.plain(body, self._rules.largest_body)
-            value = read(content)
-            if holder is None:
-                holder = await self._holder(form.key(value))
-            if wait := self._rates.wait(str(holder.key_id), time.monotonic()):
-                raise Overloaded(wait)
-            found = form.items(value)
-            count = len(found) if isinstance(found, list) else 1
-            if count > self._rules.most_items:
-                raise too_large(f"{count:,} events in one batch; allowed: {self._rules.most_items:,}")
+            # The value is gone before the commit is waited for: it is several times as large as what waits.
+            holder, count = await self._admitted(form, read(content), holder)
             batch = ReceivedBatch(
                 source=holder.source,
                 form=form.name,
@@ -99,6 +92,18 @@ class Collector:
         self._meters.batches.labels(form.name, holder.source).inc()
         self._meters.items.labels(form.name, holder.source).inc(count)
         self._meters.bytes.inc(len(content))
+
+    async def _admitted(self, form: Form, value: Any, holder: Holder | None) -> tuple[Holder, int]:
+        """Whose it is, and how many events; an exception if it is not let in."""
+        if holder is None:
+            holder = await self._holder(form.key(value))
+        if wait := self._rates.wait(str(holder.key_id), time.monotonic()):
+            raise Overloaded(wait)
+        found = form.items(value)
+        count = len(found) if isinstance(found, list) else 1
+        if count > self._rules.most_items:
+            raise too_large(f"{count:,} events in one batch; allowed: {self._rules.most_items:,}")
+        return holder, count
 
     async def _holder(self, key: Any) -> Holder:
         if not isinstance(key, str) or not key:
