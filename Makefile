@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 # Where it is set, every process compiles every module again: a fifth of the time of all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench bench-hot bench-mail serve torture setup lock clean
+.PHONY: demo test check bench bench-hot bench-collector bench-mail serve torture setup lock clean
 
 setup: $(STAMP)
 
@@ -40,8 +40,11 @@ check: $(STAMP)  ## lint, format, types, contracts between the packages
 bench: $(STAMP)  ## the measured bars; SIZE=s ends within five minutes
 	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE))
 
-bench-hot: $(STAMP)  ## how soon an act that qualifies is with a salesperson, beside an import; five minutes
+bench-hot: $(STAMP)  ## how soon an act that qualifies is with a salesperson, beside an import; ten minutes
 	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE)) --only hot
+
+bench-collector: $(STAMP)  ## how many events a second are kept, beside a bare endpoint; memory, overload; five minutes
+	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE)) --only collector
 
 bench-mail: $(STAMP)  ## the measured bars of mail alone; needs the package postfix
 	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE)) --only mail

@@ -9,8 +9,8 @@ import platform
 import sys
 
 AREAS = ("ingest", "scoring", "routing", "nurture", "emails", "mail", "orchestration")
-BY_THE_WALL = ("hot",)
-"""Run only when asked for: it measures seconds that a person waits, and takes five minutes of them."""
+BY_THE_WALL = ("hot", "collector")
+"""Run only when asked for: they measure what a person or a sender waits for, and take minutes of it."""
 
 
 def main() -> int:
