@@ -21,6 +21,7 @@ from models.rules.instants import Micros
 from models.rules.mapping import load_mapping
 from models.rules.received import Envelope, Programme, Told
 from models.rules.records import Intake, RecordError
+from models.rules.suspicion import Signs, signs_of
 from tests.conftest import ROOT, SHARED
 from tests.webhook_world import NOW, body_of, made
 
@@ -91,9 +92,12 @@ def test_an_event_names_its_mail_its_time_and_its_reader() -> None:
         "url": "https://acme.example/demo",
         "user_agent": "Mozilla/5.0 (X11)",
     }
-    assert json.loads(opened.activity(None, None).properties or "")["sg_machine_open"] is True
+    # What the machine marks go by (models.rules.suspicion):
+    by_person = Signs("Mozilla/5.0 (X11)", message="<ours@warmline.example>", link="https://acme.example/demo")
+    assert signs_of(facts.properties) == by_person
     proxied = events("brevo", *body_of("brevo", made("brevo")[10]))[0]
-    assert isinstance(proxied, MailEvent) and proxied.properties["machine"] is True
+    assert isinstance(proxied, MailEvent)
+    assert all(signs_of(one.activity(None, None).properties).is_declared for one in (opened, proxied))
 
 
 @pytest.mark.feature("I3", "I4")

@@ -76,7 +76,8 @@ def _current(told: Told, token: str) -> MailEvent:
             "user_agent": client.text("user-agent"),
             "ip": told.text("ip"),
             "url": told.text("url"),
-            "bot": client.text("bot"),
+            # Gmail's proxy fetches the pictures of a mail when a person opens it, and not before.
+            "bot": "" if client.text("bot") == "gmail" else client.text("bot"),
         }
         if act in (Act.OPEN, Act.CLICK)
         else {},
