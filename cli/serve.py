@@ -51,6 +51,8 @@ def serve(
             session.out.print(f"collector and web pages: {web.address}", soft_wrap=True)
             if not _has_keys(workspace):
                 session.out.print("no write key yet, so no events come in: `warmline keys add SOURCE` makes one")
+            if hooks := ", ".join(workspace.settings.hooks):
+                session.out.print(f"webhooks from outside: {web.address}/v1/hooks/NAME ({hooks})", soft_wrap=True)
             if returned is not None:
                 session.out.print(f"returned mail (LMTP): {returned}")
             session.out.print(f"UI: {server.api_url.removesuffix('/api')}   (Ctrl-C stops)")
