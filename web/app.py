@@ -40,6 +40,7 @@ log = logging.getLogger("warmline.web")
 UNWRITABLE_SECONDS = 5
 """When to come again where the database cannot be written."""
 _SCRIPTED = segment.PATHS | posthog.PATHS | cloudevents.PATHS
+_ALIASES = segment.ALIASES | posthog.ALIASES | cloudevents.ALIASES
 _SCRIPTED_BELOW = (segment.SETTINGS.partition("{")[0], posthog.CONFIG.partition("{")[0])
 
 
@@ -63,7 +64,7 @@ def application(workspace: Workspace, clock: Callable[[], int]) -> FastAPI:
     app.include_router(answer_pages(workspace, clock, pages))
     app.include_router(verdict_pages(workspace, clock, pages))
     app.include_router(tracking_routes(workspace, clock, reception, pages))
-    app.add_middleware(Gate, rules=rules, meters=meters, is_scripted=_is_scripted)
+    app.add_middleware(Gate, rules=rules, meters=meters, is_scripted=_is_scripted, aliases=_ALIASES)
     app.add_exception_handler(Overloaded, _overloaded)
     app.add_exception_handler(StorageError, _unwritable)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way to change it

@@ -15,7 +15,8 @@ from web.collector import Collector, Form, parsed
 from web.documentation import REFUSALS, SECURITY, body
 
 PATH = "/v1/cloudevents"
-PATHS = frozenset([PATH, f"{PATH}/"])
+PATHS = frozenset([PATH])
+ALIASES = {f"{PATH}/": PATH}
 FORM = Form("cloudevents", lambda value: None, lambda value: value)
 ATTRIBUTES = 100
 """`ce-` headers of one request; of all headers uvicorn takes 16 kB."""
@@ -49,7 +50,7 @@ def cloudevents_routes(collector: Collector) -> APIRouter:
         await collector.take(request, FORM, details, read=read)
         return Response()
 
-    for path in (PATH, f"{PATH}/", "/"):
+    for path in (PATH, "/"):  # many senders can be told a host alone
         router.add_api_route(
             path,
             take,

@@ -7,7 +7,7 @@ looks into a body.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,10 +21,19 @@ _METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 
 
 class Gate:
-    """ASGI middleware around the whole application. `is_scripted`: whether scripts of web pages may ask for a path."""
+    """ASGI middleware around the whole application. `is_scripted`: whether scripts of web pages may ask for a path;
+    `aliases`: paths that are called another way, too."""
 
-    def __init__(self, app: ASGIApp, rules: CollectorRules, meters: Meters, is_scripted: Callable[[str], bool]) -> None:
-        self._app, self._rules, self._meters, self._is_scripted = app, rules, meters, is_scripted
+    def __init__(
+        self,
+        app: ASGIApp,
+        rules: CollectorRules,
+        meters: Meters,
+        is_scripted: Callable[[str], bool],
+        aliases: Mapping[str, str],
+    ) -> None:
+        self._app, self._rules, self._meters = app, rules, meters
+        self._is_scripted, self._aliases = is_scripted, aliases
         self._rates = Rates(rules.per_address)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,6 +43,7 @@ class Gate:
             return
         began, status = time.perf_counter(), 500
         headers = Headers(scope=scope)
+        scope["path"] = self._aliases.get(scope["path"], scope["path"])
         cors = self._cors(scope["path"], headers)
 
         async def answered(message: Message) -> None:

@@ -77,7 +77,8 @@ def _plain(body: bytes, most: int) -> bytes:
 
 
 FORM = Form("posthog", _key, lambda value: value if isinstance(value, list) else member(value, "batch"), _plain)
-PATHS = frozenset(path for slashed in (*CAPTURES, *FLAGS) for path in (slashed, slashed.rstrip("/")))
+PATHS = frozenset([*CAPTURES, *FLAGS])
+ALIASES = {path.rstrip("/"): path for path in PATHS}
 
 
 def posthog_routes(collector: Collector) -> APIRouter:
@@ -97,31 +98,27 @@ def posthog_routes(collector: Collector) -> APIRouter:
 
     contents = {"application/json": _EXAMPLES}
     for path, words in CAPTURES.items():
-        for variant in (path, path.rstrip("/")):
-            router.add_api_route(
-                variant,
-                take,
-                methods=["POST"],
-                operation_id=f"posthog_{path.strip('/').replace('/', '_')}",
-                summary=words,
-                responses={200: _ANSWER, **REFUSALS},
-                response_class=JSONResponse,
-                openapi_extra={"security": SECURITY, "requestBody": body(_BODY, contents)},
-                include_in_schema=variant == path,
-            )
+        router.add_api_route(
+            path,
+            take,
+            methods=["POST"],
+            operation_id=f"posthog_{path.strip('/').replace('/', '_')}",
+            summary=words,
+            responses={200: _ANSWER, **REFUSALS},
+            response_class=JSONResponse,
+            openapi_extra={"security": SECURITY, "requestBody": body(_BODY, contents)},
+        )
     none = json_answer("No flags, no recordings, no surveys: events alone.", {"type": "object"})
     quiet: dict[str, Any] = {"responses": {200: none, **LIMITED}, "response_class": JSONResponse}
     for path in FLAGS:
-        for variant in (path, path.rstrip("/")):
-            router.add_api_route(
-                variant,
-                nothing,
-                methods=["POST"],
-                operation_id=f"posthog_{path.strip('/')}",
-                summary="Which feature flags somebody has: none",
-                include_in_schema=variant == path,
-                **quiet,
-            )
+        router.add_api_route(
+            path,
+            nothing,
+            methods=["POST"],
+            operation_id=f"posthog_{path.strip('/')}",
+            summary="Which feature flags somebody has: none",
+            **quiet,
+        )
     router.add_api_route(
         CONFIG, config, operation_id="posthog_config", summary="What posthog-js asks for before it sends", **quiet
     )

@@ -30,9 +30,8 @@ SHORT = {"b": "batch", "t": "track", "i": "identify", "p": "page", "s": "screen"
 """As analytics.js calls them."""
 BEACON = "/beacon/v1/batch"
 SETTINGS, SOURCE_CONFIG = "/v1/projects/{key}/settings", "/sourceConfig"
-PATHS = frozenset(
-    [f"/v1/{name}" for name in (*CALLS, *SHORT)] + [f"/v1/{name}/" for name in CALLS] + [BEACON, f"{SOURCE_CONFIG}/"]
-)
+PATHS = frozenset([f"/v1/{name}" for name in (*CALLS, *SHORT)] + [BEACON, SOURCE_CONFIG])
+ALIASES = {f"/v1/{call}/": f"/v1/{call}" for call in CALLS} | {f"{SOURCE_CONFIG}/": SOURCE_CONFIG}
 _TAKEN = {"success": True}
 _BODY = "JSON by any Content-Type, as it is or packed with gzip; may hold `writeKey`."
 _ANSWER = json_answer(
@@ -56,18 +55,15 @@ def segment_routes(collector: Collector, base_url: str | None) -> APIRouter:
     """
     router = APIRouter(tags=["Segment and RudderStack"])
 
-    def add(path: str, call: str, words: str, listed: bool = True) -> None:
+    def add(path: str, call: str, words: str) -> None:
         async def take(request: Request) -> JSONResponse:
             await collector.take(request, FORM, {"endpoint": call})
             return JSONResponse(_TAKEN)
 
-        router.add_api_route(
-            path, take, methods=["POST"], include_in_schema=listed, **_described(path.strip("/"), words, call)
-        )
+        router.add_api_route(path, take, methods=["POST"], **_described(path.strip("/"), words, call))
 
     for call, words in CALLS.items():
         add(f"/v1/{call}", call, words)
-        add(f"/v1/{call}/", call, words, listed=False)
     for short, call in SHORT.items():
         add(f"/v1/{short}", call, f"The same as /v1/{call}, as analytics.js calls it")
 
@@ -123,13 +119,11 @@ def _add_settings(router: APIRouter, base_url: str | None) -> None:
         responses={200: anything, **LIMITED},
         response_class=JSONResponse,
     )
-    for path in (SOURCE_CONFIG, f"{SOURCE_CONFIG}/"):
-        router.add_api_route(
-            path,
-            source_config,
-            operation_id="rudderstack_source_config",
-            summary="What RudderStack's browser library asks for before it sends",
-            responses={200: anything, **LIMITED},
-            response_class=JSONResponse,
-            include_in_schema=path == SOURCE_CONFIG,
-        )
+    router.add_api_route(
+        SOURCE_CONFIG,
+        source_config,
+        operation_id="rudderstack_source_config",
+        summary="What RudderStack's browser library asks for before it sends",
+        responses={200: anything, **LIMITED},
+        response_class=JSONResponse,
+    )

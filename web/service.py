@@ -42,9 +42,12 @@ def server(app: FastAPI, trusted_proxies: Sequence[str] = LOOPBACK) -> uvicorn.S
     """uvicorn as we run it. Says nothing of who asks for what: addresses are people, and paths may be signed links."""
     import uvicorn
 
+    from web.connections import Connection
+
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=Connection,
             log_level="warning",
             access_log=False,
             server_header=False,
