@@ -33,6 +33,7 @@ PAGE = 500
 SEEN = 1_024
 """Members in one transaction that marks who is one."""
 CHANGES: tuple[Change, ...] = ("added", "removed")
+"""What a receiver is told."""
 TYPE = "audience.changed"
 
 
@@ -44,7 +45,7 @@ class Sink:
     def __init__(self, workspace: Workspace, name: str, columns: Mapping[str, str], now: int) -> None:
         self._workspace, self._database = workspace, workspace.database
         self._name, self._columns, self._now = name, columns, now
-        self.counts: Counter[str] = Counter(added=0, removed=0)
+        self.counts: Counter[str] = Counter(dict.fromkeys(CHANGES, 0))
 
     def take(self, members: Sequence[Member]) -> None:
         """The next members."""
@@ -56,11 +57,11 @@ class Sink:
     def finish(self, members: int) -> Counter[str]:
         """Tell the receiver; how many were `added` and `removed` since it was told before."""
         self._tell()
+        self._write_down("dropped")
         with self._database.write() as connection:
-            audiences.forget(connection, self._name, self.destination, self._now)
             changes = (self.counts["added"], self.counts["removed"])
             audiences.record(connection, self._name, self.destination, self._now, members, *changes)
-        return self.counts
+        return Counter({what: self.counts[what] for what in CHANGES})
 
     def close(self) -> None:
         """Give back what a run that failed holds."""
@@ -68,19 +69,24 @@ class Sink:
     def _tell(self) -> None:
         raise NotImplementedError
 
-    def _pages(self, connection: Connection, what: Change, after: bytes = b"") -> list[Changed]:
-        return audiences.changed(connection, self._name, self.destination, what, self._now, after, PAGE)
+    def _pages(self, what: Change) -> Iterator[list[Changed]]:
+        """Who changed so, some hundred at a time; found in reads, for it looks at every member."""
+        after = b""
+        while True:
+            with self._database.read() as connection:
+                page = audiences.changed(connection, self._name, self.destination, what, self._now, after, PAGE)
+            if not page:
+                return
+            yield page
+            after = page[-1].digest
 
-    def _write_down(self) -> None:
-        """All of whom the receiver now knows."""
-        for what in CHANGES:
-            while True:
-                with self._database.write() as connection:
-                    page = self._pages(connection, what)
-                    audiences.tell(connection, self._name, self.destination, what, [one.digest for one in page])
-                if not page:
-                    break
-                self.counts[what] += len(page)
+    def _write_down(self, what: Change) -> None:
+        """The receiver knows of all who changed so."""
+        for page in self._pages(what):
+            with self._database.write() as connection:
+                told_of = audiences.still(connection, self._name, self.destination, what, self._now, page)
+                audiences.tell(connection, self._name, self.destination, what, told_of)
+            self.counts[what] += len(told_of)
 
     def _known(self, connection: Connection, page: Sequence[Changed]) -> Iterator[Mapping[str, Any]]:
         """What may be told of each; of whom is gone, the hash alone."""
@@ -103,8 +109,8 @@ class _File(Sink):
         try:
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._draft.touch(mode=0o600)
                 self._file = self._draft.open("w", encoding="utf-8", newline="")
-                self._draft.chmod(0o600)
                 csv.writer(self._file).writerow(map(cell, first))
             csv.writer(self._file).writerows([cell(value) for value in row] for row in rows)
         except OSError as error:
@@ -137,7 +143,8 @@ class WholeFile(_File):
     def _tell(self) -> None:
         self._write(iter(()), list(self._columns))
         self._put()
-        self._write_down()
+        for what in CHANGES:
+            self._write_down(what)
 
 
 class PlainFile(WholeFile):
@@ -159,20 +166,14 @@ class ChangesFile(_File):
         headings = ["change", *self._columns]
         self._write(iter(()), headings)
         for what in CHANGES:
-            after = b""
-            while True:
+            for page in self._pages(what):
                 with self._database.read() as connection:
-                    page = self._pages(connection, what, after)
-                    rows = [
-                        [what, *self._row(one, known)]
-                        for one, known in zip(page, self._known(connection, page), strict=True)
-                    ]
-                if not page:
-                    break
-                self._write(iter(rows), headings)
-                after = page[-1].digest
+                    known = list(self._known(connection, page))
+                rows = ([what, *self._row(one, told_of)] for one, told_of in zip(page, known, strict=True))
+                self._write(rows, headings)
         self._put()
-        self._write_down()
+        for what in CHANGES:
+            self._write_down(what)
 
     def _row(self, one: Changed, known: Mapping[str, Any]) -> list[Any]:
         # The address may have changed since: the hash is that of whom the receiver knows.
@@ -190,15 +191,15 @@ class Webhooks(Sink):
 
     def _tell(self) -> None:
         for what in CHANGES:
-            while self._queue(what):
-                pass
+            for page in self._pages(what):
+                self._queue(what, page)
 
-    def _queue(self, what: Change) -> bool:
-        """Queue the next webhook and write down whom it tells of; False if there is nobody left."""
+    def _queue(self, what: Change, page: Sequence[Changed]) -> None:
+        """Queue a webhook about those of whom it is still true, and write down that it tells of them."""
         with self._database.write(durable=True) as connection:
-            page = self._pages(connection, what)
+            page = audiences.still(connection, self._name, self.destination, what, self._now, page)
             if not page:
-                return False
+                return
             body = {
                 "type": TYPE,
                 "at": instant(self._now).isoformat(),
@@ -210,9 +211,8 @@ class Webhooks(Sink):
             told_of = blake2b(b"".join(one.digest for one in page), digest_size=16).hexdigest()
             key = f"audience:{self._name}:{self._endpoint}:{self._now}:{what}:{told_of}"
             webhooks.intend(connection, [NewWebhook(key, self._endpoint, body, None)], self._now)
-            audiences.tell(connection, self._name, self.destination, what, [one.digest for one in page])
+            audiences.tell(connection, self._name, self.destination, what, page)
         self.counts[what] += len(page)
-        return True
 
     def _added(self, connection: Connection, page: Sequence[Changed]) -> list[dict[str, Any]]:
         return [

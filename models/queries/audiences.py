@@ -17,7 +17,8 @@ from models.tables import AudienceExport, AudienceMember
 FILE = "file"
 WEBHOOK = "webhook:"
 """Destinations: a file, or the endpoint whose name stands behind this."""
-Change = Literal["added", "removed"]
+Change = Literal["added", "removed", "dropped"]
+"""Who joined, who left, and who left before the receiver was told of them."""
 _COLUMNS = ("audience", "destination", "digest", "lead_id", "since", "seen_at", "told")
 # An older run that was overtaken by a newer one never takes its marks back.
 _SEEN_AGAIN = (
@@ -43,13 +44,14 @@ class Changed(NamedTuple):
     lead_id: int | None
 
 
-_CHANGED = {
-    "added": "told = 0 AND seen_at >= :run",
-    "removed": "told = 1 AND seen_at < :run",
+_CHANGED: dict[Change, str] = {
+    "added": "told = 0 AND seen_at >= {run}",
+    "removed": "told = 1 AND seen_at < {run}",
+    "dropped": "told = 0 AND seen_at < {run}",
 }
 _PAGE = """
     SELECT digest, lead_id FROM audience_members
-    WHERE audience = :audience AND destination = :destination AND digest > :after AND {changed}
+    WHERE audience = :audience AND destination = :destination AND {changed} AND digest > :after
     ORDER BY digest LIMIT :limit
 """
 
@@ -57,37 +59,39 @@ _PAGE = """
 def changed(
     connection: Connection, audience: str, destination: str, what: Change, run: int, after: bytes, limit: int
 ) -> list[Changed]:
-    """The next who joined or left by the run, in the order of their hashes."""
+    """The next who changed so by the run, in the order of their hashes. Looks at every member: no work for a writer."""
     given = {"audience": audience, "destination": destination, "run": run, "after": after, "limit": limit}
-    rows = connection.execute(text(_PAGE.format(changed=_CHANGED[what])), given)
+    rows = connection.execute(text(_PAGE.format(changed=_CHANGED[what].format(run=":run"))), given)
     return [Changed(bytes(row[0]), row[1]) for row in rows]
 
 
-_TELL = {
+def still(
+    connection: Connection, audience: str, destination: str, what: Change, run: int, page: Sequence[Changed]
+) -> list[Changed]:
+    """Those of the page of whom it is still true."""
+    asked = f"audience = ? AND destination = ? AND {_CHANGED[what].format(run='?')}"
+    statement = f"SELECT digest, lead_id FROM audience_members WHERE {asked} AND digest {{among}}"
+    digests = [one.digest for one in page]
+    rows = staging.select_among(connection, statement, digests, "bytea", audience, destination, run)
+    return sorted(Changed(bytes(row[0]), row[1]) for row in rows)
+
+
+_TOLD: dict[Change, str] = {
     "added": "UPDATE audience_members SET told = 1 WHERE audience = ? AND destination = ? AND digest {among}",
     "removed": "DELETE FROM audience_members WHERE audience = ? AND destination = ? AND digest {among}",
+    "dropped": "DELETE FROM audience_members WHERE audience = ? AND destination = ? AND digest {among}",
 }
 
 
-def tell(connection: Connection, audience: str, destination: str, what: Change, digests: Sequence[bytes]) -> None:
+def tell(connection: Connection, audience: str, destination: str, what: Change, page: Sequence[Changed]) -> None:
     """The receiver knows of these."""
-    if not digests:
+    if not page:
         return
+    digests = [one.digest for one in page]
     among = f"IN ({', '.join('?' * len(digests))})" if staging.is_sqlite(connection) else "= ANY(%s::bytea[])"
-    values = tuple(digests) if staging.is_sqlite(connection) else (list(digests),)
-    statement = _TELL[what].replace("?", staging.mark(connection)).format(among=among)
+    values = tuple(digests) if staging.is_sqlite(connection) else (digests,)
+    statement = _TOLD[what].replace("?", staging.mark(connection)).format(among=among)
     connection.exec_driver_sql(statement, (audience, destination, *values))
-
-
-_FORGET = text(
-    "DELETE FROM audience_members WHERE audience = :audience AND destination = :destination AND told = 0"
-    " AND seen_at < :run"
-)
-
-
-def forget(connection: Connection, audience: str, destination: str, run: int) -> None:
-    """Whoever left before the receiver was told of them."""
-    connection.execute(_FORGET, {"audience": audience, "destination": destination, "run": run})
 
 
 def record(
