@@ -123,11 +123,13 @@ class Watcher:
         if self._draining is None or self._draining[0] != files:  # somebody has edited the programme
             opened = Workspace.open(self.workspace.root).on(self.workspace.database)
             self._draining = (files, Drain(opened))
-        until = self.clock() + DRAIN_SECONDS
+        until, steps = self.clock() + DRAIN_SECONDS, 0
         with collection.seldom():
-            while (took := self._draining[1].step(time.time_ns() // 1000)) and self.clock() < until:
-                pass
-        return took
+            while self._draining[1].step(time.time_ns() // 1000):
+                steps += 1
+                if self.clock() >= until:
+                    break
+        return steps > 0
 
     async def _look(self) -> bool:
         """Start a run if there is work and it is ours to do; whether one was made."""

@@ -8,7 +8,7 @@ ACCOUNT, DOMAIN and ADDRESS go through the same history, but live in columns of 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_right, insort
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import Connection
 
 from models.queries import staging
-from models.rules.past import CREATED, EMAIL, rank
+from models.rules.past import CREATED, EMAIL
 from models.tables import AttributeChange
 
 Change = tuple[str, int, int, int, str, str, int | None]
@@ -36,7 +36,7 @@ NEW = 0
 
 
 class _Said(NamedTuple):
-    """One attribute, as one record has it. Statements sort by their instant, then by their value."""
+    """One attribute, as one record has it. Statements sort by their instant; of one instant the one read last holds."""
 
     at: int
     rank: tuple[str, str, int]
@@ -46,12 +46,21 @@ class _Said(NamedTuple):
     value: Any
 
 
+def rank(value: Any) -> tuple[str, str]:
+    """Where a value stands among those that records with times of their own say of one instant.
+
+    Equal ranks are equal values: 1, 1.0 and true are three.
+    """
+    written = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return written.casefold(), written
+
+
 def _said(at: int, value: Any, device: int | None = None, row: int = NEW) -> _Said:
     return _Said(at, (*rank(value), device or 0), row, value)
 
 
-def _place_of(said: _Said) -> tuple[int, tuple[str, str, int]]:
-    return said.at, said.rank
+def _at(said: _Said) -> int:
+    return said.at
 
 
 class Subject:
@@ -112,11 +121,11 @@ class Subject:
         for name, value in said.items():
             entries = self.timeline.setdefault(name, [])
             one = _said(at, value, device)
-            place = bisect_left(entries, (at, one.rank), key=_place_of)
-            after = entries[place] if place < len(entries) else None
-            if after is not None and (after.at, after.rank) == (at, one.rank):
-                continue
+            place = bisect_right(entries, at, key=_at)
             before = entries[place - 1] if place else None
+            after = entries[place] if place < len(entries) else None
+            if before and before.at == at and one.rank <= before.rank:
+                continue  # of two about one instant the one that sorts last holds, whichever was read first
             if before and after and before.rank == one.rank == after.rank:
                 continue  # it was so before and after: nothing that comes later can ask for it
             entries.insert(place, one)
@@ -160,7 +169,7 @@ class Subject:
 
     def _place(self, name: str, one: _Said) -> None:
         assert self.timeline is not None
-        insort(self.timeline.setdefault(name, []), one, key=_place_of)
+        insort(self.timeline.setdefault(name, []), one, key=_at)
 
     def _set(self, name: str, value: Any) -> None:
         if alike(self.current.get(name), value):

@@ -113,7 +113,10 @@ def kept(
     lock = "" if staging.is_sqlite(connection) else " FOR UPDATE SKIP LOCKED"
     query = f"{_KEPT} WHERE {' AND '.join(conditions)} ORDER BY id LIMIT {mark}{lock}"
     rows = staging.rows(connection, query, (*given, limit))
-    return [Kept(*known, orjson.loads(details) if details else {}) for *known, details in rows]
+    return [
+        Kept(row[0], row[1], row[2], row[3], row[4], row[5], row[6], orjson.loads(row[7]) if row[7] else {})
+        for row in rows
+    ]
 
 
 def take_out(connection: Connection, ids: Sequence[int]) -> None:

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
 from models.rules.scoring.columns import Activities, Chunk, Ints, Leads
 
@@ -23,15 +22,6 @@ EMAIL, CREATED = "$email", "$created"
 """Columns of leads whose changes are kept as `{"from": …, "to": …}`: what a new lead begins with is not written."""
 EVER = None
 """`carried`: what was first said of a subject counts as true since it came to be, whatever the attribute."""
-
-
-def rank(value: Any) -> tuple[str, str]:
-    """Where a value stands among those that were said of one instant: the last one holds, whoever was read first.
-
-    Equal ranks are equal values: 1, 1.0 and true are three.
-    """
-    written = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    return written.casefold(), written
 
 
 class Statement(NamedTuple):
@@ -69,7 +59,7 @@ class History:
 
     def _reset(self) -> None:
         self._values: list[Mapping[str, Any]] = list(self._first)
-        self._said_at: dict[tuple[int, str], tuple[int, tuple[str, str]]] = {}
+        self._said_at: dict[tuple[int, str], int] = {}
         self._next, self._at = 0, -(2**63)
         self._told: list[Mapping[str, Any]] | None = None
 
@@ -92,10 +82,10 @@ class History:
         known = self._values[said.position]
         values = dict(known)  # never in place: who was given the old ones still reads them
         for name, value in said.changes.items():
-            key, place = (said.position, name), (said.occurred_at, rank(value))
-            if place < self._said_at.get(key, place):
+            key = (said.position, name)
+            if said.occurred_at < self._said_at.get(key, said.occurred_at):
                 continue  # about an earlier time than what is known already
-            self._said_at[key] = place
+            self._said_at[key] = said.occurred_at
             if value is None:
                 values.pop(name, None)
             else:

@@ -181,7 +181,7 @@ def required_time(value: Any, field: str, formats: Sequence[str] = (), zone: tzi
 def touchpoint_of(fields: Mapping[str, Any], facets: Facets = ()) -> Touchpoint:
     """The touchpoint of `type name url referrer campaign source medium term content`; these win over `utm_*`."""
     kind = text_of(fields.get("type"), "type")
-    kind = kind and snake_case(kind)
+    kind = key_text(kind and snake_case(kind), "type")
     if not kind:
         raise RecordError("type is missing")
     url, referrer = fields.get("url"), fields.get("referrer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Iterator
@@ -11,17 +12,20 @@ from typing import Any
 import orjson
 import pytest
 
+from flows.watcher import Watcher
 from models.queries import received
 from models.rules.instants import DAY, SECOND
 from models.workspace import Workspace
 from tasks import drain as draining
 from tasks.drain import Drain, drain
 from tasks.replay import replay
+from tests.conftest import SHARED
 from tests.forks import forks
 from tests.ingest_world import NOW
 from tests.received_world import batch, body, counts, facts, message, receive, resolve, rows
 from tests.reference import storage
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 MODEL: dict[str, Any] = {
     "name": "m",
     "facets": ["plan"],
@@ -108,6 +112,51 @@ def test_what_was_rejected_is_taken_after_the_fix_and_not_before(
     assert rows(workspace, "SELECT count(*) FROM rejected_records") == [(2,)]
     # As if it had been taken at once: the time of the act, not of the replay.
     assert {row[0] for row in rows(workspace, "SELECT occurred_at FROM activities")} == {NOW - 60 * SECOND}
+
+
+def check_captured(workspace: Workspace, *files: Path) -> None:
+    """Whatever the published client sent, repetitions after errors included, is there once."""
+    sent = [request["json"] for file in files for request in orjson.loads(file.read_bytes())["requests"]]
+    batches = [body(orjson.dumps(one)) for one in sent]
+    said = [item for one in sent for item in one["batch"]]
+    acts = {item["messageId"] for item in said if item["type"] in ("track", "page", "screen")}
+    resolve(workspace, *batches)
+    resolve(workspace, *batches)
+    assert rows(workspace, "SELECT count(*) FROM activities") == [(len(acts),)]
+    ((received_, accepted, duplicate, rejected),) = counts(workspace)
+    assert received_ == 2 * len(said) == accepted + duplicate + rejected and not rejected
+
+
+@pytest.mark.feature("I4")
+def test_what_a_published_client_sent_is_there_once(workspace: Workspace) -> None:
+    check_captured(workspace, FIXTURES / "segment-captured.json")
+    assert rows(workspace, "SELECT email FROM leads") == [("ana@x.example",)]
+    assert rows(workspace, "SELECT key FROM accounts") == [("acme",)]
+
+
+def test_all_captured_requests_are_there_once(tmp_path: Path) -> None:
+    folder = SHARED / "segment_captures"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    opened = storage.workspace(tmp_path / "w", f"sqlite:///{tmp_path / 'w.db'}", MODEL)
+    check_captured(opened, *sorted(folder.glob("*.json")))
+    opened.database.close()
+
+
+def test_the_watcher_resolves_what_was_received_and_wakes_whoever_waits_for_news(
+    workspace: Workspace,
+) -> None:
+    watcher = Watcher(workspace, asyncio.Event())
+    receive(workspace, batch(track(1)))
+
+    async def once() -> tuple[bool, bool, bool]:
+        before = await watcher._resolve()  # it has no lease: another one's turn
+        watcher.holds_lease()
+        return before, await watcher._resolve(), watcher._news.is_set()
+
+    assert asyncio.run(once()) == (False, True, True)
+    assert rows(workspace, "SELECT count(*) FROM activities") == [(1,)]
+    watcher.release()
 
 
 def test_a_large_batch_takes_several_steps_and_none_of_it_is_there_twice(
