@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -23,6 +24,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from models.errors import StorageError
 from models.migrations import HEAD, upgrade
 
+if sys.platform != "win32":
+    import fcntl
+else:
+    fcntl = None
+
 BUSY_SECONDS = 60
 """How long a SQLite writer waits for another one; no write transaction of ours lasts beyond 0.2 s."""
 
@@ -30,7 +36,8 @@ URGENT_SECONDS, PATIENT_SECONDS = 0.001, 0.01
 """How often a writer tries for SQLite's lock; an urgent one more often, so that it is the next in line.
 
 SQLite's own waiting asks up to 0.1 s apart. Beside a process that gives the lock away for a millisecond between its
-transactions, as routing and escalating do, a writer then got it after 8 s, after 16 s, and not within BUSY_SECONDS."""
+transactions, as routing and escalating do, a writer then got it after 8 s, after 16 s, and not within BUSY_SECONDS; on
+a machine that was overrun every 10 ms was not enough either: see _Turn."""
 
 RESTED_SECONDS = 1.0
 """A connection to PostgreSQL that nobody used for so long is asked whether it lives, before it is used again."""
@@ -241,22 +248,61 @@ def _begin_sqlite(connection: Connection) -> None:
     else:
         driver.execute(f"PRAGMA synchronous={'FULL' if mode == 'durable' else 'NORMAL'}")
         is_urgent = connection.get_execution_options().get("warmline_urgent")
-        _begin_writing(driver, URGENT_SECONDS if is_urgent else PATIENT_SECONDS)
+        if is_urgent:
+            _begin_writing(driver, URGENT_SECONDS)
+            return
+        with _Turn(connection.engine.url.database) as turn:
+            _begin_writing(driver, PATIENT_SECONDS, turn)
 
 
-def _begin_writing(driver: Any, seconds: float) -> None:
-    """Take the write lock, trying for it so many seconds apart."""
+class _Turn:
+    """Whose turn it is to write next, among patient writers of a SQLite file: a lock on a file beside it.
+
+    Who waits for SQLite's lock holds it; who has just written needs it to write again. So nobody is kept out by a
+    process that begins its next transaction a millisecond after the last one, however seldom it comes to ask.
+    """
+
+    def __init__(self, database: str | None) -> None:
+        self._file: int | None = None
+        if fcntl is not None and database not in (None, "", ":memory:"):
+            with contextlib.suppress(OSError):  # then everybody asks, and chance decides
+                self._file = os.open(f"{database}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def is_ours(self) -> bool:
+        """True if nobody else waits, from then on until the end of the block."""
+        if self._file is None:
+            return True
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+        return True
+
+    def __enter__(self) -> _Turn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            os.close(self._file)  # which gives the lock back, as the end of the process does
+
+
+def _begin_writing(driver: Any, seconds: float, turn: _Turn | None = None) -> None:
+    """Take the write lock, trying for it so many seconds apart, once it is our turn."""
     driver.execute("PRAGMA busy_timeout=0")
     until = time.monotonic() + BUSY_SECONDS
     try:
         while True:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                    raise
-                time.sleep(seconds)
-            else:
-                return
+            is_over = time.monotonic() > until
+            if turn is None or turn.is_ours() or is_over:
+                try:
+                    driver.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or is_over:
+                        raise
+                else:
+                    return
+            time.sleep(seconds)
     finally:
         driver.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1_000}")

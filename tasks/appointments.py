@@ -28,7 +28,8 @@ def appoint(
     earlier: Mapping[int, Given],
     now: Micros,
 ) -> dict[int, Appointment]:
-    """Propose a time for each running assignment that has none and whose lead asked for one, in their order; by lead.
+    """Propose a time for each running assignment that has none and whose lead asked for one; by lead. Who asked first
+    comes first, after what is kept.
 
     `earlier`: the assignment before, by lead. An appointment of it that is still to come is kept: by the same rep as it
     is, by another one at its time or the next free one. A request that was answered with it is not answered again.
@@ -43,7 +44,12 @@ def appoint(
         ids = sorted(given.lead_id for given in lacking)
         asked = assignments.requests(connection, ids, policy.on, now - policy.recent, now)
     proposed, gone = dict[int, Appointment](), list[Given]()
-    for given in lacking:
+
+    def turn(given: Given) -> tuple[int, int]:
+        is_kept = is_to_come(earlier.get(given.lead_id), now) is not None or given.lead_id not in asked
+        return (-1 if is_kept else asked[given.lead_id][0], given.lead_id)
+
+    for given in sorted(lacking, key=turn):
         before, rep = earlier.get(given.lead_id), reps.get(given.rep)
         if rep is None:
             continue

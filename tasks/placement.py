@@ -141,10 +141,7 @@ class Placement:
         changes: Mapping[int, int | None],
         actor: str = "flow",
     ) -> tuple[dict[int, Given], dict[int, Appointment]]:
-        """Open the assignments; them by lead, and the appointments that they have. `changes`: lead → stage change.
-
-        Times are proposed in the order of `chosen`: where one rep has several leads, the best has the first choice.
-        """
+        """Open the assignments; them by lead, and the appointments that they have. `changes`: lead → stage change."""
         office = self.office
         rows = [
             NewAssignment(
@@ -158,7 +155,6 @@ class Placement:
             for lead_id, outcome in chosen.items()
         ]
         given = assignments.begin(self.connection, rows, office.now)
-        opened = [given[lead_id] for lead_id in chosen]
-        found = appointments.appoint(self.connection, office.workspace, opened, latest, office.now)
+        found = appointments.appoint(self.connection, office.workspace, list(given.values()), latest, office.now)
         told = {one.lead_id: one for one in appointments.having(given.values(), found, every=True)}
         return told, found
