@@ -7,6 +7,7 @@ round trip however many rows). Every statement that goes through here is a const
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -17,12 +18,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
 from models.queries.driver import fetched as through_driver
+from models.queries.driver import repeated
 
 STEP = 512
 MAX_PARAMETERS = 16 * STEP
 """Values in one IN (…) of SQLite: its own limit is 32,766, and a statement is parsed anew for each number of them."""
 DENSE = 0.5
 """From this share of their range on, ids are asked for as a range."""
+TOGETHER = 32
+"""Rows in one statement of SQLite: a statement for each takes half as much again."""
 _ARRAYS = ((SmallInteger, "smallint[]"), (BigInteger, "bigint[]"), (Integer, "bigint[]"), (Text, "text[]"),
            (LargeBinary, "bytea[]"), (Float, "double precision[]"))  # fmt: skip
 Kind = Literal["integer", "text", "lines"]
@@ -187,7 +191,7 @@ def insert(
     table = table_of(model)
     into = f"INSERT INTO {table.name} ({', '.join(columns)})"
     if is_sqlite(connection):
-        connection.exec_driver_sql(f"{into} VALUES ({','.join('?' * len(columns))}) {conflict}", list(rows))
+        _insert_together(connection, into, len(columns), rows, conflict)
         return []
     arrays = ", ".join(f"%s::{array_type(table, column)}" for column in columns)
     statement = f"{into} SELECT * FROM unnest({arrays}) {conflict}" + (f" RETURNING {returning}" if returning else "")
@@ -195,6 +199,15 @@ def insert(
     given = tuple(array(values, array_type(table, column)) for column, values in listed)
     result = connection.exec_driver_sql(statement, given)
     return [tuple(row) for row in result] if returning else []
+
+
+def _insert_together(connection: Connection, into: str, width: int, rows: Sequence[Row], conflict: str) -> None:
+    """Insert on SQLite, TOGETHER rows in a statement, in their order."""
+    row, last = f"({','.join('?' * width)})", len(rows) - len(rows) % TOGETHER
+    for number, start, end in ((TOGETHER, 0, last), (1, last, len(rows))):
+        statement = f"{into} VALUES {','.join([row] * number)} {conflict}"
+        some = (tuple(chain.from_iterable(rows[place : place + number])) for place in range(start, end, number))
+        repeated(connection, statement, list(some))
 
 
 def insert_columns(
@@ -212,8 +225,7 @@ def insert_columns(
     into = f"INSERT INTO {table.name} ({', '.join(names)})"
     driver: Any = connection.connection.driver_connection
     if is_sqlite(connection):
-        records = zip(*values.values(), strict=True)
-        driver.executemany(f"{into} VALUES ({','.join('?' * len(names))}) {conflict}", records)
+        _insert_together(connection, into, len(names), list(zip(*values.values(), strict=True)), conflict)
         return []
     arrays = ", ".join(f"%s::{array_type(table, name)}" for name in names)
     statement = f"{into} SELECT * FROM unnest({arrays}) {conflict}" + (f" RETURNING {returning}" if returning else "")
