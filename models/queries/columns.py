@@ -1,7 +1,7 @@
 """Leads and activities as the kernel's columns, out of either database, thousands of leads at once.
 
 Decides how the rows cross over: SQLite joins an activity's numbers into two texts in one scan of the covering index,
-PostgreSQL packs them into binary arrays; both become the same NumPy arrays. Decides nothing about points.
+PostgreSQL strings their bytes together; both become the same NumPy arrays. Decides nothing about points.
 """
 
 from __future__ import annotations
