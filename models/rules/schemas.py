@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from models.rules.audiences import Audience
 from models.rules.durations import DURATION_SCHEMA
+from models.rules.hooks.settings import Provider
 from models.rules.lifecycle import Lifecycle
 from models.rules.mapping import Mapping
 from models.rules.openings import Openings
@@ -48,6 +49,11 @@ _SHORT: dict[str, Schema] = {
     },
     "Again": DURATION_SCHEMA | {"description": "How long after its end a lead may enter once more."},
     "Goal": {"enum": ["clicked", "replied", "opened"], "description": "What counts as success, in one word."},
+    "Hook": {
+        "enum": sorted(set(Provider) - {Provider.GENERIC, Provider.SES}),
+        "description": "The provider that sends; its secret comes from the environment.",
+    },
+    "Auth": {"enum": ["basic", "bearer", "standard"], "description": "How the sender proves who it is."},
     "Range": {"type": "number", "description": "The least number of points: short for {from: …}."},
     "Value": {"type": "string", "description": "A column, or a dotted path into a JSON record."},
     "EmailValue": {"type": "string", "description": "A column, or a dotted path into a JSON record."},
@@ -154,6 +160,16 @@ _MEANING = {
     ("Opening", "again"): "Only for leads that were with sales before, or only for others.",
     ("Opening", "say"): "What to say; words in braces, such as {company}, are put in where they are known.",
     ("Digest", "at"): "The time of day, on the rep's own clock.",
+    ("Hook", "provider"): "Who sends; without it anybody, by `mapping` and `auth`.",
+    ("Hook", "mapping"): "The mapping by which records are read, if not the ready one.",
+    ("Hook", "auth"): "How the sender proves who it is, if not in the provider's way.",
+    ("Hook", "window"): "How old a signed time may be.",
+    ("Hook", "topics"): "The SNS topics that are listened to.",
+    ("Hook", "certificate"): "A file of the workspace with Amazon's certificate; without it, it is fetched.",
+    ("Auth", "header"): "Where the signature or the token stands.",
+    ("Auth", "prefix"): "What stands before it, such as `sha256=`.",
+    ("Auth", "timestamp_field"): "Of the signature's header: `t` of `t=1492774577,v1=…`.",
+    ("Auth", "signed"): "What is hashed, out of {body}, {timestamp}, {method} and {url}.",
     ("Display", "blocks"): "100 for each must that is met.",
     ("Display", "classes"): "Number → predicate; 1000 × the first that holds.",
 }

@@ -259,6 +259,17 @@ async def test_whoever_proves_nothing_is_not_heard(world: World, client: httpx.A
 
 
 @only_sqlite
+async def test_a_hook_is_asked_no_more_often_than_the_collector_allows(world: World) -> None:
+    workspace = Workspace.open(world.workspace.root, {"collector": {"per_key": 1.0}})
+    transport = httpx.ASGITransport(app=application(workspace, clock=lambda: NOW))
+    async with httpx.AsyncClient(transport=transport, base_url="https://go.example") as client:
+        answers = [await client.post("/v1/hooks/postmark", content=b"{}", headers=basic("a", "b")) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]  # guesses count, too
+    assert int(answers[2].headers["retry-after"]) >= 1
+    workspace.database.close()
+
+
+@only_sqlite
 @pytest.mark.feature("I3")
 async def test_a_token_of_mailgun_lets_one_body_in_however_often(world: World, client: httpx.AsyncClient) -> None:
     signature = mailgun_signature(SECRET)

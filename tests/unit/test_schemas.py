@@ -141,6 +141,13 @@ def test_secrets_are_no_fields_of_the_file() -> None:
     assert refused("warmline", {"secret_key": "x"}) != []
 
 
+def test_a_hook_may_be_the_name_of_its_provider_alone() -> None:
+    shop = {"mapping": "shop", "auth": {"scheme": "hmac", "header": "X-Signature"}, "window": "10m"}
+    assert refused("warmline", {"hooks": {"sendgrid": "sendgrid", "shop": shop, "a": {**shop, "auth": "basic"}}}) == []
+    for wrong in ("nobody", "generic", {"provider": "nobody"}, {**shop, "auth": "hmac"}, {"topic": "x"}):
+        assert refused("warmline", {"hooks": {"a": wrong}}) != []
+
+
 def test_another_word_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="did you mean 'scoring'"):
         schema_named("scorin")
