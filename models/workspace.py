@@ -43,7 +43,7 @@ SECRET_KEY_FILE = ".warmline/secret.key"
 SIGNING_KEYS = "WARMLINE_SIGNING_KEYS"
 """The variable (or, with _FILE, the name of the file) of the keys of signed links, the newest first."""
 SHORTEST_KEY = 32
-"""Characters of one."""
+"""Characters of the newest."""
 SCORING_FILE, LIFECYCLE_FILE, TEAM_FILE = "scoring.yaml", "lifecycle.yaml", "team.yaml"
 OPENINGS_FILE = "openings.yaml"
 SCORING_FOLDER = "scoring"
@@ -440,18 +440,16 @@ class Workspace:
     @cached_property
     def tokens(self) -> Tokens:
         """Makes and reads what our links carry: by the first of WARMLINE_SIGNING_KEYS, whose others only read; without
-        them by `secret_key`. ConfigurationError for a key that is too short."""
+        them by `secret_key`. ConfigurationError if the first one is too short."""
         from models.rules.tokens import Tokens
 
         said = secret_variable(SIGNING_KEYS)
         if not said:
             return Tokens(self.secret_key)
         keys = said.split()
-        if any(len(key) < SHORTEST_KEY for key in keys):
-            why = (
-                f"found a key of {min(map(len, keys))} characters; allowed: keys of at least {SHORTEST_KEY}, the newest"
-            )
-            raise ConfigurationError([Problem(SIGNING_KEYS, None, "", f"{why} first, with spaces between them")])
+        if len(keys[0]) < SHORTEST_KEY:
+            why = f"the first one signs: found {len(keys[0])} characters; allowed: at least {SHORTEST_KEY}"
+            raise ConfigurationError([Problem(SIGNING_KEYS, None, "", why)])
         return Tokens(keys[0].encode(), tuple(key.encode() for key in keys[1:]))
 
     @property

@@ -34,6 +34,7 @@ from tests.mail_world import fill, make_workspace, nurture
 from web.app import application
 from web.reception import Overloaded, Reception
 
+OLD_KEY = "an-old-secret"
 NOW = Micros(1_790_000_000_000_000)
 ANN, SAM = "ann@northwind.example", "sam@loom.example"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -113,7 +114,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("WARMLINE_SECRET_KEY", "a secret of the tests")
+    monkeypatch.setenv("WARMLINE_SECRET_KEY", OLD_KEY)
     with FaultyServer().running() as server:
         opened = make_workspace(tmp_path, database_url, server.port)
         (tmp_path / "emails/welcome/body.html.j2").write_text(BODY)
@@ -166,7 +167,8 @@ async def test_a_persons_click_raises_the_score_and_a_scanners_does_not(
     assert world.settle() == {ANN: 5.0, SAM: 0.0}
     assert world.marked() == [(SAM, why) for why in ("head-request", "hidden-link", "many-links", "robot", "too-soon")]
     assert len(world.acts()) == 8, "kept, all of them"
-    [(kind, told)] = [act for act in world.acts() if act[1].get("user_agent") == FIREFOX and "plan" in act[1]["url"]]
+    people = [act for act in world.acts() if act[1]["user_agent"] == FIREFOX and "method" not in act[1]]
+    [(kind, told)] = [act for act in people if "plan" in act[1]["url"]]
     assert (kind, told["sequence"], told["step"], told["template"]) == ("email_click", "letters", 1, "welcome")
     assert told["url"] == "https://www.site.example/pricing?plan=a&utm_source=mail" and told["user_agent"] == FIREFOX
     assert world.rows("SELECT message_id FROM messages WHERE id = 1") == [(told["message_id"],)]
@@ -246,7 +248,7 @@ async def test_an_opening_is_heard_of_only_while_it_is_granted(world: World, bro
 
 @pytest.mark.feature("N6")
 async def test_no_request_leads_anywhere_else_and_what_is_none_of_ours_is_a_404(
-    world: World, browser: httpx.AsyncClient
+    world: World, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lead = world.lead(ANN)
     link = ours((await world.send((lead, ANN)))[ANN][0])[0]
@@ -263,6 +265,15 @@ async def test_no_request_leads_anywhere_else_and_what_is_none_of_ours_is_a_404(
     answer = await browser.get(f"{link.upper().replace('HTTPS://GO.EXAMPLE/C', '/c')}?url=https://evil.example")
     assert answer.headers["location"].startswith("https://www.site.example/"), "case does not matter, a query neither"
     assert (await browser.post(link)).status_code == 405
+    for keys, status in ((f"{'n' * 32} {OLD_KEY}", 302), ("n" * 32, 404)):
+        monkeypatch.setenv("WARMLINE_SIGNING_KEYS", keys)
+        opened = Workspace.open(world.workspace.root).on(world.workspace.database)
+        rotated = httpx.ASGITransport(app=application(opened, clock=lambda: world.clock[0]))
+        async with httpx.AsyncClient(transport=rotated, base_url="https://go.example") as other:
+            assert (await other.get(link)).status_code == status
+    monkeypatch.setenv("WARMLINE_SIGNING_KEYS", "short")
+    problems = " ".join(map(str, Workspace.open(world.workspace.root).check()))
+    assert "WARMLINE_SIGNING_KEYS: the first one signs" in problems
     told = await browser.get("/c/x/y", headers={"accept-language": "pl"})
     assert 'lang="pl"' in told.text and "default-src 'none'" in told.headers["content-security-policy"]
 

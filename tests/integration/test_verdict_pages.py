@@ -106,6 +106,7 @@ async def test_an_answer_is_recorded_once_with_its_reason(desk: Desk) -> None:
         f'"rep":"{rep}","way":"link"}}'
     )
     assert desk.recorded() == [("sales_not_ready", "no-budget-yet", told)]
+    assert desk.world.rows("SELECT subject_id FROM work_queue WHERE queue = 'express'") == [(ALICE,)], "at once"
     again = await desk.send(page, reason="no-budget-yet", comment=' "in <May>" ')  # pressed twice
     assert again.status_code == 200 and len(desk.recorded()) == 1
     looked = await desk.look(Verdict.NOT_READY)
@@ -125,6 +126,12 @@ async def test_without_a_reason_or_its_page_nothing_is_recorded(desk: Desk) -> N
         assert answer.status_code == status and words in answer.text and 'role="alert"' in answer.text
     blind = await desk.browser.post(desk.links[Verdict.ACCEPTED])  # a scanner that presses buttons
     assert blind.status_code == 400
+    form = re.search(r'name="form" value="(\w+)"', page.text)
+    assert form is not None
+    for origin in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}):
+        fields = {"form": form[1], "reason": "no-need"}
+        foreign = await desk.browser.post(desk.links[Verdict.UNQUALIFIED], data=fields, headers=origin)
+        assert foreign.status_code == 403 and "our own page" in foreign.text
     other = await desk.look(Verdict.ACCEPTED)
     crossed = await desk.browser.post(desk.links[Verdict.UNQUALIFIED], content=other.text[-10_000:].encode())
     assert crossed.status_code == 400
