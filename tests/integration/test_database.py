@@ -73,6 +73,19 @@ def test_a_file_that_somebody_holds_too_long_is_told(tmp_path: Path, monkeypatch
         pass
 
 
+def test_who_waits_for_a_file_comes_before_who_has_just_written(tmp_path: Path) -> None:
+    file = str(tmp_path / "w.db")
+    with storage._Turn(file) as waiting:
+        with storage._Turn(file) as again:
+            assert waiting.is_ours() and not again.is_ours()
+            assert waiting.is_ours()
+        urgent = Database(f"sqlite:///{file}")
+        urgent.is_urgent = True
+        urgent.migrate()  # somebody who is waited for does not queue
+    with storage._Turn(file) as next_one:
+        assert next_one.is_ours()
+
+
 def test_another_scheme_is_refused() -> None:
     with pytest.raises(StorageError, match="mysql"):
         Database("mysql://x/y")

@@ -102,9 +102,9 @@ def test_twenty_kills_of_5000_leads_leave_every_one_with_one_rep(tmp_path: Path,
 
 
 @pytest.mark.torture
-def test_two_workers_at_once_pass_1000_leads_on_once_each(tmp_path: Path, database: Database) -> None:
+def test_two_workers_at_once_pass_5000_leads_on_once_each(tmp_path: Path, database: Database) -> None:
     world = World(tmp_path / "workspace", database)
-    prepared(world, 1_000, 400)
+    prepared(world, 5_000, 2_000)
     context = forks()
     url = world.database.url.render_as_string(hide_password=False)
     for now in (NOW, NOW + HOUR, NOW + 2 * HOUR, NOW + DAY):
@@ -119,6 +119,6 @@ def test_two_workers_at_once_pass_1000_leads_on_once_each(tmp_path: Path, databa
     rows = world.rows(
         "SELECT ordinal, state, count(*), count(DISTINCT lead_id) FROM assignments GROUP BY 1, 2 ORDER BY 1"
     )
-    assert rows == [(1, "reassigned", 1_000, 1_000), (2, "open", 1_000, 1_000)]
+    assert rows == [(1, "reassigned", 5_000, 5_000), (2, "open", 5_000, 5_000)]
     days = world.rows("SELECT rep, count(*) FROM assignments GROUP BY rep, at / 86400000000")
-    assert max(count for _, count in days) <= 400
+    assert max(count for _, count in days) <= 2_000
