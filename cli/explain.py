@@ -171,7 +171,7 @@ def _beside(
     for model in (model for model in workspace.models.values() if model.name != explained.name):
         said = []
         past = model if as_of is None else _in_force(connection, model, as_of)
-        for key in portraits.beside(connection, lead_id, model.of, now):
+        for key in portraits.beside(connection, lead_id, model.of, now, is_past=as_of is not None):
             compiled, found = _scored(connection, workspace, past, key, as_of, now)
             labels, name = Labels(compiled.model), portraits.header(connection, model.of, key).name
             total, cell, band = float(found.total[0]), labels.cells(found)[0], labels.bands(found)[0]

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def schema(
-    file: Annotated[str, typer.Argument(help="scoring, lifecycle, team, openings, sequence, audience, mapping or warmline.")],
+    file: Annotated[
+        str, typer.Argument(help="scoring, lifecycle, team, openings, sequence, audience, mapping or warmline.")
+    ],
 ) -> None:
     """The JSON Schema (draft 2020-12) of a file of the workspace; `docs/workspace.md` says how an editor uses it."""
     typer.echo(json.dumps(schema_named(file), indent=2, ensure_ascii=False))

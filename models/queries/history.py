@@ -1,4 +1,4 @@
-"""Leads with their whole past, out of either database: what was said of them when, and when it was recorded.
+"""Leads, and accounts, with their whole past, out of either database: what was said of them when, and recorded when.
 
 Decides nothing: models.rules.past cuts it to an instant. The one way back in time: `warmline explain --as-of` and
 `warmline what-if` both come here.
@@ -13,7 +13,20 @@ import orjson
 from sqlalchemy import Connection
 
 from models.queries import columns, staging
-from models.rules.past import ACCOUNT, CREATED, DOMAIN, EMAIL, OWNER, History, Moves, Past, Statement
+from models.rules.past import (
+    ACCOUNT,
+    CREATED,
+    DOMAIN,
+    EMAIL,
+    OWNER,
+    History,
+    Moves,
+    Past,
+    Statement,
+    company,
+    pooled,
+)
+from models.rules.scoring.columns import NO_ACTIVITIES, Activities
 from models.rules.scoring.compilation import CompiledModel
 
 _SAID = """
@@ -74,6 +87,47 @@ def read(
         created=Moves(_changed(said, CREATED)),
         stages=Moves(_stages(connection, places), strictly=True) if "stage" in wanted else Moves(),
     )
+
+
+def account_of(connection: Connection, lead_id: int, at: int) -> list[int]:
+    """The account that the lead was known to belong to at the instant, if any."""
+    now = [key for _, key in _among(connection, _KEYS, "l.id", [lead_id])]
+    rows = [{ACCOUNT: key} for key in now or [None]]
+    said = History(rows, list(_statements(connection, "lead", {lead_id: 0})), trusts_rows=True).at(at)
+    keys = [key for one in said if (key := one.get(ACCOUNT)) is not None]
+    return [row[0] for row in staging.select_among(connection, _ACCOUNTS, keys, "text")]
+
+
+def read_account(
+    connection: Connection, compiled: CompiledModel, account_id: int, at: int
+) -> tuple[Mapping[str, Any], Activities]:
+    """An account as it was known at the instant: its attributes (name, domain, owner among them), and what had been
+    done by its people of then; `person` says by whom. What a merged lead did counts since it became another's.
+
+    Who ever belonged to it is looked for in all that was said of leads: a second for a million statements.
+    """
+    mark = staging.mark(connection)
+    key = staging.rows(connection, f"SELECT key FROM accounts WHERE id = {mark}", (account_id,))[0][0]
+    companies = _Companies(connection, [key])
+    told = companies.history(connection, (), trusts_rows=True).at(at)[0]
+    parts = [NO_ACTIVITIES]
+    people = _ever_of(connection, account_id, key)
+    for start in range(0, len(people), columns.CHUNK):
+        some = people[start : start + columns.CHUNK]
+        past = read(connection, [compiled], some, {"account.name"}, trusts_rows=True)
+        parts.append(past.of_account(key, at))
+    return company(told, companies.names[0]), pooled(parts)
+
+
+def _ever_of(connection: Connection, account_id: int, key: str) -> list[int]:
+    """Leads that belong to the account, or of whom it was ever said; ascending."""
+    mark, holds = staging.mark(connection), "instr" if staging.is_sqlite(connection) else "strpos"
+    said = f'"{ACCOUNT}":{orjson.dumps(key).decode()}'
+    statement = (
+        f"SELECT id FROM leads WHERE account_id = {mark} UNION SELECT subject_id FROM attribute_changes"
+        f" WHERE subject = 'lead' AND {holds}(changes, {mark}) > 0 ORDER BY 1"
+    )
+    return [row[0] for row in staging.rows(connection, statement, (account_id, said))]
 
 
 class _Companies:

@@ -1,17 +1,16 @@
 """What explaining an account or a deal needs from the database: which is meant, what it is called, its past.
 
-Decides nothing about points. Leads: models.queries.explanations. What belongs to an account or a deal is what belongs
-to it today; what was done counts as of any instant.
+Decides nothing about points. Leads: models.queries.explanations. As of an instant an account has the people
+and attributes of then; what belongs to a deal is what belongs to it today.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import orjson
 from sqlalchemy import Connection, text
 
-from models.queries import columns, explanations, subjects
+from models.queries import columns, explanations, history, subjects
 from models.queries.explanations import Header
 from models.rules.scoring.columns import Chunk
 from models.rules.scoring.compilation import CompiledModel
@@ -36,12 +35,6 @@ _HEADERS = {
         """
     ),
 }
-_HISTORY = text(
-    """
-    SELECT changes FROM attribute_changes WHERE subject = 'account' AND subject_id = :id AND occurred_at <= :at
-    ORDER BY occurred_at, id
-    """
-)
 _ACCOUNT_OF = text("SELECT account_id FROM leads WHERE id = :lead AND account_id IS NOT NULL")
 _OPEN_DEALS = text(
     """
@@ -74,7 +67,7 @@ def header(connection: Connection, of: Subject, key: int) -> Header:
 
 
 def read(connection: Connection, compiled: CompiledModel, key: int, at: int | None) -> Chunk:
-    """What the model scores, as a chunk of one; with `at` a lead as it was known then, an account as it was said to be.
+    """What the model scores, as a chunk of one; with `at` a lead or an account as it was known then.
 
     A deal has the fields of today.
     """
@@ -82,18 +75,22 @@ def read(connection: Connection, compiled: CompiledModel, key: int, at: int | No
     if of == "lead":
         return explanations.read_lead(connection, compiled, key, at)
     chunk = subjects.read_chunk(connection, of, [key])
-    columns.learn(connection, compiled, chunk.activities.touchpoint)
-    if at is None or of == "deal" or not (said := connection.execute(_HISTORY, {"id": key, "at": at}).scalars().all()):
+    if at is None or of == "deal":
+        columns.learn(connection, compiled, chunk.activities.touchpoint)
         return chunk
-    own = {name: value for name, value in chunk.leads.attributes[0].items() if name in ("name", "domain", "owner")}
-    for changes in said:
-        own.update({name.removeprefix("$"): value for name, value in orjson.loads(changes).items()})
-    return replace(chunk, leads=replace(chunk.leads, attributes=[own], owners=[own.get("owner")], accounts=[own]))
+    own, done = history.read_account(connection, compiled, key, at)
+    stages, owners = [own.get("stage")], [own["owner"]]
+    return Chunk(replace(chunk.leads, attributes=[own], stages=stages, owners=owners, accounts=[own]), done)
 
 
-def beside(connection: Connection, lead_id: int, of: Subject, at: int) -> list[int]:
-    """What else of this kind speaks for a lead: itself, its account, its deals that are open at the instant."""
+def beside(connection: Connection, lead_id: int, of: Subject, at: int, *, is_past: bool = False) -> list[int]:
+    """What else of this kind speaks for a lead: itself, its account, its deals that are open at the instant.
+
+    `is_past`: its account as of that instant.
+    """
     if of == "lead":
         return [lead_id]
+    if of == "account" and is_past:
+        return history.account_of(connection, lead_id, at)
     query = _ACCOUNT_OF if of == "account" else _OPEN_DEALS
     return list(connection.execute(query, {"lead": lead_id, "at": at} if of == "deal" else {"lead": lead_id}).scalars())

@@ -199,6 +199,13 @@ class Past:
             self._last[:] = [parts, leads]
         return Chunk(self._last[1], activities)
 
+    def of_account(self, key: str, instant: int) -> Activities:
+        """What those of the leads that belonged to the account at the instant had done by then, as its own."""
+        done = self.at(instant).activities
+        here = np.array([one.get(ACCOUNT) == key for one in self.attributes.at(instant)], np.bool_)
+        own = done.where(here[done.lead])
+        return Activities(np.zeros_like(own.lead), own.touchpoint, own.occurred_at, self.leads.ids[own.lead])
+
     @cached_property
     def _created_now(self) -> Sequence[int]:
         found: list[int] = self.leads.created_at.tolist()
@@ -207,12 +214,23 @@ class Past:
     def _accounts(
         self, companies: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]
     ) -> list[Mapping[str, Any] | None]:
-        known = [
-            {**_plain(one), "name": name, "domain": one.get(DOMAIN), "owner": one.get(OWNER)}
-            for one, name in zip(companies, self.account_names, strict=True)
-        ]
+        known = [company(one, name) for one, name in zip(companies, self.account_names, strict=True)]
         places = [self.account_place.get(one.get(ACCOUNT, "")) for one in said]
         return [None if place is None else known[place] for place in places]
+
+
+def company(said: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What is known of an account, as predicates ask for it."""
+    return {**_plain(said), "name": name, "domain": said.get(DOMAIN), "owner": said.get(OWNER)}
+
+
+def pooled(parts: Sequence[Activities]) -> Activities:
+    """The activities of several pages of an account's people, in the kernel's order."""
+    lead, touchpoint, occurred_at, person = (
+        np.concatenate([column for part in parts if (column := getattr(part, name)) is not None])
+        for name in ("lead", "touchpoint", "occurred_at", "person")
+    )
+    return Activities.ordered(lead, touchpoint, occurred_at, person)
 
 
 def _plain(said: Mapping[str, Any]) -> Mapping[str, Any]:

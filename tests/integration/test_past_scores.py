@@ -12,7 +12,7 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from models.queries import explanations, history, stages, versions
+from models.queries import explanations, history, portraits, stages, versions
 from models.queries.stages import StageMove
 from models.rules.instants import DAY, HOUR, instant
 from models.rules.scoring import ScoringModel
@@ -213,6 +213,46 @@ def come_out_again(house: House, changes: list[Any]) -> None:
         labels = Labels(compiled.model)
         again = (found.total[0], labels.cells(found)[0], labels.bands(found)[0], int(found.must[0]))
         assert (*again, labels.exclusions(found)[0]) == (total, cell, band, must, excluded), (lead, at - START)
+
+
+COMPANY: dict[str, Any] = {
+    "name": "company",
+    "of": "account",
+    "dimensions": {
+        "fit": {"groups": {"who": {"rules": [
+            {"name": "trade", "if": {"industry": "software"}, "points": 6},
+            {"name": "ours", "if": {"owner": {"is": "present"}}, "points": 5},
+            {"name": "new", "if": {"days_since_created": {"below": 20}}, "points": 4}]}}},
+        "people": {"groups": {"acts": {"rules": MODEL["dimensions"]["engagement"]["groups"]["acts"]["rules"]}}},
+    },
+    "half_life": "20d",
+    "bands": {"hot": 30, "warm": 12, "cold": "below"},
+}  # fmt: skip
+
+
+@pytest.mark.feature("S16")
+def test_scores_of_accounts_come_out_again_by_the_people_that_they_had(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "WEEKS", 5)
+    (house.folder / "scoring").mkdir()
+    (house.folder / "scoring" / "company.yaml").write_bytes(orjson.dumps(COMPANY))
+    house.change_model(8)
+    live(house, 4)
+    changes = house.rows(
+        "SELECT c.at, c.subject_id, c.total FROM score_changes c JOIN programme_versions v ON v.id = c.version_id"
+        " WHERE v.name = 'company' ORDER BY c.at, c.subject_id"
+    )
+    assert len(changes) > 15
+    moved = house.rows("SELECT subject_id FROM attribute_changes WHERE changes LIKE '%$account%' AND subject = 'lead'")
+    assert len(moved) > len(set(moved))
+    compiled = CompiledModel(house.workspace.models["company"], house.workspace.zone)
+    with house.workspace.database.read() as connection:
+        for at, account, total in changes:
+            found = score(compiled, portraits.read(connection, compiled, account, at), at)
+            assert found.total[0] == total, (account, at - START)
+            for lead in found.chunk.activities.person.tolist()[:1]:
+                assert portraits.beside(connection, lead, "account", at, is_past=True) == [account]
 
 
 def test_read_together_or_alone_leads_were_the_same(house: House) -> None:
