@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from sqlalchemy.exc import DataError, IntegrityError
 
 from models.errors import StorageError
 from models.queries import received, rejections
@@ -24,7 +25,7 @@ from models.rules.received import Envelope, Parts
 from models.rules.records import RecordError
 from tasks import collection, merging
 from tasks.contention import RETRIES, is_worth_another_try
-from tasks.understanding import Group, Item, Origin, Readers, Settling, may_have_nul
+from tasks.understanding import Group, Item, Origin, Readers, Settling, Understood, may_have_nul
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -41,6 +42,12 @@ STALL_SECONDS = 0.2
 MOST_BYTES = 4_000_000
 """Of batches that one transaction looks at, or one batch: memory stays flat."""
 MOST_BATCHES = 1_000
+
+
+LONGEST_REASON = 500
+"""Characters of what a database says about an item that it does not take."""
+_OF_AN_ITEM = (IntegrityError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""What storing may raise because of a value that nobody thought of."""
 
 
 @dataclass
@@ -94,6 +101,8 @@ class Drain:
         self._size = FIRST_STEP if self._database.is_sqlite else LARGEST_STEP
         self._per_batch = 20.0
         """Items of a batch, of late."""
+        self._blame: str | None = None
+        """Why the next item is refused whatever it says: alone, it could not be stored."""
         self._apart: tuple[int, Parts] | None = None
         """The batch that was taken apart last: a large one takes several steps."""
 
@@ -104,14 +113,29 @@ class Drain:
                 found = self._step_sqlite(now) if self._database.is_sqlite else self._step_claimed(now)
             except StorageError as error:
                 self._settling.forget()
+                if isinstance(error.__cause__, DataError):
+                    self._narrow(error)
+                    return True
                 if attempt == RETRIES or not is_worth_another_try(error):
                     raise
+            except _OF_AN_ITEM as error:
+                self._settling.forget()
+                self._narrow(error)
+                return True
             else:
                 self._settling.settle()
                 if found:
                     self.done.merged += merging.merge_leads(self._workspace, now)
                 return found
         raise AssertionError  # the last attempt returns or raises
+
+    def _narrow(self, error: Exception) -> None:
+        """An item that cannot be stored must not stand in the way for ever: find it by ever smaller steps, and refuse
+        it alone."""
+        if self._size == 1:
+            words = str(error).partition("\n")[0][:LONGEST_REASON]
+            self._blame = f"cannot be stored ({type(error).__name__}: {words})"
+        self._size = max(1, self._size // 8)
 
     def _step_sqlite(self, now: int) -> bool:
         """Read and understand without holding the one writer; whoever was quicker has moved the batches on by then."""
@@ -133,6 +157,7 @@ class Drain:
         with self._database.write() as connection:
             shares = list(self._shares(connection, self._waiting(connection)))
             self._store(connection, shares, now)
+        self._size = LARGEST_STEP
         return bool(shares)
 
     def _waiting(self, connection: Connection) -> list[ReceivedBatch]:
@@ -171,6 +196,9 @@ class Drain:
 
     def _store(self, connection: Connection, shares: Sequence[_Share], now: int) -> None:
         """Store what these items say, count them, and take the batches away."""
+        if self._blame is not None:
+            for share in shares:
+                share.items = [one.refuse(self._blame) if isinstance(one, Understood) else one for one in share.items]
         groups: defaultdict[Group, list[Item]] = defaultdict(list)
         for share in shares:
             day = rejections.day_of(share.batch.received_at)
@@ -186,6 +214,7 @@ class Drain:
         for share in shares:
             if not share.is_last:
                 received.advance(connection, _key(share.batch), share.end)
+        self._blame = None
         self.done.batches += sum(share.is_last for share in shares)
         self.done.counts = sum(counts.values(), self.done.counts)
 

@@ -136,7 +136,7 @@ def _done(message: _Message, acts: Acts) -> Intake:
     page = an_object(context.get("page"), "context.page")
     campaign = an_object(context.get("campaign"), "context.campaign")
     kind = _type(message)
-    name = item.get("name") if message.kind != "track" else None
+    name = item.get("name") if message.kind != "track" else _named(said)
     if message.kind == "page" and not name:
         name = said.get("title") or page.get("title")
     fields = {
@@ -159,6 +159,12 @@ def _done(message: _Message, acts: Acts) -> Intake:
         who,
         (events.activity(_dedupe(message, who[0], kind, fields["url"]), message.at, about, properties),),
     )
+
+
+def _named(said: Mapping[str, Any]) -> str | None:
+    """Which form, product or video it was, if the event says so."""
+    name = said.get("name")
+    return name if isinstance(name, str) else None
 
 
 def _type(message: _Message) -> str:

@@ -17,6 +17,7 @@ from models.queries import received
 from models.rules.instants import DAY, SECOND
 from models.workspace import Workspace
 from tasks import drain as draining
+from tasks import understanding
 from tasks.drain import Drain, drain
 from tasks.replay import replay
 from tests.conftest import SHARED
@@ -189,6 +190,23 @@ def test_texts_that_no_database_holds_are_refused_alone(workspace: Workspace) ->
     )
     assert resolve(workspace, body(many)).counts.rejected == 1
     assert "[[[[" in rows(workspace, "SELECT record FROM rejected_records ORDER BY id")[-1][0]
+
+
+def test_an_item_that_cannot_be_stored_is_found_and_refused_alone(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def follow_up(connection: Any, workspace: Workspace, items: Any, now: int) -> int:
+        if any(one.intake.line == 37 for one in items):
+            raise ValueError("a value that nobody thought of")
+        return 0
+
+    monkeypatch.setitem(understanding.FOLLOW_UPS, "segment", follow_up)
+    done = resolve(workspace, batch(*(track(n) for n in range(60))))
+    assert done.counts.as_dict() == {"received": 60, "accepted": 59, "duplicate": 0, "rejected": 1}
+    ((line, reason),) = rows(workspace, "SELECT line, reason FROM rejected_records")
+    assert (line, reason) == (37, "cannot be stored (ValueError: a value that nobody thought of)")
+    monkeypatch.delitem(understanding.FOLLOW_UPS, "segment")
+    assert replay(workspace, NOW).accepted == 1
 
 
 def test_a_batch_of_an_unknown_form_or_a_missing_mapping_does_not_stand_in_the_way(workspace: Workspace) -> None:

@@ -68,6 +68,8 @@ def test_an_event_of_the_specification_has_its_canonical_type_and_facets_of_all_
     products = [{"category": "shoes", "price": 5}, {"category": "hats"}, {"category": "shoes"}]
     (act,) = read(track(event="Order Completed", properties={"products": products})).activities
     assert (act.touchpoint.type, act.touchpoint.facets) == ("purchase", (("category", ("hats", "shoes")),))
+    (form,) = read(track(event="Form Submit", properties={"name": "talk-to-sales"})).activities
+    assert (form.touchpoint.type, form.touchpoint.name) == ("form_submit", "talk-to-sales")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("page", "page_view"), ("screen", "screen_view")])
