@@ -17,7 +17,8 @@ _ALIKE = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " ") | {"’": 
 """Spaces that stand between thousands, and marks of good typography, as the plain ones."""
 _BODY = re.compile(r"[.,]?\d(?:[\d.,' ]*\d)?[.,]?")
 _CURRENCY = re.compile(r"[^\d.,'()%+-]{0,4}")
-_AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+_AMBIGUOUS = re.compile(r"[1-9]\d{0,2}\.\d{3}")
+"""`1.000`; of `1,000` hardly anybody means one: three places behind a comma are rarer than thousands."""
 _SAY = 'say `decimal: ","` (1.234,56) or `decimal: "."` (1,234.56) in the mapping'
 PLAIN = "allowed: a number such as 1200, 1200.50 or $1,200.50"
 
