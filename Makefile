@@ -50,7 +50,7 @@ bench-mail: $(STAMP)  ## the measured bars of mail alone; needs the package post
 	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE)) --only mail
 
 torture: $(STAMP)  ## the long forms: 20 kills on each database, 10,000 mutated models
-	@$(BIN)/python -m pytest -m torture --override-ini "addopts=-ra --import-mode=importlib"
+	@$(BIN)/python -m pytest -m torture --override-ini "addopts=-ra --import-mode=importlib -p no:schemathesis"
 
 serve: $(STAMP)  ## everything on one machine: Prefect server, schedules, UI
 	@$(BIN)/warmline -w demo-workspace serve

@@ -59,13 +59,13 @@ def cloudevents_routes(collector: Collector) -> APIRouter:
             summary="An event, or several; binary mode with `ce-` headers",
             responses={200: {"description": "Kept on the disk."}, **REFUSALS},
             response_class=Response,
-            openapi_extra={"security": SECURITY, "requestBody": body(_BODY, _CONTENTS, required=False)},
+            openapi_extra={"security": SECURITY, "requestBody": body(_BODY, _CONTENTS)},
             include_in_schema=path == PATH,
         )
     return router
 
 
-_BODY = "The event as JSON; a list of them; or in binary mode its data alone, with or without a Content-Type."
+_BODY = "The event as JSON; a list of them; or in binary mode its data alone (or none), with or without a Content-Type."
 _CONTENTS: dict[str, dict[str, Any]] = {
     "application/cloudevents+json": {"structured": _EVENT},
     "application/cloudevents-batch+json": {"batch": [_EVENT]},

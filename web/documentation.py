@@ -45,7 +45,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 LIMITED: dict[int | str, dict[str, Any]] = {429: REFUSALS[429]}
 
 
-def body(words: str, contents: dict[str, dict[str, Any]], required: bool = True) -> dict[str, Any]:
+def body(words: str, contents: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The `requestBody` of an operation: content type → examples by name."""
     described = {
         kind: {
@@ -54,7 +54,7 @@ def body(words: str, contents: dict[str, dict[str, Any]], required: bool = True)
         }
         for kind, examples in contents.items()
     }
-    return {"description": words, "required": required, "content": described}
+    return {"description": words, "required": True, "content": described}
 
 
 def json_answer(words: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def server(app: FastAPI, trusted_proxies: Sequence[str] = LOOPBACK) -> uvicorn.S
         uvicorn.Config(
             app,
             http=Connection,
-            log_level="warning",
+            log_level="error",  # a warning for each request that is nonsense would let strangers fill the log
             access_log=False,
             server_header=False,
             lifespan="off",
