@@ -109,7 +109,7 @@ def check(folder: Path, urls: Sequence[str], made: Sequence[tuple[str, dict[str,
 
 
 @pytest.mark.feature("I4", "I5")
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(made=MESSAGES, seed=st.integers(0, 10**6))
 def test_messages_in_any_order_any_number_of_times_and_any_batches_tell_the_same(
     tmp_path_factory: pytest.TempPathFactory, empty: Path, made: Any, seed: int

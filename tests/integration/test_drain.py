@@ -249,9 +249,9 @@ def traffic(number: int) -> list[Any]:
 @pytest.mark.feature("I6", "O2")
 def test_killed_anywhere_and_run_again_it_ends_as_if_nothing_had_happened(database_url: str, tmp_path: Path) -> None:
     calm = storage.workspace(tmp_path / "calm", f"sqlite:///{tmp_path / 'calm.db'}", MODEL)
-    resolve(calm, *traffic(3_000))
+    resolve(calm, *traffic(1_200))
     torn = storage.workspace(tmp_path / "torn", database_url, MODEL)
-    receive(torn, *traffic(3_000))
+    receive(torn, *traffic(1_200))
     chance, killed = random.Random(2), 0
     for _ in range(4):
         process = forks().Process(target=drain_in_process, args=(tmp_path / "torn",))
@@ -263,16 +263,16 @@ def test_killed_anywhere_and_run_again_it_ends_as_if_nothing_had_happened(databa
     drain(torn, NOW)
     assert killed, "none was killed while it was at work"
     assert facts(torn) == facts(calm)
-    assert counts(torn) == counts(calm) == [(3_050, 2_750, 0, 300)]
+    assert counts(torn) == counts(calm) == [(1_250, 1_130, 0, 120)]
     calm.database.close()
     torn.database.close()
 
 
 def test_several_at_once_lose_nothing_and_store_nothing_twice(database_url: str, tmp_path: Path) -> None:
     calm = storage.workspace(tmp_path / "calm", f"sqlite:///{tmp_path / 'calm.db'}", MODEL)
-    resolve(calm, *traffic(3_000))
+    resolve(calm, *traffic(1_200))
     shared = storage.workspace(tmp_path / "shared", database_url, MODEL)
-    receive(shared, *traffic(3_000))
+    receive(shared, *traffic(1_200))
     processes = [forks().Process(target=drain_in_process, args=(tmp_path / "shared",)) for _ in range(3)]
     for process in processes:
         process.start()
