@@ -40,7 +40,7 @@ def test_a_forked_command_can_be_killed(tmp_path: Path) -> None:
     [
         (
             ("ingest", "lead", "x.csv"),
-            "'kind': found 'lead'; allowed: leads, accounts, activities, deals, costs, feedback — did you mean 'leads'?",
+            "found 'lead'; allowed: leads, accounts, activities, deals, costs, feedback — did you mean 'leads'?",
         ),
         (("leads", "--sort", "zz"), "Invalid value for '--sort': found 'zz'; allowed: score, moved, new"),
         (("leads", "--limit", "abc"), "Invalid value for '--limit': should be a valid integer"),
