@@ -18,7 +18,7 @@ import httpx
 import orjson
 
 PACKAGES = ("segment.analytics.client", "rudderstack.analytics.client", "posthog", "cloudevents.core.bindings.http")
-COUNT = 45
+COUNT, BATCH = 45, 6
 TRIES = 10
 Told = dict[str, list[str]]
 """`ids`: the message ids of acts; `failed`: what the client gave up, in its own words. Each says first who acts, by the
@@ -50,7 +50,7 @@ def _segment(address: str, key: str, gzip: bool = False) -> Told:
         key,
         host=address,
         gzip=gzip,
-        upload_size=15,
+        upload_size=BATCH,
         upload_interval=0.05,
         max_retries=TRIES,
         timeout=1,
@@ -77,7 +77,7 @@ def _rudder(address: str, key: str) -> Told:
     client = Client(
         key,
         host=address,
-        upload_size=15,
+        upload_size=BATCH,
         upload_interval=0.05,
         max_retries=TRIES,
         timeout=1,
@@ -99,7 +99,7 @@ def _posthog(address: str, key: str) -> Told:
         key,
         host=address,
         gzip=True,
-        flush_at=15,
+        flush_at=BATCH,
         flush_interval=0.05,
         max_retries=TRIES,
         timeout=1,

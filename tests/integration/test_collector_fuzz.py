@@ -71,8 +71,8 @@ async def fuzz(workspace: Workspace, site: httpx.AsyncClient, seed: int, count: 
 
 
 async def test_hostile_bodies_are_answered_and_resolved(workspace: Workspace, site: httpx.AsyncClient) -> None:
-    answers = await fuzz(workspace, site, 1, 300)
-    assert answers[200] > 100 and answers[400] > 30, answers
+    answers = await fuzz(workspace, site, 1, 150)
+    assert answers[200] > 50 and answers[400] > 15, answers
 
 
 @pytest.mark.torture

@@ -7,10 +7,11 @@ const { PostHog } = require("posthog-node");
 const { CloudEvent, HTTP, httpTransport, emitterFor, Mode } = require("cloudevents");
 const { randomUUID } = require("node:crypto");
 
-const COUNT = 45; // three batches of Segment's 15, two of RudderStack's 20 and a bit
+const COUNT = 45;
+const BATCH = 6;
 
 async function segment([url, key]) {
-  const client = new Analytics({ writeKey: key, host: url, flushInterval: 50, maxRetries: 10, httpRequestTimeout: 1000 });
+  const client = new Analytics({ writeKey: key, host: url, flushAt: BATCH, flushInterval: 50, maxRetries: 10, httpRequestTimeout: 1000 });
   const failed = [];
   client.on("error", (error) => failed.push(String(error.reason ?? error.code)));
   const sent = [];
@@ -27,6 +28,7 @@ async function rudder([url, key]) {
   const failed = [];
   const client = new RudderAnalytics(key, {
     dataPlaneUrl: url,
+    flushAt: BATCH,
     flushInterval: 50,
     retryCount: 10, // without a `timeout`: it repeats whatever fails but that
     logLevel: "error",
@@ -46,7 +48,7 @@ async function rudder([url, key]) {
 
 async function posthog([url, key]) {
   const failed = [];
-  const client = new PostHog(key, { host: url, flushAt: 10, maxBatchSize: 10, flushInterval: 50, fetchRetryCount: 10, fetchRetryDelay: 100, requestTimeout: 1000 });
+  const client = new PostHog(key, { host: url, flushAt: BATCH, maxBatchSize: BATCH, flushInterval: 50, fetchRetryCount: 10, fetchRetryDelay: 100, requestTimeout: 1000 });
   client.on("error", (error) => failed.push(String(error)));
   const ids = [];
   const note = () => ids[ids.push(randomUUID()) - 1];
