@@ -200,12 +200,15 @@ def _reading(url: URL) -> URL:
 
 
 def _engine(url: URL, read_only: bool) -> Engine:
+    # What goes wrong is logged with its statement, and parameters are people.
     if url.get_backend_name() != "sqlite":
-        engine = create_engine(url)
+        engine = create_engine(url, hide_parameters=True)
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", partial(_prove_alive, engine.dialect))
         return engine
-    engine = create_engine(_reading(url) if read_only else url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(
+        _reading(url) if read_only else url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True
+    )
     event.listen(engine, "connect", _configure_reading if read_only else _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
 import models.database as storage
@@ -89,3 +90,9 @@ def test_who_waits_for_a_file_comes_before_who_has_just_written(tmp_path: Path) 
 def test_another_scheme_is_refused() -> None:
     with pytest.raises(StorageError, match="mysql"):
         Database("mysql://x/y")
+
+
+def test_what_goes_wrong_is_told_without_its_values(database: Database) -> None:
+    with pytest.raises(DBAPIError) as told, database.engine.connect() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:who)"), {"who": "ann@acme.example"})
+    assert "ann@acme.example" not in str(told.value)
