@@ -259,6 +259,7 @@ def _standing(row: Any) -> Standing:
         account = {**orjson.loads(row[10]), "name": row[7], "domain": row[8], "owner": row[9]}
     total, dimensions, cell, band, must, excluded, surge, version_id, said, stage_at = row[11:]
     dimensions = {} if dimensions is None else orjson.loads(dimensions)
-    person = (*row[:4], orjson.loads(row[4]), row[5], row[6], account)
+    lead_id, email, stage, owner = row[:4]
+    person = (lead_id, email, stage, owner, orjson.loads(row[4]), row[5], row[6], account)
     scored = (total, dimensions, cell, band, bool(must), excluded, bool(surge), version_id)
     return Standing(*person, *scored, said=said, stage_at=stage_at)

@@ -54,7 +54,7 @@ class Card:
 
     def totals(self, columns: dict[str, Column]) -> Floats:
         """The total of each row."""
-        return np.sum([part.of(columns[part.bins.column]) for part in self.parts], axis=0, dtype=np.float64)
+        return np.asarray(sum(part.of(columns[part.bins.column]) for part in self.parts), dtype=np.float64)
 
     def probabilities(self, totals: Floats) -> Floats:
         """How likely rows with these totals are to convert, 0 … 1."""
