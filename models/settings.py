@@ -34,8 +34,8 @@ from models.rules.express import ExpressRules
 from models.rules.hooks.settings import HOOK, Hook, HookSetting, hook_variable
 from models.rules.instants import DAY
 from models.rules.languages import language_tag
-from models.rules.links import TrackingRules
 from models.rules.limits import FARTHEST, Domain, DomainLimit, WarmUp
+from models.rules.links import TrackingRules
 from models.rules.machine import MachineRules
 from models.rules.mail import Refused, address
 from models.rules.pacing import Sending

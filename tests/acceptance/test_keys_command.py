@@ -41,9 +41,7 @@ def test_a_key_is_printed_alone_and_kept_as_a_digest(folder: Path) -> None:
     ("words", "stdin", "told"),
     [
         (("add", "two words"), "", "allowed: letters, digits"),
-        (("add", "warmline"), "", "which stands for its own links"),
         (("add", "website", "--existing"), "short\n", "allowed: 16 to 200"),
-        (("revoke",), "", "say which"),
         (("revoke", "wk_nobody"), "", "`warmline keys list`"),
     ],
 )
