@@ -18,7 +18,7 @@ from models.queries import consents, messages, queue, standings, suppressions
 from models.queries.consents import Act, NewConsent
 from models.queries.messages import NewMessage
 from models.rules import consent
-from models.rules.consent import Said
+from models.rules.consent import OPENS, Said
 from models.rules.instants import instant
 from models.rules.notification import COMMON_ATTRIBUTES
 from models.rules.outbox import MessageKind
@@ -130,7 +130,7 @@ class _Round:
         found: Mapping[int, standings.Standing],
     ) -> NewMessage:
         assert sign_up.email is not None
-        rules, secret = self.workspace.settings.consent, self.workspace.secret_key
+        rules = self.workspace.settings.consent
         requested_at = max(one.at for one in said if one.state == "requested" and one.topic in topics)
         expires_at = requested_at + rules.confirm_within
         key = f"{TEMPLATE}:{digest.hex()}:{requested_at}"
@@ -142,7 +142,8 @@ class _Round:
             lead["language"] = language  # of the form that was filled in
         payload = {
             "lead": lead,
-            "topics": [rules.topics.get(topic, topic) for topic in topics],
+            # The page that confirms says in its own words what else was asked for.
+            "topics": [rules.topics.get(topic, topic) for topic in topics if topic != OPENS],
             "confirm_url": f"{base}/confirm/{token}",
             "confirm_until": instant(expires_at).astimezone(self.workspace.zone).date().isoformat(),
         }
