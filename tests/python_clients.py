@@ -91,7 +91,7 @@ def _rudder(address: str, key: str) -> Told:
     return {"ids": [message["messageId"] for _, message in said], "failed": failed}
 
 
-def _posthog(address: str, key: str) -> Told:
+def _posthog(address: str, key: str, mode: str = "v0") -> Told:
     from posthog import Posthog
 
     failed: list[str] = []
@@ -99,18 +99,24 @@ def _posthog(address: str, key: str) -> Told:
         key,
         host=address,
         gzip=True,
+        capture_mode=mode,
         flush_at=BATCH,
         flush_interval=0.05,
         max_retries=TRIES,
         timeout=1,
         on_error=lambda error, batch: failed.append(str(error)),
     )
-    client.set(distinct_id="posthog", properties={"email": "posthog@acme.example", "job_title": "CTO"})
+    who = "posthog" if mode == "v0" else "posthog-v1"
+    client.set(distinct_id=who, properties={"email": f"{who}@acme.example", "job_title": "CTO"})
     acts = range(1, COUNT)
-    ids = [str(client.capture("report read", distinct_id="posthog", properties={"number": one})) for one in acts]
+    ids = [str(client.capture("report read", distinct_id=who, properties={"number": one})) for one in acts]
     client.flush(60)
     client.shutdown()
     return {"ids": ids, "failed": failed}
+
+
+def _posthog_v1(address: str, key: str) -> Told:
+    return _posthog(address, key, "v1")
 
 
 def _cloudevents(address: str, key: str) -> Told:
@@ -145,5 +151,6 @@ DRIVERS: Mapping[str, Callable[[str, str], Any]] = {
     "segment-gzip": _segment_gzip,
     "rudder": _rudder,
     "posthog": _posthog,
+    "posthog-v1": _posthog_v1,
     "cloudevents": _cloudevents,
 }

@@ -21,6 +21,8 @@ from web.documentation import LIMITED, REFUSALS, SECURITY, body, json_answer
 
 CAPTURES = {
     "/batch/": "Several events",
+    "/i/v1/analytics/events": "The same as /batch/, in the newer protocol of the libraries (capture mode v1)",
+    "/i/v0/ai/batch/": "The same as /batch/, for what is told of language models",
     "/i/v0/e/": "One event, or a list of events",
     "/e/": "The same as /i/v0/e/",
     "/capture/": "The same as /i/v0/e/",
@@ -28,7 +30,8 @@ CAPTURES = {
 }
 FLAGS = ("/flags/", "/decide/")
 CONFIG = "/array/{key}/config"
-_TAKEN = {"status": 1}
+_TAKEN = {"status": 1, "results": {}}
+"""`results` is looked at in capture mode v1: an event that it does not name was taken."""
 _NOTHING: dict[str, Any] = {
     "flags": {},
     "featureFlags": {},

@@ -121,7 +121,9 @@ class _Event:
             return False
         if said.get("$is_identified") is not None:
             return said["$is_identified"] is False
-        if said.get("$process_person_profile") is False:
+        options = self.item.get("options")  # where capture mode v1 has it
+        profile = options.get("process_person_profile") if isinstance(options, dict) else None
+        if said.get("$process_person_profile", profile) is False:
             return True
         return known is not None and said.get("$device_id") == known
 

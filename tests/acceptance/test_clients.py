@@ -154,6 +154,7 @@ def test_python_clients_lose_and_double_nothing(shop: Shop, tmp_path: Path) -> N
     heads = {name: [head.lower() for _, head, _ in door.heard] for name, door in doors.items()}
     assert all("content-encoding: gzip" in head for head in heads["segment-gzip"])
     assert not any("authorization:" in head for head in heads["posthog"])
+    assert all("post /i/v1/analytics/events" in head for head in heads["posthog-v1"])
     assert any("ce-id:" in head and "content-type:" not in head for head in heads["cloudevents"])
     assert any("application/cloudevents+json" in head for head in heads["cloudevents"])
     everything_is_there_once(drained(shop.server), shop.told)
