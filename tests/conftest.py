@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
-LONGEST = {"test_kill.py", "test_serve.py", "test_run.py", "test_real_chain.py"}
+LONGEST = {"test_clients.py", "test_kill.py", "test_serve.py", "test_run.py", "test_real_chain.py"}
 _serial = itertools.count()
 
 
