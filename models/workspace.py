@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from models import keys
 from models.documents import ConfigurationError, Document, Location, Problem, did_you_mean, read_beside
 from models.errors import UsageError
-from models.settings import Settings, hook_secrets, load_settings, secret_variable
+from models.settings import Settings, hook_secrets, load_settings
 
 if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay for these imports
     from models.database import Database
@@ -39,11 +38,6 @@ if TYPE_CHECKING:  # `warmline --help` and commands that need less must not pay 
     from models.rules.tokens import Tokens
 
 SETTINGS_FILE = "warmline.yaml"
-SECRET_KEY_FILE = ".warmline/secret.key"
-SIGNING_KEYS = "WARMLINE_SIGNING_KEYS"
-"""The variable (or, with _FILE, the name of the file) of the keys of signed links, the newest first."""
-SHORTEST_KEY = 32
-"""Characters of the newest."""
 SCORING_FILE, LIFECYCLE_FILE, TEAM_FILE = "scoring.yaml", "lifecycle.yaml", "team.yaml"
 OPENINGS_FILE = "openings.yaml"
 SCORING_FOLDER = "scoring"
@@ -424,33 +418,28 @@ class Workspace:
 
     @cached_property
     def secret_key(self) -> bytes:
-        """Signs links and derives Message-IDs: `secret_key` of the settings, else the file `.warmline/secret.key`
-        (mode 0600), which the first use makes. Several machines that share a database must share it."""
-        if self.settings.secret_key:
-            return self.settings.secret_key.get_secret_value().encode()
-        path = self.root / SECRET_KEY_FILE
-        try:
-            if not path.exists():
-                _make_secret(path)
-            return path.read_bytes().strip()
-        except OSError as error:
-            message = f"cannot be read or made: {error.strerror}; or set WARMLINE_SECRET_KEY"
-            raise ConfigurationError([Problem(SECRET_KEY_FILE, None, "", message)]) from error
+        """Signs links and derives Message-IDs (models.keys). Several machines that share a database must share it."""
+        return keys.secret_key(self.root, self.settings)
 
     @cached_property
     def tokens(self) -> Tokens:
-        """Makes and reads what our links carry: by the first of WARMLINE_SIGNING_KEYS, whose others only read; without
-        them by `secret_key`. ConfigurationError if the first one is too short."""
-        from models.rules.tokens import Tokens
+        """Makes and reads what our links carry."""
+        return keys.tokens(self.secret_key)
 
-        said = secret_variable(SIGNING_KEYS)
-        if not said:
-            return Tokens(self.secret_key)
-        keys = said.split()
-        if len(keys[0]) < SHORTEST_KEY:
-            why = f"the first one signs: found {len(keys[0])} characters; allowed: at least {SHORTEST_KEY}"
-            raise ConfigurationError([Problem(SIGNING_KEYS, None, "", why)])
-        return Tokens(keys[0].encode(), tuple(key.encode() for key in keys[1:]))
+    @cached_property
+    def dkim_keys(self) -> list[Key]:
+        """The keys of the block `dkim` that sign the mail; ConfigurationError with every key that cannot."""
+        return keys.dkim_keys(self.settings, lambda: self.document(SETTINGS_FILE))
+
+    @cached_property
+    def webhook_keys(self) -> dict[str, list[bytes]]:
+        """Endpoint of `webhooks` → what its webhooks are signed with; ConfigurationError with every secret amiss."""
+        return keys.webhook_keys(self.settings)
+
+    @cached_property
+    def hook_secrets(self) -> dict[str, tuple[str, ...]]:
+        """Hook of `hooks` → what its sender proves itself with; ConfigurationError with every secret amiss."""
+        return hook_secrets(self.settings.hooks)
 
     @property
     def limits(self) -> Limits:
@@ -459,64 +448,6 @@ class Workspace:
 
         smtp = self.settings.smtp
         return Limits(smtp.per_day, smtp.warm_up, smtp.domains, self.zone)
-
-    @cached_property
-    def dkim_keys(self) -> list[Key]:
-        """The keys of the block `dkim` that sign the mail; ConfigurationError with every key that cannot."""
-        from models.rules.dkim import read_key
-        from models.rules.mail import Refused, idna_domain
-
-        sender = idna_domain(self.settings.sender.email.rpartition("@")[2]) or ""
-        found: list[Key] = []
-        problems: list[Problem] = []
-        for number, given in enumerate(self.settings.dkim):
-            domain = given.domain or sender
-            if not f".{sender}".endswith(f".{domain}"):
-                why = f"found {domain!r}; allowed: {sender!r}, the domain of sender.email, or one that it belongs to"
-                problems.append(self.document(SETTINGS_FILE).problem(("dkim", number, "domain"), why))
-            if given.selector in {key.selector for key in found}:
-                why = f"found {given.selector!r} again; each key has a selector of its own"
-                problems.append(self.document(SETTINGS_FILE).problem(("dkim", number, "selector"), why))
-            pem = secret_variable(given.variable)
-            if pem is None:
-                why = f"not set, nor {given.variable}_FILE: the private key of `dkim` selector {given.selector!r}"
-                problems.append(Problem(given.variable, None, "", why))
-                continue
-            key = read_key(domain, given.selector, pem)
-            if isinstance(key, Refused):
-                problems.append(Problem(given.variable, None, "", key.reason))
-            else:
-                found.append(key)
-        if problems:
-            raise ConfigurationError(problems)
-        return found
-
-    @cached_property
-    def webhook_keys(self) -> dict[str, list[bytes]]:
-        """Endpoint of `webhooks` → what its webhooks are signed with; ConfigurationError with every secret amiss."""
-        from models.rules.webhooks import KEY_BYTES, keys_of, variable
-
-        found: dict[str, list[bytes]] = {}
-        problems: list[Problem] = []
-        for name in self.settings.webhooks:
-            said = variable(name)
-            secret = secret_variable(said)
-            keys = keys_of(secret) if secret else None
-            if keys:
-                found[name] = keys
-                continue
-            low, high = KEY_BYTES
-            made = f"`whsec_` and Base64 of {low} to {high} bytes, such as `warmline webhooks secret` prints"
-            why = f"is no secret of a webhook; allowed: {made}" if secret else f"not set, nor {said}_FILE: {made}"
-            problems.append(Problem(said, None, "", f"webhooks.{name}: {why}"))
-        if problems:
-            raise ConfigurationError(problems)
-        return found
-
-    @cached_property
-    def hook_secrets(self) -> dict[str, tuple[str, ...]]:
-        """Hook of `hooks` → what its sender proves itself with; ConfigurationError with every secret amiss."""
-        return hook_secrets(self.settings.hooks)
 
     @property
     def message_ids(self) -> MessageIds:
@@ -533,16 +464,3 @@ class Workspace:
 
         earlier = (idna_domain(one.rpartition("@")[2]) for one in self.settings.sender.earlier)
         return tuple(dict.fromkeys([self.message_ids.domain, *filter(None, earlier)]))
-
-
-def _make_secret(path: Path) -> None:
-    """Write a new secret so that two processes that start at once end up with the same one."""
-    path.parent.mkdir(exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.touch(mode=0o600)
-    try:
-        draft.write_text(secrets.token_hex(32) + "\n")
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
