@@ -309,6 +309,7 @@ async def test_more_than_the_disk_takes_is_refused_and_the_rest_is_kept(database
         given_up = asyncio.create_task(reception.keep(batch(10)))
         await asyncio.sleep(0)
         given_up.cancel()
+        await asyncio.wait([given_up])
         with pytest.raises(Overloaded):
             await reception.keep(batch(3_000))
     await asyncio.gather(*under_way)
