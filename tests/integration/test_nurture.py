@@ -187,7 +187,7 @@ def test_an_address_that_comes_later_lets_a_held_lead_go_on(world: World) -> Non
     assert not any(nurture(world.workspace, at(1)).values())
     with world.database.write() as connection:
         people = leads.load(connection, [ALICE], set())
-        leads.address(people, ALICE, "alice@northwind.example", is_stated=False)
+        leads.address(people, ALICE, "alice@northwind.example")
         leads.save(connection, people)
     assert nurture(world.workspace, at(2))["released"] == 1
     assert nurture(world.workspace, at(3))["intended"] == 1
