@@ -17,10 +17,15 @@ reading, and a tenth of that of routing."""
 
 @contextmanager
 def seldom() -> Iterator[None]:
-    """Within it the collector runs seldom, if it ran at all."""
+    """Within it the collector runs seldom, if it ran at all, and leaves alone what was there before.
+
+    Looking once through all modules and models takes 0.16 s, as long as a decay run of a day.
+    """
     before = gc.get_threshold()
     gc.set_threshold(max(COLLECTED_OBJECTS, before[0]) if before[0] else 0, *before[1:])
+    gc.freeze()
     try:
         yield
     finally:
+        gc.unfreeze()
         gc.set_threshold(*before)

@@ -36,6 +36,7 @@ from models.rules.scoring.kernel import score
 from models.rules.scoring.labels import Labels
 from models.rules.scoring.model import Subject
 from models.workspace import LIFECYCLE_FILE, Workspace
+from tasks import collection
 from tasks.merging import merge_leads
 from tasks.processes import owner_name, surely_dead
 
@@ -234,14 +235,15 @@ class Scorer:
         owner = owner_name()
         name = f"score:{self._raters[0].model.name}:{first}-{last}"
         try:
-            while first <= last:
-                if not self._claimed(name, owner):
-                    counts["skipped"] += 1
-                    break
-                ids = self.page(first, last, counts)
-                if not ids:
-                    break
-                first = ids[-1] + 1
+            with collection.seldom():
+                while first <= last:
+                    if not self._claimed(name, owner):
+                        counts["skipped"] += 1
+                        break
+                    ids = self.page(first, last, counts)
+                    if not ids:
+                        break
+                    first = ids[-1] + 1
         finally:
             with self._workspace.database.write() as connection:
                 leases.release(connection, name, owner)
