@@ -19,6 +19,10 @@ dimensions:
           - {{name: is, if: {fit}, points: 5}}
 bands: {{hot: 20, cold: below}}
 """
+STAFF = """source: generic
+lead: {email: email, account: company, at: since}
+"""
+"""Since when people belong to their company; what else is said of them holds since it was read."""
 FILES = {
     "leads": [
         {"email": "ana@acme.example", "company": "Acme", "first_name": "Ana"},
@@ -49,6 +53,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("loyalty", "lead", "{first_name: Ana}"),
     ):
         (folder / "scoring" / f"{name}.yaml").write_text(MODEL.format(name=name, of=of, fit=fit))
+    (folder / "mappings" / "staff.yaml").write_text(STAFF)
+    staff = [{"email": one["email"], "company": "Acme", "since": "2026-02-01"} for one in FILES["leads"]]
+    (folder / "staff.jsonl").write_text("\n".join(map(json.dumps, staff)))
+    warmline("ingest", "leads", folder / "staff.jsonl", "--mapping", "staff", folder=folder)
     for kind, records in FILES.items():
         path = folder / f"{kind}.jsonl"
         path.write_text("\n".join(map(json.dumps, records)))

@@ -100,7 +100,7 @@ def test_an_illegal_move_and_one_that_would_not_last_are_refused_and_change_noth
 @pytest.mark.feature("L1")
 def test_a_file_places_leads_by_legal_moves_and_is_refused_where_there_is_none(world: World) -> None:
     world.lead(1001, total=80, stage="customer")
-    world.write("INSERT INTO identities VALUES ('email', 'zoe@a.example', 1001, 0)")
+    world.write("INSERT INTO identities (kind, value, lead_id, recorded_at) VALUES ('email', 'zoe@a.example', 1001, 0)")
     summary = take(
         world,
         "crm.csv",
