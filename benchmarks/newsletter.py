@@ -67,8 +67,8 @@ EMAIL = {
 }
 
 
-def make(folder: Path, database_url: str, leads: int, smtp: dict[str, Any]) -> Workspace:
-    """The workspace with its leads; the outbox is empty."""
+def make(folder: Path, database_url: str, leads: int, smtp: dict[str, Any], *, is_tracked: bool = False) -> Workspace:
+    """The workspace with its leads; the outbox is empty. `is_tracked`: clicks on the mail's 41 links are told."""
     for name, content in {f"emails/newsletter/{part}": text for part, text in EMAIL.items()}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
@@ -81,6 +81,7 @@ def make(folder: Path, database_url: str, leads: int, smtp: dict[str, Any]) -> W
         "base_url": "https://go.example.com",
         "smtp": smtp,
         "sender": sender,
+        "tracking": {"clicks": is_tracked},
     }
     given["dkim"] = [{"selector": "bench"}]
     (folder / "warmline.yaml").write_bytes(orjson.dumps(given))
