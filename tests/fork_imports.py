@@ -10,6 +10,8 @@ import models
 import tasks
 import web
 
+LAZY = ("sklearn.linear_model", "scipy.sparse")
+"""What one command imports when it is called, in two seconds."""
 ALONE = {"flows.server_process", "flows.watcher_process"}
 """Programs of their own, which no command imports."""
 
@@ -20,6 +22,8 @@ def everything() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if ".migrations." not in module.name and module.name not in ALONE:
                 importlib.import_module(module.name)
+    for name in LAZY:
+        importlib.import_module(name)
     gc.freeze()  # a collection would write to, and so copy, all the memory that is shared with the children
 
 

