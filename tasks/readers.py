@@ -20,6 +20,7 @@ import orjson
 
 from models.documents import shown
 from models.errors import InputError
+from models.rules.mapping import walked
 
 MAX_RECORD = 1 << 20
 """Bytes of one record. A larger one is refused: nothing that describes an act or a person is that long."""
@@ -274,7 +275,7 @@ def json_document(looked: Survey, path: str | None) -> Iterator[Raw]:
     except (orjson.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{looked.path}: not a JSON document: {error}") from error
     del content
-    found = _walk(root, path) if path else (root if isinstance(root, list) else [root])
+    found = walked(root, path) if path else (root if isinstance(root, list) else [root])
     for number, data in enumerate(found, start=1):
         if is_too_deep(data):
             yield Raw(number, None, orjson.dumps(_cut(data))[:MAX_KEPT], TOO_DEEP)
@@ -288,21 +289,6 @@ def json_document(looked: Survey, path: str | None) -> Iterator[Raw]:
             yield Raw(number, None, text, "a NUL character")
         else:
             yield Raw(number, data, text)
-
-
-def _walk(node: Any, path: str) -> Iterator[Any]:
-    head, _, rest = path.partition(".")
-    name = head.rstrip("[]")
-    if name:
-        node = node.get(name) if isinstance(node, dict) else None
-    found = [node] if node is not None else []
-    for _ in range(head.count("[]")):
-        found = [element for group in found if isinstance(group, list) for element in group]
-    for element in found:
-        if rest:
-            yield from _walk(element, rest)
-        else:
-            yield element
 
 
 class _RunawayError(Exception):

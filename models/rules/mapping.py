@@ -7,6 +7,7 @@ into the function that reads records; models.workspace finds the file by name.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -308,3 +309,19 @@ Value.model_rebuild()
 def load_mapping(document: Document) -> Mapping:
     """The mapping of a parsed file; ConfigurationError with every mistake and its line."""
     return document.validate(Mapping)
+
+
+def walked(node: Any, path: str) -> Iterator[Any]:
+    """What stands at a path such as `requests[].json.batch[]`; nothing where it leads nowhere."""
+    head, _, rest = path.partition(".")
+    name = head.rstrip("[]")
+    if name:
+        node = node.get(name) if isinstance(node, dict) else None
+    found = [node] if node is not None else []
+    for _ in range(head.count("[]")):
+        found = [element for group in found if isinstance(group, list) for element in group]
+    for element in found:
+        if rest:
+            yield from walked(element, rest)
+        else:
+            yield element

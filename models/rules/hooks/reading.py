@@ -6,7 +6,7 @@ by tasks.mail_events; all else goes through a mapping, as records of files do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from models.rules.hooks.mail_events import ACTIVITIES, MailEvent
 from models.rules.hooks.settings import MAIL, Provider
 from models.rules.hooks.shapes import SHAPES
 from models.rules.instants import Micros
+from models.rules.mapping import walked
 from models.rules.received import Envelope, Form, Parts, Programme, Read, Told, json_body
 from models.rules.records import Extract, Intake, RecordError
 from models.rules.returned_mail.consequences import SentMail
@@ -89,22 +90,6 @@ def _is_ping(provider: Provider, item: Any) -> bool:
     return (provider is Provider.SPARKPOST and item == {"msys": {}}) or (
         provider is Provider.MAILERSEND and item.get("type") == "webhook.test"
     )
-
-
-def walked(node: Any, path: str) -> Iterator[Any]:
-    """What stands at a path such as `requests[].json.batch[]`; nothing where it leads nowhere."""
-    head, _, rest = path.partition(".")
-    name = head.rstrip("[]")
-    if name:
-        node = node.get(name) if isinstance(node, dict) else None
-    found = [node] if node is not None else []
-    for _ in range(head.count("[]")):
-        found = [element for group in found if isinstance(group, list) for element in group]
-    for element in found:
-        if rest:
-            yield from walked(element, rest)
-        else:
-            yield element
 
 
 def mail_event(item: Any, received_at: Micros) -> MailEvent:

@@ -12,9 +12,6 @@ from models.rules.counts import counted
 from models.rules.learning.binning import Bins
 from models.rules.learning.study import Study
 
-ROUNDING = 0.005
-MISCALIBRATED = 0.05
-
 
 def told(found: Study) -> dict[str, Any]:
     """The study as plain data; shares are 0 … 1."""
